@@ -1,0 +1,140 @@
+"""The currency of dseinvert: a batch of latents, where they came from, and their file format."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from dseinvert.errors import InputError
+
+Space = Literal["z", "z+", "w", "w+"]
+Skip = Literal["keep", "drop"]
+FORMAT = "dseinvert-latent-1"
+
+
+@dataclass(frozen=True)
+class LatentSpec:
+    """The latent a generator takes: its space, number of layers L and width D."""
+
+    space: Space
+    layers: int
+    dim: int
+
+
+@dataclass(frozen=True)
+class Latent:
+    """A batch of latents of one generator.
+
+    `code` is [B, L, D]. `feature` [B, C, H, W] replaces the output of styled convolution `layer`
+    (counted from 1); `skip` says whether the RGB images below that layer are kept (Feature-Style
+    Encoder) or dropped (BDInvert). `label` is [B, num_classes]. `origin` is free text about where
+    the latent came from: generator and encoder hashes, source file, crop matrix, version.
+    """
+
+    code: Tensor
+    space: Space
+    feature: Tensor | None = None
+    layer: int | None = None
+    skip: Skip = "keep"
+    label: Tensor | None = None
+    origin: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.code.ndim != 3:
+            raise ValueError(f"code must be [B, L, D], got {list(self.code.shape)}")
+        if (self.feature is None) != (self.layer is None):
+            raise ValueError("feature and layer come together")
+
+    def __len__(self) -> int:
+        return len(self.code)
+
+    def __getitem__(self, index: slice) -> Latent:
+        """The latents of some samples, still a batch."""
+        return replace(self, **{k: v[index] for k, v in self.tensors().items()})
+
+    def __repr__(self) -> str:
+        parts = [f"{name}={list(tensor.shape)}" for name, tensor in self.tensors().items()]
+        return f"Latent({self.space}, {', '.join(parts)})"
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors present, by field name."""
+        named = {"code": self.code, "feature": self.feature, "label": self.label}
+        return {name: tensor for name, tensor in named.items() if tensor is not None}
+
+    def to(self, device: torch.device | str) -> Latent:
+        """The same latents on another device."""
+        return replace(self, **{k: v.to(device) for k, v in self.tensors().items()})
+
+    def with_origin(self, **entries: str) -> Latent:
+        """The same latents knowing more about where they came from."""
+        return replace(self, origin={**self.origin, **entries})
+
+
+def concat(latents: Sequence[Latent]) -> Latent:
+    """Join batches of the same kind; `origin` is the first one's."""
+    first = latents[0]
+    names = first.tensors()
+    return replace(
+        first, **{n: torch.cat([latent.tensors()[n] for latent in latents]) for n in names}
+    )
+
+
+def dumps(latent: Latent) -> bytes:
+    """The bytes of a latent file: safetensors, float32, with all of `origin` as metadata."""
+    tensors = {n: t.detach().cpu().float().contiguous() for n, t in latent.tensors().items()}
+    header = {"format": FORMAT, "space": latent.space, "origin": json.dumps(dict(latent.origin))}
+    if latent.layer is not None:
+        header |= {"layer": str(latent.layer), "skip": latent.skip}
+    return save(tensors, metadata=header)
+
+
+def load_latent(path: Path) -> Latent:
+    """Read a latent file; nothing in it is executed.
+
+    Raises:
+        InputError: not a latent file of this program, cut short, or holding NaN.
+    """
+    if path.suffix != ".safetensors":
+        raise InputError(f"{path}: latents are read from .safetensors files only")
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a readable safetensors file: {error}") from error
+    return _checked(path, header, tensors)
+
+
+def _checked(path: Path, header: Mapping[str, str], tensors: dict[str, Tensor]) -> Latent:
+    if header.get("format") != FORMAT or header.get("space") not in get_args(Space):
+        raise InputError(
+            f"{path}: a safetensors file, but not a latent: it does not name its space",
+            "write latents with `dseinvert images`",
+        )
+    code = tensors.get("code")
+    if code is None or code.ndim != 3:
+        raise InputError(f"{path}: holds no code of shape [B, L, D]")
+    if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
+        raise InputError(f"{path}: holds NaN or infinite numbers")
+    try:
+        return Latent(
+            code=code.float(),
+            space=header["space"],  # type: ignore[arg-type]
+            feature=tensors.get("feature"),
+            layer=int(header["layer"]) if "layer" in header else None,
+            skip=header.get("skip", "keep"),  # type: ignore[arg-type]
+            label=tensors.get("label"),
+            origin=json.loads(header.get("origin", "{}")),
+        )
+    except ValueError as error:
+        raise InputError(f"{path}: damaged latent file: {error}") from error

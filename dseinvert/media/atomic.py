@@ -1,0 +1,92 @@
+"""Files that appear under their final name complete or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from dseinvert.errors import OutputError
+
+PART_SUFFIX = ".dse-part"
+_LONGEST_NAME = 255  # bytes, on every common file system
+
+_ADVICE = {
+    errno.ENOSPC: "free some space, then run the same command again",
+    errno.EDQUOT: "free some of your quota, then run the same command again",
+    errno.EFBIG: "raise the file size limit (ulimit -f) or write to another disk",
+    errno.EACCES: "choose a folder you may write to",
+    errno.EPERM: "choose a folder you may write to",
+    errno.EROFS: "choose a folder on a writable disk",
+    errno.EISDIR: "a folder of that name is in the way",
+    errno.ENOENT: "make the folder first",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
+
+
+def shown(path: Path) -> str:
+    """`path` as one printable line, whatever its bytes are."""
+    text = str(path)
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
+def part_path(path: Path) -> Path:
+    """The hidden temporary name beside `path` that no folder scan takes for a picture."""
+    room = _LONGEST_NAME - len(PART_SUFFIX) - 1
+    return path.with_name(f".{os.fsdecode(os.fsencode(path.name)[:room])}{PART_SUFFIX}")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path to write to; on success it becomes `path`, on failure it is gone.
+
+    Any OSError in the body or in the replacement becomes an OutputError.
+    """
+    part = part_path(path)
+    try:
+        part.unlink(missing_ok=True)
+        yield part
+        _sync(part)
+        os.replace(part, path)  # noqa: PTH105  one name for the system call tests interrupt
+        with suppress(OSError):  # some systems cannot sync a folder
+            _sync(path.parent)
+    except OSError as error:
+        raise _output_error(path, error) from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path` so that a reader, or a crash, finds the old file or the new one.
+
+    Raises OutputError saying why it cannot be written; nothing is left behind then.
+    """
+    with replacing(path) as part:
+        part.write_bytes(data)
+
+
+def remove_stale_parts(folder: Path) -> int:
+    """Delete the temporary files that killed runs left in `folder`; returns how many."""
+    parts = [part for part in folder.glob(f".*{PART_SUFFIX}") if not part.is_dir()]
+    try:
+        for part in parts:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise _output_error(folder, error) from error
+    return len(parts)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _output_error(path: Path, error: OSError) -> OutputError:
+    why = os.strerror(error.errno).lower() if error.errno else str(error)
+    return OutputError(f"{shown(path)}: cannot write: {why}", _ADVICE.get(error.errno or 0, ""))

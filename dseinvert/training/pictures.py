@@ -1,0 +1,147 @@
+"""Real training pictures: read from a tar of aligned images, varied in light, colour and framing."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from dseinvert.errors import InputError
+
+Pixels = NDArray[np.uint8]
+
+
+def read_tar(path: Path, side: int) -> Pixels:
+    """All JPEG and PNG members of a tar, area-averaged to uint8 [N, side, side, 3], by name."""
+    pictures = []
+    try:
+        with tarfile.open(path) as tar:
+            members = [m for m in tar if m.name.lower().endswith((".jpg", ".jpeg", ".png"))]
+            for member in sorted(members, key=lambda m: m.name):
+                file = tar.extractfile(member)
+                assert file is not None
+                image = Image.open(io.BytesIO(file.read())).convert("RGB")
+                pictures.append(
+                    cv2.resize(np.asarray(image), (side, side), interpolation=cv2.INTER_AREA)
+                )
+    except (OSError, tarfile.TarError) as error:
+        raise InputError(f"{path}: not a readable tar of images: {error}") from error
+    if not pictures:
+        raise InputError(f"{path}: holds no JPEG or PNG file")
+    return np.stack(pictures)
+
+
+def foreground(picture: Pixels) -> Pixels:
+    """A soft mask uint8 [S, S] of the person before a plain background; all 255 where it is not.
+
+    The background is what can be reached from the top corners over slowly changing colours.
+    """
+    side = len(picture)
+    smooth = cv2.bilateralFilter(picture, 5, 25, 3)
+    reached = np.zeros((side + 2, side + 2), np.uint8)
+    flags = 4 | cv2.FLOODFILL_MASK_ONLY | (255 << 8)
+    for x in (0, side - 1):
+        corner = smooth[0, x].astype(int)
+        for y in range(0, side // 2, 3):
+            if np.abs(smooth[y, x].astype(int) - corner).max() < 28 and not reached[y + 1, x + 1]:
+                cv2.floodFill(smooth.copy(), reached, (x, y), 0, (4, 4, 4), (4, 4, 4), flags)
+    person = 255 - reached[1:-1, 1:-1]
+    person = cv2.morphologyEx(person, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    centre = person[side // 4 : -side // 4, side // 3 : -side // 3]
+    if not 0.1 < (person == 0).mean() < 0.6 or (centre == 0).mean() > 0.02:
+        return np.full((side, side), 255, np.uint8)
+    return cv2.GaussianBlur(person, (0, 0), side / 96)  # type: ignore[return-value]
+
+
+class Variations:
+    """Endless varied batches of pictures; a step's batch depends on the seed and the step alone.
+
+    Half of the people stand before another background; all are moved, turned, mirrored, lit and
+    tinted a little, so that an encoder trained on plain portraits meets the variety of photos.
+    """
+
+    def __init__(self, pictures: Pixels, masks: Pixels, side: int, batch: int, seed: int) -> None:
+        self.pictures, self.masks = pictures, masks
+        self.side, self.batch, self.seed = side, batch, seed
+
+    def from_step(self, step: int) -> Iterator[Tensor]:
+        """Batches [B, 3, side, side] in [-1, 1] from `step` on, prepared one ahead."""
+        with ThreadPoolExecutor(1) as pool:
+            ahead = pool.submit(self.at, step)
+            while True:
+                step += 1
+                ready, ahead = ahead.result(), pool.submit(self.at, step)
+                yield ready
+
+    def at(self, step: int) -> Tensor:
+        """The batch of one step."""
+        rng = np.random.default_rng((self.seed, step))
+        chosen = rng.integers(len(self.pictures), size=self.batch)
+        images = np.stack([self._vary(rng, int(index)) for index in chosen])
+        return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+
+    def _vary(self, rng: np.random.Generator, index: int) -> NDArray[np.float32]:
+        picture = self.pictures[index].astype(np.float32) / 255
+        if rng.random() < 0.5:
+            mask = self.masks[index].astype(np.float32)[..., None] / 255
+            picture = mask * picture + (1 - mask) * self._background(rng)
+        picture = self._frame(rng, picture)
+        return (light(rng, picture) * 2 - 1).astype(np.float32)
+
+    def _background(self, rng: np.random.Generator) -> NDArray[np.float32]:
+        """A blurred, recoloured part of another picture, or smooth colour noise."""
+        size = self.pictures.shape[1]
+        if rng.random() < 0.5:
+            other = self.pictures[rng.integers(len(self.pictures))].astype(np.float32) / 255
+            part = other[:, :: rng.choice([-1, 1])][: size // 2, : size // 2]
+            part = cv2.GaussianBlur(part, (0, 0), float(rng.uniform(0.3, 4)))
+            colours = rng.permuted(part, axis=2) if rng.random() < 0.3 else part
+            return cv2.resize(colours, (size, size)) * rng.uniform(0.2, 1.2)  # type: ignore[no-any-return]
+        cells = int(rng.integers(1, 12))
+        noise = rng.uniform(-0.5, 0.5, (cells, cells, 1)) * rng.uniform(0, 1)
+        noise = noise + rng.uniform(-0.5, 0.5, (cells, cells, 3)) * rng.uniform(0, 0.3)
+        tint = rng.uniform(0, 1) + rng.normal(0, 0.12, 3)
+        ground = np.clip(tint + noise, 0, 1)
+        return cv2.resize(ground.astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]
+
+    def _frame(self, rng: np.random.Generator, picture: NDArray[np.float32]) -> NDArray[np.float32]:
+        size = len(picture)
+        scale = self.side / size * rng.uniform(0.94, 1.1)
+        matrix = cv2.getRotationMatrix2D(
+            (size / 2, size / 2), float(rng.normal(0, 2)), float(scale)
+        )
+        matrix[:, 2] += self.side / 2 - size / 2 + rng.normal(0, 0.015, 2) * self.side
+        if rng.random() < 0.5:
+            picture = picture[:, ::-1]
+        return cv2.warpAffine(  # type: ignore[return-value]
+            np.ascontiguousarray(picture),
+            matrix,
+            (self.side, self.side),
+            flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REFLECT_101,
+        )
+
+
+def light(rng: np.random.Generator, picture: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Vary exposure, contrast, colour temperature, saturation and the direction of the light."""
+    side = len(picture)
+    picture = np.clip(picture, 1e-3, 1) ** np.exp(rng.normal(0, 0.18))
+    picture = picture * np.exp(rng.normal(0, 0.06, 3)) * np.exp(rng.normal(0, 0.12))
+    grey = picture.mean(axis=2, keepdims=True)
+    picture = grey + (picture - grey) * rng.uniform(0.5, 1.5)
+    picture = 0.5 + (picture - 0.5) * rng.uniform(0.8, 1.3)
+    if rng.random() < 0.4:
+        angle = rng.uniform(0, 2 * np.pi)
+        ramp = np.linspace(-1, 1, side)
+        slope = np.cos(angle) * ramp[:, None] + np.sin(angle) * ramp[None]
+        picture = picture * (1 + rng.uniform(0, 0.4) * slope[..., None])
+    return np.clip(picture, 0, 1).astype(np.float32)
