@@ -58,7 +58,7 @@ class Latent:
 
     def __getitem__(self, index: slice) -> Latent:
         """The latents of some samples, still a batch."""
-        return replace(self, **{k: v[index] for k, v in self.tensors().items()})
+        return self._map({name: tensor[index] for name, tensor in self.tensors().items()})
 
     def __repr__(self) -> str:
         parts = [f"{name}={list(tensor.shape)}" for name, tensor in self.tensors().items()]
@@ -71,7 +71,15 @@ class Latent:
 
     def to(self, device: torch.device | str) -> Latent:
         """The same latents on another device."""
-        return replace(self, **{k: v.to(device) for k, v in self.tensors().items()})
+        return self._map({name: tensor.to(device) for name, tensor in self.tensors().items()})
+
+    def _map(self, tensors: dict[str, Tensor]) -> Latent:
+        return replace(
+            self,
+            code=tensors["code"],
+            feature=tensors.get("feature"),
+            label=tensors.get("label"),
+        )
 
     def with_origin(self, **entries: str) -> Latent:
         """The same latents knowing more about where they came from."""
@@ -80,11 +88,8 @@ class Latent:
 
 def concat(latents: Sequence[Latent]) -> Latent:
     """Join batches of the same kind; `origin` is the first one's."""
-    first = latents[0]
-    names = first.tensors()
-    return replace(
-        first, **{n: torch.cat([latent.tensors()[n] for latent in latents]) for n in names}
-    )
+    every = [latent.tensors() for latent in latents]
+    return latents[0]._map({name: torch.cat([one[name] for one in every]) for name in every[0]})
 
 
 def dumps(latent: Latent) -> bytes:

@@ -1,0 +1,1 @@
+"""Directions in latent space, and edits along them."""

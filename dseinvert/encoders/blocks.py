@@ -8,7 +8,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dseinvert.generators.ops import SQRT2, linear
+
 BRANCH, RESIDUAL = 0.111, 0.889  # weights of the block's two paths
+
+
+def pointwise(in_channels: int, out_channels: int, gain: float = 1) -> nn.Conv2d:
+    """A 1x1 convolution of variance gain `gain` squared, and no bias to start with."""
+    conv = nn.Conv2d(in_channels, out_channels, 1)
+    nn.init.normal_(conv.weight, std=gain / math.sqrt(in_channels))
+    nn.init.constant_(conv.bias, 0)  # type: ignore[arg-type]
+    return conv
 
 
 def channel_stats(x: Tensor) -> Tensor:
@@ -22,13 +32,11 @@ class StyleTap(nn.Module):
 
     def __init__(self, channels: int, w_dim: int) -> None:
         super().__init__()
-        self.fc = nn.Linear(2 * channels, w_dim)
-        nn.init.normal_(self.fc.weight, std=1 / math.sqrt(2 * channels))
-        nn.init.zeros_(self.fc.bias)
+        self.fc = linear(2 * channels, w_dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, D]."""
-        return self.fc(channel_stats(x))  # type: ignore[no-any-return]
+        return self.fc(channel_stats(x))
 
 
 class HalfBlock(nn.Module):
@@ -36,7 +44,7 @@ class HalfBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        std = math.sqrt(2 / (9 * in_channels))
+        std = SQRT2 / math.sqrt(9 * in_channels)
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3) * std)
         self.noise_scale = nn.Parameter(torch.zeros(out_channels))  # z_n'
         self.bias = nn.Parameter(torch.zeros(out_channels))
@@ -64,9 +72,7 @@ class Block(nn.Module):
         self.second = None if last else HalfBlock(in_channels, out_channels)
         self.bypass = None
         if in_channels != out_channels:
-            self.bypass = nn.Conv2d(in_channels, out_channels, 1)
-            nn.init.normal_(self.bypass.weight, std=1 / math.sqrt(in_channels))
-            nn.init.zeros_(self.bypass.bias)
+            self.bypass = pointwise(in_channels, out_channels)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[B, C, H, W] -> (output [B, C', H/2, W/2], tap A [B, D], tap B [B, D])."""

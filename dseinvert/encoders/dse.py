@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dseinvert.encoders.blocks import Block
+from dseinvert.encoders.blocks import Block, pointwise
+from dseinvert.generators.ops import SQRT2, linear
 from dseinvert.latent import Latent
 
 
@@ -64,18 +65,13 @@ class DSEEncoder(nn.Module):
         super().__init__()
         self.config = config
         widths, w_dim = config.widths, config.w_dim
-        self.from_rgb = nn.Conv2d(3, widths[0], 1)
-        nn.init.normal_(self.from_rgb.weight, std=math.sqrt(2 / 3))
-        nn.init.zeros_(self.from_rgb.bias)
+        self.from_rgb = pointwise(3, widths[0], gain=SQRT2)
         following = (*widths[1:], widths[-1])
         last = len(widths) - 1
         self.blocks = nn.ModuleList(
             Block(width, following[i], w_dim, last=i == last) for i, width in enumerate(widths)
         )
-        self.base = nn.Linear(widths[-1] * 16, w_dim) if config.head == "base" else None
-        if self.base is not None:
-            nn.init.normal_(self.base.weight, std=1 / math.sqrt(self.base.in_features))
-            nn.init.zeros_(self.base.bias)
+        self.base = linear(widths[-1] * 16, w_dim) if config.head == "base" else None
         self.register_buffer("w_avg", torch.zeros(w_dim) if w_avg is None else w_avg.clone())
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -25,6 +25,14 @@ def normalize_2nd_moment(x: Tensor) -> Tensor:
     return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
 
 
+def linear(inputs: int, outputs: int, bias: float = 0) -> nn.Linear:
+    """A fully connected layer that keeps the variance of its input, with a constant bias."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.normal_(layer.weight, std=1 / math.sqrt(inputs))
+    nn.init.constant_(layer.bias, bias)
+    return layer
+
+
 def fir_kernel(taps: tuple[float, ...] = (1, 3, 3, 1)) -> Tensor:
     """The separable low-pass filter [n, n] of unit sum."""
     row = torch.tensor(taps, dtype=torch.float32)
@@ -82,13 +90,11 @@ class ModulatedConv(nn.Module):
         self.weight = nn.Parameter(
             torch.randn(out_channels, in_channels, kernel, kernel) / math.sqrt(fan_in)
         )
-        self.affine = nn.Linear(w_dim, in_channels)
-        nn.init.normal_(self.affine.weight, std=1 / math.sqrt(w_dim))
-        nn.init.ones_(self.affine.bias)
+        self.affine = linear(w_dim, in_channels, bias=1)
         self.demodulate = demodulate
 
     def forward(self, x: Tensor, w: Tensor, *, up: bool = False) -> Tensor:
-        """x [B, I, H, W], w [B, D] -> [B, O, H, W], or [B, O, 2H+1, 2W+1] before the blur if `up`."""
+        """x [B, I, H, W], w [B, D] -> [B, O, H, W]; with `up` [B, O, 2H+1, 2W+1], to be blurred."""
         style = self.affine(w)
         x = x * style[:, :, None, None]
         if up:

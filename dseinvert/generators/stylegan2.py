@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from dseinvert.generators.ops import (
     ToRGB,
     Upsample,
     leaky,
+    linear,
     normalize_2nd_moment,
 )
 from dseinvert.latent import Latent, LatentSpec, Skip
@@ -63,12 +65,7 @@ class Mapping(nn.Module):
     def __init__(self, z_dim: int, w_dim: int, layers: int) -> None:
         super().__init__()
         widths = [z_dim] + [w_dim] * layers
-        self.layers = nn.ModuleList(
-            nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False)
-        )
-        for layer in self.layers:
-            nn.init.normal_(layer.weight, std=1 / math.sqrt(layer.in_features))
-            nn.init.zeros_(layer.bias)
+        self.layers = nn.ModuleList(linear(a, b) for a, b in pairwise(widths))
         self.register_buffer("w_avg", torch.zeros(w_dim))
 
     def forward(self, z: Tensor) -> Tensor:
@@ -198,7 +195,7 @@ class StyleGAN2(nn.Module):
 
     def synthesize(self, latent: Latent, noise: Sequence[Tensor] | None = None) -> Tensor:
         """Latents in z, w or w+ -> [B, 3, R, R]; not clamped."""
-        return self.synthesis(  # type: ignore[no-any-return]
+        return self.synthesis(
             self.rows(latent), latent.feature, latent.layer or 0, latent.skip, noise
         )
 

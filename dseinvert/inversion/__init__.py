@@ -1,0 +1,1 @@
+"""From images to latents: an encoder, then perhaps a refinement."""

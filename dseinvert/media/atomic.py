@@ -48,10 +48,10 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         part.unlink(missing_ok=True)
         yield part
-        _sync(part)
-        os.replace(part, path)  # noqa: PTH105  one name for the system call tests interrupt
-        with suppress(OSError):  # some systems cannot sync a folder
-            _sync(path.parent)
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+        _sync_folder(path.parent)
     except OSError as error:
         raise _output_error(path, error) from error
     finally:
@@ -70,8 +70,8 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def remove_stale_parts(folder: Path) -> int:
     """Delete the temporary files that killed runs left in `folder`; returns how many."""
-    parts = [part for part in folder.glob(f".*{PART_SUFFIX}") if not part.is_dir()]
     try:
+        parts = [part for part in folder.glob(f".*{PART_SUFFIX}") if not part.is_dir()]
         for part in parts:
             part.unlink(missing_ok=True)
     except OSError as error:
@@ -79,12 +79,13 @@ def remove_stale_parts(folder: Path) -> int:
     return len(parts)
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _sync_folder(folder: Path) -> None:
+    with suppress(OSError):  # not every system can open or sync a folder
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _output_error(path: Path, error: OSError) -> OutputError:

@@ -36,18 +36,18 @@ class _Conv(nn.Module):
         super().__init__()
         scale = state[f"{norm}.weight"] * (state[f"{norm}.running_var"] + 1e-3).rsqrt()
         weight = state[f"{conv}.weight"]
-        self.register_buffer("weight", weight * scale[:, None, None, None])
-        bias = state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * scale
-        self.register_buffer("bias", bias)
+        shift = state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * scale
+        self.weight = nn.Buffer(weight * scale[:, None, None, None])
+        self.bias = nn.Buffer(shift)
         self.stride, self.act = stride, act
         self.groups = len(weight) if weight.shape[1] == 1 else 1
 
     def forward(self, x: Tensor) -> Tensor:
-        kernel = self.weight.shape[-1]  # type: ignore[union-attr,index]
+        kernel = self.weight.shape[-1]
         total = max(kernel - self.stride, 0)
         before = total // 2
         x = F.pad(x, (before, total - before, before, total - before))
-        x = F.conv2d(x, self.weight, self.bias, self.stride, groups=self.groups)  # type: ignore[arg-type]
+        x = F.conv2d(x, self.weight, self.bias, self.stride, groups=self.groups)
         return F.relu6(x) if self.act else x
 
 

@@ -155,7 +155,7 @@ def _stage(
     full = resolution == options.resolution
     batch = options.batch if full else 2 * options.batch
     steps = (options.images_full if full else options.images_half) // batch
-    modules = pair.modules().to(memory_format=torch.channels_last).train()
+    modules = pair.modules().train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.Adam(modules.parameters(), lr=options.lr, betas=(0.9, 0.99))
     smooth = build(options, resolution)
     smooth.modules().load_state_dict(modules.state_dict())

@@ -1,4 +1,4 @@
-"""Real training pictures: read from a tar of aligned images, varied in light, colour and framing."""
+"""Training pictures from a tar of aligned images, varied in light, colour and framing."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def foreground(picture: Pixels) -> Pixels:
     centre = person[side // 4 : -side // 4, side // 3 : -side // 3]
     if not 0.1 < (person == 0).mean() < 0.6 or (centre == 0).mean() > 0.02:
         return np.full((side, side), 255, np.uint8)
-    return cv2.GaussianBlur(person, (0, 0), side / 96)  # type: ignore[return-value]
+    return cv2.GaussianBlur(person, (0, 0), side / 96)
 
 
 class Variations:
@@ -105,13 +105,13 @@ class Variations:
             part = other[:, :: rng.choice([-1, 1])][: size // 2, : size // 2]
             part = cv2.GaussianBlur(part, (0, 0), float(rng.uniform(0.3, 4)))
             colours = rng.permuted(part, axis=2) if rng.random() < 0.3 else part
-            return cv2.resize(colours, (size, size)) * rng.uniform(0.2, 1.2)  # type: ignore[no-any-return]
+            return cv2.resize(colours, (size, size)) * rng.uniform(0.2, 1.2)
         cells = int(rng.integers(1, 12))
         noise = rng.uniform(-0.5, 0.5, (cells, cells, 1)) * rng.uniform(0, 1)
         noise = noise + rng.uniform(-0.5, 0.5, (cells, cells, 3)) * rng.uniform(0, 0.3)
         tint = rng.uniform(0, 1) + rng.normal(0, 0.12, 3)
         ground = np.clip(tint + noise, 0, 1)
-        return cv2.resize(ground.astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]
+        return cv2.resize(ground.astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
 
     def _frame(self, rng: np.random.Generator, picture: NDArray[np.float32]) -> NDArray[np.float32]:
         size = len(picture)
@@ -122,7 +122,7 @@ class Variations:
         matrix[:, 2] += self.side / 2 - size / 2 + rng.normal(0, 0.015, 2) * self.side
         if rng.random() < 0.5:
             picture = picture[:, ::-1]
-        return cv2.warpAffine(  # type: ignore[return-value]
+        return cv2.warpAffine(
             np.ascontiguousarray(picture),
             matrix,
             (self.side, self.side),
