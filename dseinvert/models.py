@@ -170,6 +170,11 @@ def save_model(
     write_bytes(folder / "model.json", (json.dumps(card, indent=2) + "\n").encode())
 
 
+def generator_sha256(generator: StyleGAN2, *, half: bool = False) -> str:
+    """The hash its weights will have once saved: what directions and latents refer to."""
+    return hashlib.sha256(_weights(generator, half)).hexdigest()
+
+
 def pick_device(name: str) -> torch.device:
     """`auto`, `cpu`, `cuda` or `cuda:N` -> a device that is there.
 

@@ -171,7 +171,7 @@ def _stage(
         terms = _losses(options, pair, images, distance)
         loss = torch.stack(list(terms.values())).sum()
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(modules.parameters(), 1.0)
         optimiser.step()
         _smooth(smooth.modules(), modules, min(options.ema, (step + 1) / (step + 10)))
@@ -275,7 +275,7 @@ def fit_mapping(mapping: Mapping, codes: Tensor, steps: int, seed: int = 0) -> f
         real_sorted = ((real - mean) / scale @ slices).sort(dim=0)[0]
         loss = (fake_sorted - real_sorted).square().mean()
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
         distance = float(loss.detach())
     with torch.no_grad():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,8 +20,11 @@ from dseinvert.errors import InputError
 Pixels = NDArray[np.uint8]
 
 
-def read_tar(path: Path, side: int) -> Pixels:
-    """All JPEG and PNG members of a tar, area-averaged to uint8 [N, side, side, 3], by name."""
+def read_tar(path: Path, side: int, crop: Sequence[int] | None = None) -> Pixels:
+    """All JPEG and PNG members of a tar, area-averaged to uint8 [N, side, side, 3], by name.
+
+    `crop` is left, top, right, bottom in pixels; None = the whole picture.
+    """
     pictures = []
     try:
         with tarfile.open(path) as tar:
@@ -30,6 +33,8 @@ def read_tar(path: Path, side: int) -> Pixels:
                 file = tar.extractfile(member)
                 assert file is not None
                 image = Image.open(io.BytesIO(file.read())).convert("RGB")
+                if crop is not None:
+                    image = image.crop(tuple(crop))  # type: ignore[arg-type]
                 pictures.append(
                     cv2.resize(np.asarray(image), (side, side), interpolation=cv2.INTER_AREA)
                 )
