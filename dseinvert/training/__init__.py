@@ -1,0 +1,1 @@
+"""Training encoders, and the recipe of the bundled model."""

@@ -37,10 +37,11 @@ class JointOptions:
     mapping_layers: int = 4
     images_half: int = 80_000
     """Training images at half resolution."""
-    images_full: int = 110_000
+    images_full: int = 80_000
     """Training images at full resolution."""
     batch: int = 20
     lr: float = 1.5e-3
+    """At half resolution; at full resolution batches, and so steps, are half as large."""
     base_share: float = 0.3
     """Share of the images drawn from the base code alone."""
     code_noise: float = 0.1
@@ -154,9 +155,10 @@ def _stage(
     pair = start or build(options, resolution)
     full = resolution == options.resolution
     batch = options.batch if full else 2 * options.batch
+    lr = options.lr / 2 if full else options.lr
     steps = (options.images_full if full else options.images_half) // batch
     modules = pair.modules().train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.Adam(modules.parameters(), lr=options.lr, betas=(0.9, 0.99))
+    optimiser = torch.optim.Adam(modules.parameters(), lr=lr, betas=(0.9, 0.99))
     smooth = build(options, resolution)
     smooth.modules().load_state_dict(modules.state_dict())
     file = folder / f"joint-{resolution}.pt"
@@ -165,7 +167,7 @@ def _stage(
     batches = pictures(batch, options.seed + resolution).from_step(step)
     for images in batches if step < steps else ():
         for group in optimiser.param_groups:
-            group["lr"] = options.lr * schedule(step, steps)
+            group["lr"] = lr * schedule(step, steps)
         images = F.avg_pool2d(images, images.shape[-1] // resolution)
         images = images.to(memory_format=torch.channels_last)
         terms = _losses(options, pair, images, distance)
@@ -180,7 +182,7 @@ def _stage(
             rate = (step - done) * batch / (time.monotonic() - began)
             row = {"resolution": resolution, "step": step, "steps": steps, "images_s": rate}
             row |= {name: float(value.detach()) for name, value in terms.items()}
-            _log(folder / "joint-losses.csv", row)
+            _log(folder / f"losses-{resolution}.csv", row)
         if step % every == 0 or step == steps:
             _log(folder / f"joint-{resolution}.csv", {"step": step, **watch(smooth, step)})
             _save(file, step, modules, smooth, optimiser)

@@ -1,0 +1,1 @@
+"""The model that comes with the package: weights, directions and their card."""

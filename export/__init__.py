@@ -1,0 +1,1 @@
+"""Exporting models to ONNX, TensorRT and OpenVINO; installed as `dseinvert.export`."""
