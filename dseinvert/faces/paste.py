@@ -1,0 +1,119 @@
+"""The way back into the photo: a feathered paste of a crop, or of what an edit changed in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dseinvert.faces.align import Floats, Image, crop, crop_matrix, quad_side
+
+# The exponent of the mask's outline: 2 is an ellipse, 4 a rounded square, more a square.
+ROUNDNESS = 4.0
+# How much of the way from the crop's border to its centre the mask takes to rise from 0 to 1.
+FEATHER = 0.3
+
+
+def paste(
+    photo: Image,
+    patch: Image,
+    quad: Floats,
+    feather: float = FEATHER,
+    roundness: float = ROUNDNESS,
+    match_color: bool = False,
+) -> Image:
+    """The photo uint8 [H, W, 3] with `patch` uint8 [N, N, 3] blended into the quad; a new array.
+
+    Pixels where the mask is 0 stay bit-identical. `match_color` first shifts the patch to the
+    photo's mean colour in the feathered ring.
+    """
+    source = patch.astype(np.float32)
+    if match_color:
+        source += _ring_shift(photo, patch, quad, feather, roundness)
+    window = _window(photo, quad)
+    under = photo[window].astype(np.float32)
+    mask = _mask(window, quad, feather, roundness)
+    return _put(photo, window, under + mask * (_warp_back(source, quad, window) - under))
+
+
+def paste_difference(
+    photo: Image,
+    edited: Image,
+    reconstruction: Image,
+    quad: Floats,
+    feather: float = FEATHER,
+    roundness: float = ROUNDNESS,
+) -> Image:
+    """The photo with `edited - reconstruction` (both uint8 [N, N, 3]) added in the quad.
+
+    The photo keeps its own sharpness, and an edit that changes nothing returns it bit for bit.
+    """
+    change = edited.astype(np.float32) - reconstruction.astype(np.float32)
+    window = _window(photo, quad)
+    mask = _mask(window, quad, feather, roundness)
+    return _put(photo, window, photo[window] + mask * _warp_back(change, quad, window))
+
+
+def mask_weight(
+    u: Floats, v: Floats, feather: float = FEATHER, roundness: float = ROUNDNESS
+) -> NDArray[np.float32]:
+    """The mask at u, v in [-1, 1] of the crop: 1 inside, smoothly to exactly 0 at its border."""
+    distance = (np.abs(u) ** roundness + np.abs(v) ** roundness) ** (1 / roundness)
+    rise = np.clip((1 - distance) / feather, 0, 1)
+    return (rise * rise * (3 - 2 * rise)).astype(np.float32)
+
+
+def _mask(
+    window: tuple[slice, slice], quad: Floats, feather: float, roundness: float
+) -> NDArray[np.float32]:
+    """The mask [h, w, 1] over a window of the photo, computed at each pixel's own place."""
+    matrix = crop_matrix(quad, 2)  # crop pixels -0.5 .. 1.5
+    y, x = (np.arange(part.start, part.stop, dtype=np.float64) for part in window)
+    u, v = (row[0] * x[None] + row[1] * y[:, None] + row[2] - 0.5 for row in matrix)
+    return mask_weight(u, v, feather, roundness)[..., None]
+
+
+def _window(photo: Image, quad: Floats) -> tuple[slice, slice]:
+    """The rows and columns of the photo that the quad may touch, at least one of each."""
+    shape = np.array(photo.shape[1::-1])
+    start = np.clip(np.floor(np.min(quad, 0)), 0, shape - 1).astype(int)
+    stop = np.clip(np.ceil(np.max(quad, 0)) + 1, start + 1, shape).astype(int)
+    return slice(start[1], stop[1]), slice(start[0], stop[0])
+
+
+def _warp_back(
+    patch: NDArray[np.float32], quad: Floats, window: tuple[slice, slice]
+) -> NDArray[np.float32]:
+    """The patch in a window of the photo; resized first, so that the warp is one to one."""
+    side = max(1, round(quad_side(quad)))
+    method = cv2.INTER_AREA if side < len(patch) else cv2.INTER_CUBIC
+    patch = cv2.resize(patch, (side, side), interpolation=method)
+    matrix = crop_matrix(quad, side)
+    rows, columns = window
+    matrix[:, 2] += matrix[:, :2] @ [columns.start, rows.start]
+    return cv2.warpAffine(
+        patch,
+        matrix,
+        (columns.stop - columns.start, rows.stop - rows.start),
+        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+
+
+def _ring_shift(
+    photo: Image, patch: Image, quad: Floats, feather: float, roundness: float
+) -> NDArray[np.float32]:
+    """The mean of photo - patch [3] where the mask is neither 0 nor 1."""
+    place = (np.arange(len(patch)) + 0.5) / len(patch) * 2 - 1
+    mask = mask_weight(place[None], place[:, None], feather, roundness)
+    ring = mask * (1 - mask) + 1e-9
+    gap = crop(photo, quad, len(patch)).astype(np.float32) - patch
+    return np.asarray(np.average(gap, axis=(0, 1), weights=ring), np.float32)
+
+
+def _put(photo: Image, window: tuple[slice, slice], pixels: NDArray[Any]) -> Image:
+    result = photo.copy()
+    result[window] = np.rint(pixels).clip(0, 255).astype(np.uint8)
+    return result
