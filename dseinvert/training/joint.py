@@ -132,6 +132,7 @@ def train(
         watch: the smoothed pair and the step -> figures for the log.
         every: steps between checkpoints.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     half = _stage(options, options.resolution // 2, pictures, folder, None, watch, every)
     large = build(options, options.resolution)
     grow(half, large)
@@ -256,31 +257,34 @@ def _log(file: Path, row: dict[str, float]) -> None:
         writer.writerow({k: f"{v:.6g}" for k, v in row.items()})
 
 
-def fit_mapping(mapping: Mapping, codes: Tensor, steps: int, seed: int = 0) -> float:
-    """Teach z -> w the distribution of `codes` [N, D] (sliced Wasserstein); returns the distance.
+def fit_mapping(
+    mapping: Mapping, codes: Tensor, steps: int, seed: int = 0, batch: int = 512, slices: int = 48
+) -> float:
+    """Teach z -> w the distribution of `codes` [N, D]; sets `w_avg` to the mean it then draws.
 
-    Sets `w_avg` to the mean of the mapping's own output.
+    Sliced Wasserstein distance along random directions and along principal axes of the codes, in
+    units of the codes' deviation; returns its last value.
     """
-    generator = torch.Generator().manual_seed(seed)
+    random = torch.Generator().manual_seed(seed)
+    (count, width), z_dim = codes.shape, mapping.layers[0].in_features
     mean, scale = codes.mean(0), codes.std()
-    optimiser = torch.optim.Adam(mapping.parameters(), lr=1e-3, betas=(0.9, 0.99))
     axes = torch.linalg.eigh(torch.cov(codes.T))[1]
+    optimiser = torch.optim.Adam(mapping.parameters(), lr=1e-3, betas=(0.9, 0.99))
     distance = math.inf
     for step in range(steps):
         for group in optimiser.param_groups:
             group["lr"] = 1e-3 * schedule(step, steps, 100)
-        z = torch.randn(1024, mapping.layers[0].in_features, generator=generator)  # type: ignore[call-overload]
-        real = codes[torch.randint(len(codes), (1024,), generator=generator)]
-        random = F.normalize(torch.randn(codes.shape[1], 256, generator=generator), dim=0)
-        slices = torch.cat([axes, axes[:, -64:] @ random[-64:], random], dim=1)
-        fake_sorted = ((mapping(z) - mean) / scale @ slices).sort(dim=0)[0]
-        real_sorted = ((real - mean) / scale @ slices).sort(dim=0)[0]
-        loss = (fake_sorted - real_sorted).square().mean()
+        z = torch.randn(batch, int(z_dim), generator=random)
+        real = codes[torch.randint(count, (batch,), generator=random)]
+        some = axes[:, torch.randint(width, (slices,), generator=random)]
+        others = F.normalize(torch.randn(width, slices, generator=random), dim=0)
+        lines = torch.cat([some, others], dim=1)
+        drawn, wanted = (((x - mean) / scale @ lines).sort(dim=0)[0] for x in (mapping(z), real))
+        loss = (drawn - wanted).square().mean()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
         distance = float(loss.detach())
     with torch.no_grad():
-        z = torch.randn(20_000, mapping.layers[0].in_features, generator=generator)  # type: ignore[call-overload]
-        mapping.w_avg.copy_(mapping(z).mean(0))
+        mapping.w_avg.copy_(mapping(torch.randn(20_000, int(z_dim), generator=random)).mean(0))
     return distance
