@@ -64,6 +64,7 @@ class Mapping(nn.Module):
 
     def __init__(self, z_dim: int, w_dim: int, layers: int) -> None:
         super().__init__()
+        self.z_dim = z_dim
         widths = [z_dim] + [w_dim] * layers
         self.layers = nn.ModuleList(linear(a, b) for a, b in pairwise(widths))
         self.register_buffer("w_avg", torch.zeros(w_dim))

@@ -99,7 +99,8 @@ def grow(small: Pair, large: Pair) -> None:
     wanted = F.leaky_relu(old.from_rgb(colours), 0.2)[..., 0, 0]
     given = F.leaky_relu(new.from_rgb(colours), 0.2)[..., 0, 0] * 0.889
     given = torch.cat([given, torch.ones(len(given), 1)], dim=1)
-    solution = torch.linalg.lstsq(given, wanted).solution
+    # In double precision, whose last bits (they vary from run to run) do not reach the weights.
+    solution = torch.linalg.lstsq(given.double(), wanted.double()).solution.float()
     bypass = new.blocks[0].bypass
     assert isinstance(bypass, nn.Conv2d) and bypass.bias is not None
     bypass.weight.copy_(solution[:-1].T[:, :, None, None])
@@ -266,7 +267,7 @@ def fit_mapping(
     units of the codes' deviation; returns its last value.
     """
     random = torch.Generator().manual_seed(seed)
-    (count, width), z_dim = codes.shape, mapping.layers[0].in_features
+    count, width = codes.shape
     mean, scale = codes.mean(0), codes.std()
     axes = torch.linalg.eigh(torch.cov(codes.T))[1]
     optimiser = torch.optim.Adam(mapping.parameters(), lr=1e-3, betas=(0.9, 0.99))
@@ -274,7 +275,7 @@ def fit_mapping(
     for step in range(steps):
         for group in optimiser.param_groups:
             group["lr"] = 1e-3 * schedule(step, steps, 100)
-        z = torch.randn(batch, int(z_dim), generator=random)
+        z = torch.randn(batch, mapping.z_dim, generator=random)
         real = codes[torch.randint(count, (batch,), generator=random)]
         some = axes[:, torch.randint(width, (slices,), generator=random)]
         others = F.normalize(torch.randn(width, slices, generator=random), dim=0)
@@ -286,5 +287,5 @@ def fit_mapping(
         optimiser.step()
         distance = float(loss.detach())
     with torch.no_grad():
-        mapping.w_avg.copy_(mapping(torch.randn(20_000, int(z_dim), generator=random)).mean(0))
+        mapping.w_avg.copy_(mapping(torch.randn(20_000, mapping.z_dim, generator=random)).mean(0))
     return distance
