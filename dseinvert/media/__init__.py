@@ -1,1 +1,1 @@
-"""Pictures and folders at the door: uint8 [H, W, 3] sRGB, names, whole files. Never imports torch."""
+"""Pictures and folders at the door: uint8 [H, W, 3] sRGB, whole files. Never imports torch."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import re
 import stat
 import struct
 import warnings
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL._imaging
 from PIL import ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from dseinvert.errors import InputError
@@ -20,13 +23,17 @@ from dseinvert.media.atomic import shown
 
 # What Pillow warns of is either harmless or told by us; catch_warnings is not thread-safe.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+with suppress(OSError, AttributeError):  # libtiff prints what Pillow raises as well
+    _native = ctypes.CDLL(PIL._imaging.__file__)
+    _native.TIFFSetErrorHandler(None)
+    _native.TIFFSetWarningHandler(None)
 
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 1 << 30
 HEAD_BYTES = 64
 
 CAMERA_RAW = frozenset(
-    ".3fr .arw .cr2 .cr3 .crw .dng .erf .iiq .kdc .mrw .nef .nrw .orf .pef .raf .rw2 .sr2 .srw .x3f".split()
+    {".arw", ".cr2", ".cr3", ".dng", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".srw"}
 )
 
 _PICTURES = {
@@ -44,8 +51,8 @@ _CONVERT = "convert it to JPEG or PNG"
 _OTHERS = (  # what else turns up under a picture's name: its first bytes, what it is, what to do
     (rb"version https://git-lfs", "is a Git LFS pointer, not an image", "run `git lfs pull`"),
     (rb"%PDF-", "is a PDF document, which is not supported", _CONVERT),
-    (rb"(?s).*<svg[\s>]", "is an SVG drawing, which is not supported", _CONVERT),
     (rb"(?i)\s*<(!doctype )?html", "is a web page, not an image", "download the image itself"),
+    (rb"(?s)\s*(<.*)?<svg[\s>]", "is an SVG drawing, which is not supported", _CONVERT),
     (rb"\xff\x0a|\0\0\0\x0cJXL ", "is a JPEG XL image, which is not supported", _CONVERT),
     (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "is a JPEG 2000 image, which is not supported", _CONVERT),
     (rb"8BPS", "is a Photoshop document, which is not supported", _CONVERT),
@@ -111,8 +118,8 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
     notes: list[str] = []
     if kind == "PNG":
         data = _checked_png(data, notes)
-    if kind == "JPEG" and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
-        notes.append("the end of the file is missing; the lowest rows may be damaged")
+    if kind == "JPEG":
+        _check_jpeg_end(data, notes)
     return _decoded(data, kind, max_pixels, notes)
 
 
@@ -167,8 +174,8 @@ def _sniff_brands(brands: bytes) -> str:
 
 
 def _not_a_picture(head: bytes) -> InputError:
-    if not head:
-        return InputError("is empty", _AGAIN)
+    if len(head) < 12:
+        return InputError(f"is only {len(head)} bytes" if head else "is empty", _AGAIN)
     for pattern, what, advice in _OTHERS:
         if re.match(pattern, head):
             return InputError(what, advice)
@@ -208,6 +215,17 @@ def _checked_png(data: bytes, notes: list[str]) -> bytes:
     return b"".join([*kept, data[at:]])
 
 
+def _check_jpeg_end(data: bytes, notes: list[str]) -> None:
+    """Find the end marker after the header's segments; without it Pillow takes zeros for pixels."""
+    at = 2
+    while data[at : at + 1] == b"\xff" and data[at + 1 : at + 2] != b"\xda":
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    if data.find(b"\xff\xd9", at) < 0:
+        if data.endswith(bytes(16)):
+            raise InputError("truncated JPEG: the file ends in zeros", _AGAIN)
+        notes.append("the end of the file is missing")
+
+
 def _decoded(data: bytes, kind: str, max_pixels: int, notes: list[str]) -> Picture:
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # another library may have asked for half pictures
     try:
@@ -238,13 +256,16 @@ def _decoder_refused(error: Exception, kind: str, max_pixels: int) -> InputError
     if isinstance(error, MemoryError):
         return InputError("does not fit into memory", "scale it down first")
     if isinstance(error, UnidentifiedImageError):
-        return InputError(f"damaged or unusual {kind}: its header cannot be read", _AGAIN)
+        advice = f"{_AGAIN}, or {_CONVERT}"
+        return InputError(f"damaged or unusual {kind}: its header cannot be read", advice)
     if "truncated" in said.lower():
         return InputError(f"truncated {kind}: the file ends before the picture does", _AGAIN)
     return InputError(f"damaged {kind}: {said}", _AGAIN)
 
 
 def _upright_srgb(image: Image.Image, notes: list[str]) -> Image.Image:
+    if image.mode == "LAB":
+        raise InputError("has L*a*b* colours, which are not supported", _CONVERT)
     profile = image.info.get("icc_profile")
     image = _eight_bits(_turned(image, notes), notes)
     colour = image.convert("L" if image.mode in _GREY_MODES else "RGB")
@@ -292,7 +313,7 @@ def _converted(image: Image.Image, profile: bytes | None, notes: list[str]) -> I
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             mode = _ICC_MODES[source.profile.xcolor_space]
-            if mode not in ("RGB", image.mode):
+            if mode not in ("RGB", image.mode) and not (mode == "L" and _is_grey(image)):
                 raise ValueError(f"a profile for {mode}, an image in {image.mode}")
             srgb = ImageCms.createProfile("sRGB")
             converted = ImageCms.profileToProfile(
@@ -303,6 +324,11 @@ def _converted(image: Image.Image, profile: bytes | None, notes: list[str]) -> I
         except (ImageCms.PyCMSError, OSError, ValueError, TypeError, KeyError):
             notes.append("its colour profile is broken or does not fit and was ignored")
     return image.convert("RGB")
+
+
+def _is_grey(image: Image.Image) -> bool:
+    """True where all channels are the same, as in the 16-bit grey with alpha Pillow calls RGBA."""
+    return len({band.tobytes() for band in image.split()}) == 1
 
 
 def _on_white(rgb: Image.Image, source: Image.Image, notes: list[str]) -> Image.Image:

@@ -17,6 +17,8 @@ from torch import Tensor
 
 from dseinvert.editing.directions import Direction
 from dseinvert.editing.discover import calibrate, regress
+from dseinvert.encoders.dse import DSEEncoder
+from dseinvert.generators.stylegan2 import StyleGAN2
 from dseinvert.media.atomic import write_bytes
 from dseinvert.models import generator_sha256, save_model
 from dseinvert.similarity.features import FeatureDistance
@@ -63,15 +65,39 @@ def make_bundle(options: JointOptions, sources: Sources, work: Path, out: Path, 
     rows, bases = codes(pair, torch.cat([images, images.flip(3)]))
     report: dict[str, object] = {"options": asdict(options)}
     report["mapping_distance"] = set_sampling(pair, bases, options.seed)
-    directions, report["directions"] = find_directions(pair, images, rows[: len(images)], sources)
+    finish(
+        pair.generator, pair.encoder, images, rows[: len(images)], sources, work, out, name, report
+    )
+
+
+def finish(
+    generator: StyleGAN2,
+    encoder: DSEEncoder,
+    images: Tensor,
+    rows: Tensor,
+    sources: Sources,
+    work: Path,
+    out: Path,
+    name: str,
+    report: dict[str, object],
+) -> None:
+    """Find the directions and write the model folder `out`, and `report` into `work`.
+
+    Args:
+        images: [N, 3, R, R] that the generator has learned from.
+        rows: [N, L, D], their codes.
+        report: what is known of the model so far; the directions' quality is added.
+    """
+    directions, report["directions"] = find_directions(generator, images, rows, sources)
     write_bytes(work / "report.json", json.dumps(report, indent=2).encode())
+    side = generator.resolution
     save_model(
         out,
-        pair.generator,
-        pair.encoder,
+        generator,
+        encoder,
         directions,
         name=name,
-        description=f"Faces at {options.resolution} px, trained on pictures of no real person",
+        description=f"Faces at {side} px, trained on pictures of no real person",
         licence="MIT",
         half=True,
     )
@@ -118,16 +144,16 @@ def set_sampling(pair: Pair, bases: Tensor, seed: int, steps: int = 4000) -> flo
 
 
 def find_directions(
-    pair: Pair, images: Tensor, rows: Tensor, sources: Sources
+    generator: StyleGAN2, images: Tensor, rows: Tensor, sources: Sources
 ) -> tuple[dict[str, Direction], dict[str, dict[str, float]]]:
     """Directions from scorers applied to the pictures whose codes are `rows`."""
     scorers, quality = _scorers(images, sources)
     scores = torch.stack([score(images) for score in scorers.values()], dim=1)
     vectors = regress(rows, scores)
-    sha256 = generator_sha256(pair.generator, half=True)
+    sha256 = generator_sha256(generator, half=True)
     directions: dict[str, Direction] = {}
     for (name, score), vector in zip(scorers.items(), vectors, strict=True):
-        factor = calibrate(pair.generator, vector, score, CALIBRATION_SEEDS)
+        factor = calibrate(generator, vector, score, CALIBRATION_SEEDS)
         quality[name] |= {"calibration": factor, "deviation": float(scores.std(0)[len(directions)])}
         unit = f"one standard deviation of {name} over the generator's samples"
         directions[name] = Direction(name, vector * factor, "w+", unit, sha256)

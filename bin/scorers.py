@@ -1,0 +1,274 @@
+"""Foreign networks that judge faces in measurements: who, how old, where; never used in training.
+
+Weights are read from a folder laid out as `identity/`, `landmarks-and-age/`. Every scorer takes
+images [B, 3, H, W] in [-1, 1] in the FFHQ framing, of any size, and works one image at a time in
+effect: batches only save time.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dseinvert.errors import MissingError
+
+Weights = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Box:
+    """A part of an image, in fractions of its sides; it may reach outside."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+
+WHOLE = Box(0, 0, 1, 1)
+# Least-squares similarity from the mean eyes, nose and mouth of FFHQ-framed photos,
+# (.377, .4675) (.623, .4675) (.5, .6155) (.387, .728) (.613, .728), to the template of 112 x 96.
+IDENTITY_BOX = Box(0.1735, 0.1125, 0.8261, 0.8739)
+AGE_BOX = WHOLE
+LANDMARK_BOX = WHOLE
+
+
+def crop(images: Tensor, box: Box, height: int, width: int) -> Tensor:
+    """The box of each image, antialiased, resampled to [B, C, height, width]; edges repeat."""
+    scale = height / (box.y1 - box.y0) / images.shape[2], width / (box.x1 - box.x0) / images.shape[3]
+    if min(scale) < 1:  # shrink first: sampling a grid would alias
+        size = [max(1, round(s * n)) for s, n in zip(scale, images.shape[2:], strict=True)]
+        images = F.interpolate(images, size, mode="bicubic", antialias=True)
+    matrix = [
+        [box.x1 - box.x0, 0, box.x0 + box.x1 - 1],
+        [0, box.y1 - box.y0, box.y0 + box.y1 - 1],
+    ]
+    theta = torch.tensor(matrix).to(images).expand(len(images), 2, 3)
+    grid = F.affine_grid(theta, [len(images), 1, height, width], align_corners=False)
+    return F.grid_sample(images, grid, "bicubic", "border", align_corners=False).clamp(-1, 1)
+
+
+# --- Who: MobileFaceNet (Chen et al., 2018) on CASIA-WebFace -------------------------------------
+
+
+def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+
+
+class ConvBlock(nn.Module):
+    """Convolution, batch norm, PReLU (none where `linear`)."""
+
+    def __init__(self, conv: nn.Conv2d, *, linear: bool = False) -> None:
+        super().__init__()
+        self.conv, self.bn = conv, nn.BatchNorm2d(conv.out_channels)
+        self.prelu = None if linear else nn.PReLU(conv.out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, C', H', W']."""
+        x = self.bn(self.conv(x))
+        return x if self.prelu is None else self.prelu(x)
+
+
+class Bottleneck(nn.Module):
+    """Widen, depthwise convolution, narrow; the input is added where shapes allow."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, expand: int) -> None:
+        super().__init__()
+        wide = inputs * expand
+        self.conv = nn.Sequential(
+            *(_conv(inputs, wide, 1), nn.BatchNorm2d(wide), nn.PReLU(wide)),
+            *(_conv(wide, wide, 3, stride, wide), nn.BatchNorm2d(wide), nn.PReLU(wide)),
+            *(_conv(wide, outputs, 1), nn.BatchNorm2d(outputs)),
+        )
+        self.connect = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, C', H', W']."""
+        return x + self.conv(x) if self.connect else self.conv(x)
+
+
+class MobileFaceNet(nn.Module):
+    """A face 112 high and 96 wide -> embedding [B, 128]."""
+
+    stages = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = ConvBlock(_conv(3, 64, 3, 2))
+        self.dw_conv1 = ConvBlock(_conv(64, 64, 3, groups=64))
+        blocks, inputs = [], 64
+        for expand, outputs, count, stride in self.stages:
+            for index in range(count):
+                blocks.append(Bottleneck(inputs, outputs, 1 if index else stride, expand))
+                inputs = outputs
+        self.blocks = nn.Sequential(*blocks)
+        self.conv2 = ConvBlock(_conv(128, 512, 1))
+        self.linear7 = ConvBlock(nn.Conv2d(512, 512, (7, 6), groups=512, bias=False), linear=True)
+        self.linear1 = ConvBlock(_conv(512, 128, 1), linear=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, 3, 112, 96] in [-1, 1] -> [B, 128]."""
+        x = self.blocks(self.dw_conv1(self.conv1(x)))
+        return self.linear1(self.linear7(self.conv2(x))).flatten(1)
+
+
+class Identity(nn.Module):
+    """A unit vector a face: the embeddings of the crop and its mirror image, as in its LFW test."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.net = MobileFaceNet()
+        file = _found(folder / "identity" / "mobilefacenet-casia.ckpt")
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        self.net.load_state_dict(state["net_state_dict"])
+        self.eval().requires_grad_(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] -> [B, 256] of length 1: a product of two is their cosine."""
+        faces = crop(images, IDENTITY_BOX, 112, 96) * (127.5 / 128)
+        both = torch.cat([self.net(faces), self.net(faces.flip(3))], dim=1)
+        return F.normalize(both, dim=1)
+
+
+# --- How old, man or woman, and where: two networks of face-api.js -------------------------------
+
+MEAN_RGB = (122.782, 117.001, 104.298)
+Weights = dict[str, Tensor]
+
+
+def read_shards(folder: Path, name: str) -> Weights:
+    """The weights of a TensorFlow.js model, in PyTorch's layout.
+
+    Those stored as bytes become value * scale + min.
+    """
+    manifest = json.loads(_found(folder / f"weights__{name}-weights_manifest.json").read_text())
+    data = _found(folder / f"weights__{name}-shard1").read_bytes()
+    weights, offset = {}, 0
+    for entry in manifest[0]["weights"]:
+        packing, count = entry.get("quantization"), math.prod(entry["shape"])
+        values = np.frombuffer(data, np.uint8 if packing else "<f4", count, offset)
+        offset += values.nbytes
+        if packing:
+            values = values * packing["scale"] + packing["min"]
+        weight = torch.tensor(values.reshape(entry["shape"]), dtype=torch.float32)
+        weights[entry["name"]] = _transposed(weight, depthwise="depthwise" in entry["name"])
+    return weights
+
+
+def _transposed(weight: Tensor, *, depthwise: bool) -> Tensor:
+    """[H, W, in, out] -> [out, in, H, W]; depthwise [H, W, in, 1] -> [in, 1, H, W]; [in, out]."""
+    if weight.ndim == 4:
+        return weight.permute((2, 3, 0, 1) if depthwise else (3, 2, 0, 1)).contiguous()
+    return weight.T.contiguous() if weight.ndim == 2 else weight
+
+
+def pad_same(x: Tensor, kernel: int, stride: int, value: float = 0) -> Tensor:
+    """TensorFlow's "same" padding: the odd pixel goes below and to the right."""
+    total = max(kernel - (x.shape[-1] % stride or stride), 0)
+    before, after = total // 2, total - total // 2
+    return F.pad(x, (before, after, before, after), value=value)
+
+
+class ShardNet(nn.Module):
+    """The layers that face-api.js is made of, over weights by name."""
+
+    def __init__(self, weights: Weights) -> None:
+        super().__init__()
+        self.weights = nn.ParameterDict(weights).requires_grad_(False)
+
+    def normalise(self, faces: Tensor, scale: float) -> Tensor:
+        """[B, 3, 112, 112] in [-1, 1] -> what the networks were trained on."""
+        mean = torch.tensor(MEAN_RGB).to(faces)[:, None, None]
+        return ((faces + 1) * 127.5 - mean) / scale
+
+    def conv(self, x: Tensor, name: str, stride: int = 1) -> Tensor:
+        """A full convolution."""
+        weight = self.weights[f"{name}/filters"]
+        x = pad_same(x, weight.shape[-1], stride)
+        return F.conv2d(x, weight, self.weights[f"{name}/bias"], stride)
+
+    def separable(self, x: Tensor, name: str, stride: int = 1) -> Tensor:
+        """A depthwise and a pointwise convolution."""
+        depthwise = self.weights[f"{name}/depthwise_filter"]
+        x = F.conv2d(pad_same(x, 3, stride), depthwise, None, stride, groups=x.shape[1])
+        pointwise = self.weights[f"{name}/pointwise_filter"]
+        return F.conv2d(x, pointwise, self.weights[f"{name}/bias"])
+
+    def full(self, x: Tensor, name: str) -> Tensor:
+        """A fully connected layer."""
+        return F.linear(x, self.weights[f"{name}/weights"], self.weights[f"{name}/bias"])
+
+
+class AgeGender(ShardNet):
+    """Age in years and the probability of a man, by a small Xception network."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(read_shards(folder / "landmarks-and-age", "age_gender_model"))
+
+    def forward(self, images: Tensor, box: Box = AGE_BOX) -> tuple[Tensor, Tensor]:
+        """[B, 3, H, W] -> age [B] in years, man [B] in [0, 1]."""
+        x = self.normalise(crop(images, box, 112, 112), 256)
+        x = F.relu(self.conv(x, "entry_flow/conv_in", 2))
+        x = self._reduce(x, x, "entry_flow/reduction_block_0")
+        x = self._reduce(x, F.relu(x), "entry_flow/reduction_block_1")
+        for index in range(2):
+            x = x + self._main(x, f"middle_flow/main_block_{index}")
+        x = self._reduce(x, F.relu(x), "exit_flow/reduction_block")
+        x = F.relu(self.separable(x, "exit_flow/separable_conv")).mean(dim=(2, 3))
+        return self.full(x, "fc/age")[:, 0], self.full(x, "fc/gender").softmax(dim=1)[:, 0]
+
+    def _reduce(self, x: Tensor, active: Tensor, name: str) -> Tensor:
+        y = F.relu(self.separable(active, f"{name}/separable_conv0"))
+        y = self.separable(y, f"{name}/separable_conv1")
+        y = F.max_pool2d(pad_same(y, 3, 2, -torch.inf), 3, 2)
+        return y + self.conv(x, f"{name}/expansion_conv", 2)
+
+    def _main(self, x: Tensor, name: str) -> Tensor:
+        for index in range(3):
+            x = self.separable(F.relu(x), f"{name}/separable_conv{index}")
+        return x
+
+
+class Landmarks(ShardNet):
+    """The 68 points of a face, in iBUG's order."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(read_shards(folder / "landmarks-and-age", "face_landmark_68_model"))
+
+    def forward(self, images: Tensor, box: Box = LANDMARK_BOX) -> Tensor:
+        """[B, 3, H, W] -> [B, 68, 2]: x, y in fractions of the image's sides."""
+        x = self.normalise(crop(images, box, 112, 112), 255)
+        for index in range(4):
+            x = self._dense(x, f"dense{index}")
+        points = self.full(x.mean(dim=(2, 3)), "fc").unflatten(1, (68, 2))
+        corner = torch.tensor([box.x0, box.y0]).to(points)
+        return corner + points * torch.tensor([box.x1 - box.x0, box.y1 - box.y0]).to(points)
+
+    def _dense(self, x: Tensor, name: str) -> Tensor:
+        first = self.conv if name == "dense0" else self.separable
+        total = F.relu(first(x, f"{name}/conv0", 2))
+        x = total
+        for index in (1, 2, 3):  # each convolution sees the sum of all before it
+            total = total + self.separable(x, f"{name}/conv{index}")
+            x = F.relu(total)
+        return x
+
+
+def yaw(points: Tensor) -> Tensor:
+    return points
+
+
+def _found(file: Path) -> Path:
+    if not file.is_file():
+        raise MissingError(f"{file}: no such file", "--scorers names a folder with identity/ in it")
+    return file

@@ -1,0 +1,80 @@
+"""`dseinvert images`: faces in, latents and pictures out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dseinvert.cli.stdout import print_json, reserved_stdout
+from dseinvert.config import ImagesOptions, field_docs
+from dseinvert.errors import DseInvertError, UsageError
+
+HELP = field_docs(ImagesOptions)
+
+
+def images(
+    paths: Annotated[list[str], typer.Argument(help="Image files, folders and globs.")],
+    out: Annotated[Path, typer.Option(help=HELP["out"])],
+    edit: Annotated[list[str] | None, typer.Option(help=HELP["edits"])] = None,
+    model: Annotated[str, typer.Option(help=HELP["model"])] = "default",
+    device: Annotated[str, typer.Option(help=HELP["device"])] = "auto",
+    batch: Annotated[str, typer.Option(help=HELP["batch"])] = "auto",
+    align: Annotated[bool, typer.Option(help=HELP["align"])] = True,
+    paste: Annotated[bool, typer.Option("--paste", help=HELP["paste"])] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help=HELP["overwrite"])] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help=HELP["dry_run"])] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what fails.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="Show details and tracebacks.")
+    ] = False,
+) -> int:
+    """Invert, edit and render the faces of images.
+
+    dseinvert images photos --out latents --edit age=+2 --edit smile=1,age=-1
+    """
+    options = ImagesOptions(
+        out=out,
+        edits=tuple(edit or ()),
+        model=model,
+        device=device,
+        batch=batch_size(batch),
+        align=align,
+        paste=paste,
+        overwrite=overwrite,
+        dry_run=dry_run,
+    )
+    try:
+        return _run(paths, options, json, quiet)
+    except DseInvertError as error:
+        if json:
+            print_json({"exit_code": int(error.exit_code), "error": str(error)})
+        raise
+
+
+def _run(paths: list[str], options: ImagesOptions, json: bool, quiet: bool) -> int:
+    with reserved_stdout():
+        from dseinvert.run.batch import run_images
+        from dseinvert.run.progress import watching
+
+        with watching(quiet) as watcher:
+            outcome = run_images(paths, options, watcher)
+            if not options.dry_run:
+                watcher.note(f"{outcome.summary()}; see {options.out / 'index.html'}")
+    if json:
+        print_json(outcome.asdict())
+    elif options.dry_run:
+        for line in outcome.preview():
+            print(line)
+    return int(outcome.exit_code)
+
+
+def batch_size(text: str) -> int | None:
+    """`auto` (None) or a number of at least one."""
+    if text == "auto":
+        return None
+    if not text.isdecimal() or not 1 <= int(text) <= 4096:
+        raise UsageError(f"--batch {text!r}", "auto, or a number from 1 to 4096")
+    return int(text)

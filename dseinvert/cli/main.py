@@ -1,0 +1,101 @@
+"""The `dseinvert` command: its verbs, and how every error ends in one line and an exit code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from dseinvert.cli.edit import edit
+from dseinvert.cli.images import images
+from dseinvert.cli.models import models
+from dseinvert.cli.train import train
+from dseinvert.config import version as installed_version
+from dseinvert.errors import DseInvertError, ExitCode
+
+app = typer.Typer(
+    name="dseinvert",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(images)
+app.command()(edit)
+app.command()(train)
+app.add_typer(models, name="models")
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of a pipe has gone; nothing more may be flushed at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(code)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """The exit code of a command line; errors are told on stderr, one line each."""
+    verbose = not {"-v", "--verbose"}.isdisjoint(arguments)
+    _be_calm(verbose)
+    try:
+        return int(app(list(arguments), prog_name="dseinvert", standalone_mode=False) or 0)
+    except (KeyboardInterrupt, typer.Abort):
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        return ExitCode.SOME_FAILED
+    except DseInvertError as error:
+        return _fail(str(error), error.exit_code)
+    except MemoryError:
+        return _fail("out of memory (free some, or give fewer or smaller images)", 5)
+    except Exception as error:
+        if hasattr(error, "format_message"):  # typer's own, whose class has no public name
+            return _fail(_usage(error), ExitCode.USAGE)
+        if verbose:
+            traceback.print_exc()
+        said = f"unexpected {type(error).__name__}: {error}"
+        return _fail(f"{said} (this is a bug; -v shows the traceback)", ExitCode.SOME_FAILED)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Invert faces into a GAN's latents, edit them, and render them back."""
+    if version:
+        print(f"dseinvert {installed_version()}")
+    elif context.invoked_subcommand is None:
+        print(context.get_help(), file=sys.stderr)
+        raise typer.Exit(ExitCode.USAGE)
+
+
+def _be_calm(verbose: bool) -> None:
+    """Libraries' warnings are for developers."""
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.WARNING, format="dseinvert: %(message)s"
+    )
+    logging.getLogger("PIL").setLevel(logging.ERROR)
+    if not verbose:
+        warnings.simplefilter("ignore")
+
+
+def _usage(error: Exception) -> str:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "dseinvert"
+    message = " ".join(error.format_message().split())  # type: ignore[attr-defined]
+    return f"{message.rstrip('.')} (see {command} --help)"
+
+
+def _fail(line: str, code: int) -> int:
+    line = " ".join(line.split())
+    print(f"dseinvert: {line.encode('utf-8', 'backslashreplace').decode()}", file=sys.stderr)
+    return int(code)

@@ -1,0 +1,161 @@
+"""The `images` run: reading, computing and writing overlap, and the journal grows line by line."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import cv2
+
+from dseinvert.config import ImagesOptions
+from dseinvert.errors import MissingError, NoInputError, UsageError
+from dseinvert.faces.detect import Detector, open_detector
+from dseinvert.inversion.inverter import Inverter
+from dseinvert.media.atomic import remove_stale_parts, shown
+from dseinvert.media.scan import Scan, scan
+from dseinvert.models import Model, open_model, pick_device
+from dseinvert.run.batchsize import BatchSize, auto_size, in_batches
+from dseinvert.run.compute import Edits, Face, invert_faces, parse_all
+from dseinvert.run.journal import NAME, Entry, Journal, open_journal, read
+from dseinvert.run.outcome import Outcome
+from dseinvert.run.plan import Plan, make_plan
+from dseinvert.run.prepare import Prepared, preparer
+from dseinvert.run.progress import Watcher
+from dseinvert.run.report import write_report
+from dseinvert.run.stop import Stop, stoppable
+from dseinvert.run.stream import ahead, regroup, threads
+from dseinvert.run.write import Target, make_folder
+
+OUTPUTS = 1  # raised when the same input and settings give other outputs: all is then done again
+_READERS = 4
+_WRITERS = 2
+
+
+@dataclass(frozen=True)
+class Job:
+    """The opened model and all else that a run needs besides its inputs."""
+
+    options: ImagesOptions
+    model: Model
+    inverter: Inverter
+    edits: Edits
+    detector: Detector | None
+    """None = images are taken as they are."""
+    batch: BatchSize
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that decides about the outputs, JSON-ready; part of every journal entry."""
+        return {
+            "outputs": OUTPUTS,
+            "model": self.model.name,
+            "generator": self.model.sha256,
+            "encoder": self.model.encoder_sha256,
+            "resolution": self.model.generator.resolution,
+            "edits": {name: _fingerprint(self.edits, name) for name in self.edits},
+            "crop": self.detector.name if self.detector else "none",
+            "paste": self.options.paste,
+        }
+
+
+def run_images(patterns: Sequence[str], options: ImagesOptions, watcher: Watcher) -> Outcome:
+    """Invert, edit and render the faces of all images that `patterns` mean.
+
+    Raises:
+        DseInvertError: what stops a whole run; what stops one input only is in the outcome.
+    """
+    device = pick_device(options.device)
+    found = scan(patterns)
+    for problem in found.problems:
+        watcher.problem(f"{shown(problem.path)}: {problem.reason}")
+    if not found.files:
+        raise NoInputError("no images found", "name image files, folders or globs")
+    job = open_job(options, open_model(options.model, device))
+    if options.dry_run:
+        plan = _plan(job, found, read(options.out / NAME))
+        return Outcome(options.out, plan, plan.settled, dry=True)
+    make_folder(options.out)
+    with open_journal(options.out) as journal, stoppable() as stop:
+        remove_stale_parts(options.out)
+        known = read(journal.path)
+        plan = _plan(job, found, known)
+        fresh = _run(job, plan, journal, watcher, stop)
+        outcome = Outcome(options.out, plan, (*plan.settled, *fresh), stop.code)
+        known |= {entry.name: entry for entry in fresh}
+        write_report(options.out, known.values(), outcome.undone, job.settings)
+    return outcome
+
+
+def open_job(options: ImagesOptions, model: Model) -> Job:
+    """Check the options against the model; refuses what cannot be honoured before work starts."""
+    if model.encoder is None:
+        raise MissingError(f"model {model.name!r} has no encoder", "train one: dseinvert train")
+    edits = parse_all(options.edits, model.directions)
+    if options.paste and not edits:
+        raise UsageError("--paste needs an --edit to paste", "add --edit NAME=STRENGTH")
+    size = options.batch or auto_size(model.generator.resolution, model.generator.device)
+    align = options.align and model.alignment != "none"
+    cv2.setNumThreads(1)  # reader threads already keep every core busy
+    return Job(
+        options=options,
+        model=model,
+        inverter=Inverter(model.generator, model.encoder),
+        edits=edits,
+        detector=open_detector() if align else None,
+        batch=BatchSize(size),
+    )
+
+
+def _plan(job: Job, found: Scan, known: dict[str, Entry]) -> Plan:
+    plan = make_plan(found, job.options.out, known, job.settings, job.options.overwrite)
+    if not (plan.todo or plan.settled):
+        raise NoInputError("all images found are outputs of this program", "name other inputs")
+    return plan
+
+
+def _run(job: Job, plan: Plan, journal: Journal, watcher: Watcher, stop: Stop) -> list[Entry]:
+    """Do what is to be done; every entry returned is in the journal."""
+    watcher.begin("inverting", len(plan.todo))
+    entries = []
+    for entry in _entries(job, plan, stop):
+        journal.append(entry)
+        entries.append(entry)
+        _tell(watcher, entry)
+    return entries
+
+
+def _entries(job: Job, plan: Plan, stop: Stop) -> Iterator[Entry]:
+    """scan -> [readers] -> crops -> [this thread] -> faces -> [writers] -> entries, in order."""
+    readers = min(_READERS, os.cpu_count() or 1)
+    prepare = preparer(job.model.generator.resolution, job.detector)
+    compute = partial(invert_faces, job.inverter, job.model.sha256, job.edits)
+    target = Target(job.options.out, plan, job.settings, job.options.paste)
+    with threads(readers) as reading, threads(_WRITERS) as writing:
+        prepared = ahead(reading, prepare, plan.todo, 2 * (job.batch.size + readers))
+        computed: Iterator[tuple[Prepared, list[Face]]] = regroup(
+            stop.until(prepared),
+            parts=lambda one: one.crops,
+            work=lambda crops: in_batches(compute, crops, job.batch),
+            size=lambda: job.batch.size,
+        )
+        yield from ahead(writing, target.write, stop.until(computed), 2 * _WRITERS)
+
+
+def _tell(watcher: Watcher, entry: Entry) -> None:
+    watcher.advance()
+    for warning in entry.warnings:
+        watcher.note(f"{entry.shown}: {warning}")
+    if entry.status != "done":
+        watcher.problem(f"{entry.shown}: {entry.reason}")
+
+
+def _fingerprint(edits: Edits, name: str) -> str:
+    """Tells apart directions of one name found at different times."""
+    digest = hashlib.sha256()
+    for edit in edits[name]:
+        digest.update(edit.direction.vector.cpu().numpy().tobytes() + repr(edit.strength).encode())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,71 @@
+"""How many faces go through a model at once, and what happens when memory runs out."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+
+from dseinvert.errors import DeviceError
+
+P = TypeVar("P")
+R = TypeVar("R")
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class BatchSize:
+    """The present size of a batch; it halves when memory runs out."""
+
+    size: int
+
+    def halve(self, error: BaseException) -> None:
+        """Raises DeviceError when one alone is too many."""
+        if self.size == 1:
+            raise DeviceError(
+                "out of memory with a single face", "free memory, or use --device cpu"
+            ) from error
+        self.size //= 2
+        _log.warning("out of memory: going on with %d faces at once", self.size)
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def auto_size(resolution: int, device: torch.device) -> int:
+    """A batch that fits: small on a CPU, where more gains little and a last batch is filled up."""
+    if device.type == "cpu":
+        return max(1, min(8, 512 // resolution))
+    return max(4, min(64, 8 * (1024 // resolution) ** 2))
+
+
+def in_batches(
+    work: Callable[[Sequence[P]], Sequence[R]], parts: Sequence[P], batch: BatchSize
+) -> list[R]:
+    """`work` on all parts, always `batch.size` at a time.
+
+    A short batch is filled up with its last part, because kernels chosen by the batch's size round
+    differently: so the result for a part depends on nothing but the part.
+    """
+    results: list[R] = []
+    while len(results) < len(parts):
+        chunk = parts[len(results) : len(results) + batch.size]
+        try:
+            done = work([*chunk, *[chunk[-1]] * (batch.size - len(chunk))])
+            results.extend(done[: len(chunk)])
+        except (MemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
+            batch.halve(error)
+    return results
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """CUDA has its own exception; the CPU allocator raises a RuntimeError."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return "can't allocate memory" in str(error) or "out of memory" in str(error)

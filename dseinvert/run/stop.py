@@ -1,0 +1,54 @@
+"""Ctrl-C and SIGTERM as a wish that the batch loop grants between two batches."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from dseinvert.errors import ExitCode
+
+T = TypeVar("T")
+_CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
+
+
+@dataclass
+class Stop:
+    """Whether the run was asked to stop, and the exit code that says so."""
+
+    code: ExitCode | None = None
+    """None = go on."""
+
+    def until(self, things: Iterable[T]) -> Iterator[T]:
+        """The things, up to the moment of the wish."""
+        for thing in things:
+            if self.code is not None:
+                return
+            yield thing
+
+
+@contextmanager
+def stoppable() -> Iterator[Stop]:
+    """Note the first SIGINT or SIGTERM instead of dying of it; a second one kills as usual."""
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():  # it may not set handlers
+        yield stop
+        return
+
+    def note(number: int, _: object) -> None:
+        stop.code = _CODES[signal.Signals(number)]
+        restore()
+
+    before = {number: signal.signal(number, note) for number in _CODES}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    try:
+        yield stop
+    finally:
+        restore()

@@ -1,0 +1,148 @@
+"""From computed faces to files, all of an input's or none, and the entry that lists them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dseinvert.config import version
+from dseinvert.errors import InputError, OutputError
+from dseinvert.faces.align import crop_matrix, matrix_to_list
+from dseinvert.faces.paste import paste_difference
+from dseinvert.latent import dumps
+from dseinvert.media.atomic import shown, write_bytes
+from dseinvert.media.images import encode_png, read_image
+from dseinvert.run.compute import Face
+from dseinvert.run.journal import Entry, FaceEntry
+from dseinvert.run.names import face_names
+from dseinvert.run.plan import Plan, result_key
+from dseinvert.run.prepare import Prepared, reason_of, unexpected
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a run writes, and what it writes about itself."""
+
+    out: Path
+    plan: Plan
+    settings: Mapping[str, Any]
+    paste: bool = False
+
+    def write(self, work: tuple[Prepared, list[Face]]) -> Entry:
+        """The files of one input, and its entry; only OutputError is raised."""
+        prepared, faces = work
+        if prepared.status != "done":
+            return self._entry(prepared, status=prepared.status, reason=prepared.reason)
+        try:
+            return self._write(prepared, faces)
+        except InputError as error:
+            return self._entry(prepared, status="failed", reason=reason_of(prepared.item, error))
+        except OutputError:
+            raise
+        except Exception as error:  # the top of the batch loop: one input never stops the others
+            return self._entry(prepared, status="failed", reason=unexpected(error))
+
+    def _write(self, prepared: Prepared, faces: list[Face]) -> Entry:
+        names = face_names(prepared.item.name, len(faces), self.plan.taken)
+        entries = [_face_entry(*pair) for pair in zip(names, faces, strict=True)]
+        labels = list(faces[0].edited) if self.paste else []
+        photos = {label: f"{prepared.item.name}.{label}.photo.png" for label in labels}
+        files: dict[str, str] = {}
+        try:
+            for name, data in self._blobs(prepared, faces, entries, photos):
+                write_bytes(self._free(name), data)
+                files[name] = hashlib.sha256(data).hexdigest()
+        except BaseException:
+            for name in files:
+                with suppress(OSError):
+                    (self.out / name).unlink(missing_ok=True)
+            raise
+        return self._entry(prepared, status="done", faces=entries, photos=photos, files=files)
+
+    def _blobs(
+        self,
+        prepared: Prepared,
+        faces: list[Face],
+        entries: list[FaceEntry],
+        photos: Mapping[str, str],
+    ) -> Iterator[tuple[str, bytes]]:
+        """File names and contents, one at a time; latents first."""
+        for face, entry in zip(faces, entries, strict=True):
+            origin = self._origin(prepared, entry)
+            data = dumps(face.latent.with_origin(**origin))
+            yield f"{entry.name}.safetensors", same_every_time(data)
+            shots = {"input": face.crop.pixels, "recon": face.recon, **face.edited}
+            for role, pixels in shots.items():
+                yield entry.pictures[role], encode_png(pixels)
+        # Read again rather than kept: photos are large, crops are small.
+        for label, name in photos.items():
+            pasted = read_image(prepared.item.source)
+            for face in faces:
+                pasted = paste_difference(pasted, face.edited[label], face.recon, face.crop.quad)
+            yield name, encode_png(pasted)
+
+    def _origin(self, prepared: Prepared, entry: FaceEntry) -> dict[str, str]:
+        return {
+            "source": str(prepared.item.source),
+            "source_sha256": prepared.sha256,
+            "source_size": "{}x{}".format(*prepared.size),
+            "crop_matrix": json.dumps(entry.crop),
+            "generator": str(self.settings["model"]),
+            "encoder_sha256": str(self.settings["encoder"]),
+            "skip": "keep",
+            "noise": "constant, stored with the generator",
+            "version": version(),
+        }
+
+    def _free(self, name: str) -> Path:
+        path = self.out / name
+        if path.resolve() in self.plan.protected:
+            raise InputError(f"its output {name} would replace an input", "choose another --out")
+        return path
+
+    def _entry(self, prepared: Prepared, **outcome: Any) -> Entry:
+        return Entry(
+            name=prepared.item.name,
+            source=str(prepared.item.source.absolute()),
+            shown=shown(prepared.item.source),
+            sha256=prepared.sha256,
+            key=result_key(prepared.sha256, self.settings),
+            warnings=list(prepared.warnings),
+            settings=dict(self.settings),
+            **outcome,
+        )
+
+
+def same_every_time(data: bytes) -> bytes:
+    """A safetensors file with its header in order; the library's own order is random."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True).encode()
+    header += b" " * (-len(header) % 8)  # tensors start at a multiple of eight
+    return len(header).to_bytes(8, "little") + header + data[8 + length :]
+
+
+def make_folder(folder: Path) -> None:
+    """Make the output folder and its parents; OutputError when that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise OutputError(
+            f"{shown(folder)}: cannot make this folder: {why}", "choose another --out"
+        ) from error
+
+
+def _face_entry(name: str, face: Face) -> FaceEntry:
+    roles = ("input", "recon", *face.edited)
+    side = len(face.crop.pixels)
+    return FaceEntry(
+        name=name,
+        crop=matrix_to_list(crop_matrix(face.crop.quad, side)),
+        metrics=dict(face.metrics),
+        pictures={role: f"{name}.{role}.png" for role in roles},
+    )

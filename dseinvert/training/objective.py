@@ -1,0 +1,73 @@
+"""The loss of one training batch (DSE, Algorithm 1, lines 4-12)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from dseinvert.encoders.dse import DSEEncoder
+from dseinvert.generators.stylegan2 import StyleGAN2
+from dseinvert.latent import Latent
+from dseinvert.similarity.losses import Distance, image_loss, latent_loss
+from dseinvert.similarity.weights import LossWeights
+from dseinvert.training.options import TrainOptions
+from dseinvert.training.samples import Batch
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What an encoder is trained for; bfloat16 for the networks and float32 for the losses."""
+
+    generator: StyleGAN2
+    options: TrainOptions
+    distance: Distance | None
+    bfloat16: bool
+
+    def __call__(
+        self, encoder: DSEEncoder, batch: Batch, *, measure: bool = True
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The number to descend, and what it is made of by name.
+
+        Args:
+            measure: False = leave out image figures that have no gradient (strategy 1).
+        """
+        weights, count = self.options.weights, len(batch.codes)
+        with self._autocast():
+            # Lines 8-9. The paper prints E(G(E(x))); its code, as here, runs E once, on x = G(w).
+            codes = encoder(batch.images)[0].float()
+        latent = latent_loss(batch.codes, codes[:count], weights).mean()
+        figures = {"latent": latent}
+        # Line 12 as one backward of the sum. Two steps of one Adam, as published, each have the
+        # size of the learning rate, so that epsilon would not count, and the second would follow
+        # the gradient of weights that are no longer there.
+        loss = weights.epsilon * latent  # Equation 8
+        if self.options.strategy == 2 or measure:
+            with torch.set_grad_enabled(self.options.strategy == 2):
+                image, terms = self._images(batch, codes)
+            figures |= {"image": image, **terms}
+        if self.options.strategy == 2:
+            loss = loss + image  # Equation 8
+        return loss, {"loss": loss, **figures}
+
+    def _images(self, batch: Batch, codes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The mean image loss; of real images without the cosine and KL terms."""
+        with self._autocast():
+            drawn = self.generator.synthesize(Latent(codes, "w+")).float()  # line 8
+        weights, count = self.options.weights, len(batch.codes)
+        losses, terms = self._compare(batch.images[:count], drawn[:count], weights)
+        if count < len(drawn):
+            plain = replace(weights, beta=0, kl=0)
+            more, real = self._compare(batch.images[count:], drawn[count:], plain)
+            losses = torch.cat([losses, more])
+            terms |= {f"real_{name}": term for name, term in real.items()}
+        return losses.mean(), {name: term.mean() for name, term in terms.items()}
+
+    def _compare(
+        self, real: Tensor, fake: Tensor, weights: LossWeights
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        return image_loss(real, fake, weights, self.options.attention, self.distance)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.generator.device.type, torch.bfloat16, enabled=self.bfloat16)

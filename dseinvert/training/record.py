@@ -1,0 +1,73 @@
+"""What a training run tells: CSV tables, TensorBoard where it is installed, and picture grids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dseinvert.errors import OutputError
+from dseinvert.media.atomic import write_bytes
+from dseinvert.media.images import encode_png
+
+
+class Record:
+    """Tables in a folder, one row a step; a run that goes on drops rows it will write again."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self.folder, self.step = folder, step
+        self.board = _tensorboard(folder / "tensorboard", step)
+        self.ready: set[str] = set()
+
+    def add(self, table: str, step: int, figures: Mapping[str, float]) -> None:
+        """Append a row to `table`.csv, and the same figures to TensorBoard."""
+        file = self.folder / f"{table}.csv"
+        if table not in self.ready:
+            _start(file, ("step", *figures), self.step)
+            self.ready.add(table)
+        try:
+            with file.open("a", newline="\n") as out:
+                out.write(",".join([str(step), *(f"{v:.6g}" for v in figures.values())]) + "\n")
+        except OSError as error:
+            raise OutputError(f"{file}: cannot write: {error.strerror}") from error
+        for name, value in figures.items() if self.board else ():
+            self.board.add_scalar(f"{table}/{name}", value, step)
+
+    def picture(self, step: int, rows: Sequence[Tensor]) -> None:
+        """Write rows of images, each [N, 3, R, R] in [-1, 1], as grid-STEP.png."""
+        write_bytes(self.folder / f"grid-{step:07d}.png", encode_png(grid(rows)))
+
+    def close(self) -> None:
+        """Flush TensorBoard."""
+        if self.board:
+            self.board.close()
+
+
+def grid(rows: Sequence[Tensor]) -> Any:
+    """Rows of images [N, 3, R, R] in [-1, 1] -> one picture uint8 [rows R, N R, 3]."""
+    lines = [torch.cat(list(row.float().cpu()), dim=2) for row in rows]
+    sheet = torch.cat(lines, dim=1).clamp(-1, 1)
+    return ((sheet + 1) * 127.5).round().byte().permute(1, 2, 0).contiguous().numpy()
+
+
+def _start(file: Path, header: Sequence[str], step: int) -> None:
+    """Keep the rows up to `step` of an earlier part of the run, under its header."""
+    rows = file.read_text().splitlines()[1:] if step and file.exists() else []
+    whole = [row for row in rows if row.count(",") == len(header) - 1]
+    lines = [",".join(header), *(row for row in whole if int(row.partition(",")[0]) <= step)]
+    write_bytes(file, ("\n".join(lines) + "\n").encode())
+
+
+def _tensorboard(folder: Path, step: int) -> Any:
+    """A writer, or None where the optional package tensorboard is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    try:
+        return SummaryWriter(str(folder), purge_step=step + 1)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot write: {error.strerror}") from error

@@ -1,0 +1,125 @@
+"""What all tests may use: a tiny model, pictures that are no faces, and the command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dseinvert.cli.main import run
+from dseinvert.editing.directions import Direction
+from dseinvert.encoders.dse import DSEConfig, DSEEncoder
+from dseinvert.generators.stylegan2 import StyleGAN2, StyleGAN2Config
+from dseinvert.media.images import encode_png
+from dseinvert.models import open_model, save_model
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+
+torch.set_num_threads(1)  # the suite's nets are so small that a second thread only waits
+
+
+def build_tiny_model(folder: Path, seed: int = 0) -> Path:
+    """A model of random weights, 16 px, with directions age and smile."""
+    torch.manual_seed(seed)
+    generator = StyleGAN2(StyleGAN2Config(16, {4: 16, 8: 16, 16: 8}, 16, 16, 2))
+    encoder = DSEEncoder(DSEConfig(16, 6, 16, (8, 16, 16)))
+    save_model(folder, generator, encoder, name="tiny")
+    sha256 = open_model(str(folder)).sha256
+    directions = {
+        name: Direction(name, torch.randn(6, 16), "w+", "one deviation", sha256)
+        for name in ("age", "smile")
+    }
+    save_model(folder, generator, encoder, directions, name="tiny", alignment="ffhq")
+    return folder
+
+
+def picture(seed: int, height: int = 40, width: int = 40) -> np.ndarray:
+    """Soft blobs of colour [H, W, 3], different for each seed."""
+    coarse = np.random.default_rng(seed).uniform(0, 255, (5, 5, 3))
+    rows = np.linspace(0, 4, height).round().astype(int)
+    columns = np.linspace(0, 4, width).round().astype(int)
+    return coarse[rows][:, columns].astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a 16 px model with an encoder and the directions age and smile."""
+    return build_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of the same shape with other weights."""
+    return build_tiny_model(tmp_path_factory.mktemp("model") / "other", seed=1)
+
+
+@pytest.fixture(scope="session")
+def blobs() -> Callable[..., np.ndarray]:
+    """`blobs(seed, height, width)` draws a picture [H, W, 3]."""
+    return picture
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder of seven square pictures p0.png ... p6.png; for --no-align."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for seed in range(7):
+        (folder / f"p{seed}.png").write_bytes(encode_png(picture(seed)))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def faces_folder() -> Path:
+    """A folder of photos with faces: the examples, or the shared portraits beside the checkout."""
+    for folder in (ROOT / "examples" / "faces", SHARED / "data" / "portraits-cc0"):
+        if folder.is_dir():
+            return folder
+    pytest.skip("no photos of faces here")
+
+
+@pytest.fixture
+def dse(tiny_model: Path) -> Callable[..., int]:
+    """Run the command line in this process: `dse("images", folder, "--out", out)` -> exit code.
+
+    `images` and `edit` get the tiny model unless another is named.
+    """
+
+    def call(verb: str, *arguments: object) -> int:
+        words = [verb, *map(str, arguments)]
+        if verb in ("images", "edit") and "--model" not in words:
+            words += ["--model", str(tiny_model)]
+        return run(words)
+
+    return call
+
+
+@pytest.fixture
+def dse_process(tiny_model: Path) -> Callable[..., subprocess.Popen[str]]:
+    """As `dse`, in a process of its own that can be killed; pipes for stdout and stderr."""
+
+    def start(verb: str, *arguments: object) -> subprocess.Popen[str]:
+        code = "from dseinvert.cli.main import main; main()"
+        words = [verb, *map(str, arguments), "--model", str(tiny_model)]
+        return subprocess.Popen(
+            [sys.executable, "-c", code, *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=child_environment(),
+        )
+
+    return start
+
+
+def child_environment() -> dict[str, str]:
+    """An environment in which a child finds this checkout and does not fight for the cores."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    *("--virtual-time-budget=3000", "--window-size=1300,900"),
+)
+SORT_BY_PSNR = """<script>
+document.getElementById("sort").value = "psnr";
+document.getElementById("sort").dispatchEvent(new Event("change"));
+document.getElementById("order").click();
+</script>"""
+
+
+@pytest.fixture
+def page(dse: Callable[..., int], pictures: Path, tmp_path: Path) -> Path:
+    out = tmp_path / "out"
+    dse("images", pictures, "--out", out, "--no-align", "--edit", "age=2", "-q")
+    return out / "index.html"
+
+
+def chromium(tmp_path: Path, url: str, *flags: str) -> str:
+    profile = tmp_path / "profile"
+    shutil.rmtree(profile, ignore_errors=True)
+    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={profile}", *flags, url]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
+
+
+def test_a_link_opens_the_slider_at_its_face_and_edit(page: Path, tmp_path: Path) -> None:
+    shot = tmp_path / "shot.png"
+    flags = ("--dump-dom", f"--screenshot={shot}")
+    dom = chromium(tmp_path, f"{page.as_uri()}#p2/age+2", *flags)
+    assert re.search(r'<dialog id="viewer"[^>]* open', dom)
+    assert re.search(r'id="viewer-title">p2<', dom)
+    assert re.search(r'id="after-name">age\+2<', dom)
+    for which in ("before", "after"):
+        assert re.search(rf'id="{which}"[^>]*src="data:image/png', dom)
+
+
+def test_faces_can_be_sorted_by_a_metric(page: Path, tmp_path: Path) -> None:
+    page.write_text(page.read_text().replace("</body>", SORT_BY_PSNR + "</body>"))
+    dom = chromium(tmp_path, page.as_uri(), "--dump-dom")
+    values = [float(value) for value in re.findall(r'data-psnr="([\d.]+)"', dom)]
+    assert len(values) == 7
+    assert values == sorted(values, reverse=True)
