@@ -132,6 +132,10 @@ class Synthesis(nn.Module):
     ) -> Iterator[tuple[int, Tensor]]:
         """Yield (index, output) of each styled convolution, index counted from 0."""
         x = self.const.expand(len(ws), -1, -1, -1)
+        # After the last convolution there is nothing that a kept skip would leave to a feature.
+        last = len(self.convs) - (skip == "keep")
+        if feature is not None and not 1 <= layer <= last:
+            raise ValueError(f"a feature with skip {skip!r} enters at layer 1..{last}, not {layer}")
         entry = layer - 1 if feature is not None else -1
         for index, conv in enumerate(self.convs):
             if skip == "drop" and index < entry:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -32,7 +33,7 @@ from dseinvert.run.write import Target, make_folder
 
 OUTPUTS = 1  # raised when the same input and settings give other outputs: all is then done again
 _READERS = 4
-_WRITERS = 2
+_WRITERS = 4  # they mostly wait for the disk
 
 
 @dataclass(frozen=True)
@@ -121,10 +122,10 @@ def _run(job: Job, plan: Plan, journal: Journal, watcher: Watcher, stop: Stop) -
     """Do what is to be done; every entry returned is in the journal."""
     watcher.begin("inverting", len(plan.todo))
     entries = []
-    for entry in _entries(job, plan, stop):
-        journal.append(entry)
-        entries.append(entry)
-        _tell(watcher, entry)
+    with ThreadPoolExecutor(1) as recording:  # waits for the disk while this thread computes
+        for entry in ahead(recording, journal.append, _entries(job, plan, stop), 2 * _WRITERS):
+            entries.append(entry)
+            _tell(watcher, entry)
     return entries
 
 

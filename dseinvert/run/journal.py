@@ -89,8 +89,8 @@ class Journal:
         self.path = path
         self._descriptor = descriptor
 
-    def append(self, entry: Entry) -> None:
-        """Raises OutputError when the disk is full; the file is then as it was."""
+    def append(self, entry: Entry) -> Entry:
+        """The entry, now on disk; OutputError when that is full and the file is as it was."""
         length = os.fstat(self._descriptor).st_size
         line = memoryview(dumps(entry))
         try:
@@ -100,6 +100,7 @@ class Journal:
         except OSError as error:
             os.ftruncate(self._descriptor, length)
             raise _unwritable(self.path, error) from error
+        return entry
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -23,7 +24,6 @@ from dseinvert.errors import MissingError
 from dseinvert.generators.stylegan2 import StyleGAN2
 from dseinvert.latent import Latent
 from dseinvert.media.atomic import write_bytes
-from dseinvert.media.images import encode_jpeg
 from dseinvert.models import Model, open_model, save_model
 from dseinvert.similarity.features import FeatureDistance
 from dseinvert.training import adversarial, checkpoints, gan_state, loop
@@ -61,7 +61,7 @@ def prepare(tar: Path, work: Path, side: int) -> None:
     pictures = read_tar(tar, side)
     work.mkdir(parents=True, exist_ok=True)
     for name, part in ((UNSEEN, pictures[-HELD_OUT:]), (KNOWN, pictures[:-HELD_OUT])):
-        files = {f"{number:05}.jpg": encode_jpeg(picture) for number, picture in enumerate(part)}
+        files = {f"{number:05}.jpg": _jpeg(picture) for number, picture in enumerate(part)}
         write_bytes(work / name, tar_bytes(files))
 
 
@@ -212,6 +212,13 @@ def _drawn(smooth: StyleGAN2, start: int, stop: int, psi: float = 1) -> Tensor:
 @torch.inference_mode()
 def _rows(trained: DSEEncoder, images: Tensor) -> Tensor:
     return trained.encode(images).code
+
+
+def _jpeg(picture: Pixels) -> bytes:
+    """The smallest file of this quality: what travels is counted."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, 92, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
+    options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    return cv2.imencode(".jpg", picture[..., ::-1], options)[1].tobytes()
 
 
 def _pictures(tar: Path, side: int) -> tuple[Pixels, Pixels]:

@@ -123,12 +123,19 @@ def test_truncation_stops_at_the_cutoff(gan):
     close(part[:, :3], gan.sample([1], psi=0.5).code[:, :3])
 
 
-@pytest.mark.parametrize("layer", CONVS)
+@pytest.mark.parametrize("layer", CONVS[:-1])
 def test_entering_at_a_feature_gives_the_same_image(gan, layer):
     latent = gan.sample([0, 1])
     feature = gan.features(latent, layer)
     again = Latent(latent.code, "w+", feature=feature, layer=layer)
     close(gan.synthesize(again), gan.synthesize(latent))
+
+
+@pytest.mark.parametrize(("layer", "skip"), [(0, "keep"), (0, "drop"), (8, "drop"), (7, "keep")])
+def test_a_feature_that_cannot_enter_is_refused(gan, layer, skip):
+    latent = Latent(gan.sample([0]).code, "w+", torch.zeros(1, 8, 4, 4), layer, skip)
+    with pytest.raises(ValueError, match="enters at layer"):
+        gan.synthesize(latent)
 
 
 @pytest.mark.parametrize("layer", CONVS)

@@ -1,0 +1,129 @@
+"""Every command in the README, the docs and the help is run as it is written there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, child_environment
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SHORT = {
+    # What makes a command of hours one of seconds; added to it, never taken from it.
+    "train": "--iterations 2 --batch 2 --perceptual none --eval-samples 2 --widths 8,12,16",
+    "bench": "--count 2",
+}
+
+
+def commands(page: Path) -> list[str]:
+    """The indented lines of a page that call dseinvert or a script of bin/."""
+    lines = re.findall(r"^(?: {4})+((?:dseinvert|bin/)\S* .*|bin/\S+)$", page.read_text(), re.M)
+    return [line.split("  #")[0].strip() for line in lines]
+
+
+def examples_of_the_help() -> list[str]:
+    """The command lines that the help of each verb shows."""
+    found = []
+    for verb in ("images", "edit", "train", "models"):
+        text = subprocess.run(
+            [sys.executable, "-m", "dseinvert", verb, "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=child_environment(),
+        ).stdout
+        found += re.findall(r"^ *(dseinvert .*\w) *$", text, re.M)
+    return found
+
+
+@pytest.fixture
+def place(tmp_path: Path, faces_folder: Path, tiny_model: Path) -> Path:
+    """A folder with all that the commands name."""
+    faces = sorted(faces_folder.iterdir())[:2]
+    for folder in ("faces", "photos", "aligned"):
+        (tmp_path / folder).mkdir()
+        for face in faces:
+            shutil.copy(face, tmp_path / folder)
+    shutil.copy(faces[0], tmp_path / "group-photo.jpg")
+    shutil.copytree(tiny_model, tmp_path / "my-gan")
+    return tmp_path
+
+
+def run_line(line: str, place: Path) -> None:
+    """Run one command of a page in `place`."""
+    words = [word for part in shlex.split(line) for word in expanded(part, place)]
+    if words[0] == "dseinvert":
+        words[:1] = [sys.executable, "-m", "dseinvert"]
+        extra = SHORT["train"] if words[3] == "train" else ""
+    else:
+        words[0] = str(ROOT / words[0])
+        extra = SHORT["bench"] if words[0].endswith("bench") else ""
+    result = subprocess.run(
+        [*words, *shlex.split(extra)],
+        cwd=place,
+        capture_output=True,
+        text=True,
+        env=child_environment(),
+    )
+    assert result.returncode == 0, f"{line}\n{result.stderr}"
+
+
+def expanded(word: str, place: Path) -> list[str]:
+    """What a shell makes of a word with a star."""
+    if "*" not in word:
+        return [word]
+    return sorted(str(path.relative_to(place)) for path in place.glob(word.removeprefix("./")))
+
+
+def runnable(line: str) -> bool:
+    """Not the scripts that would run this very test, or make the environment it runs in."""
+    return line.split()[0] not in ("bin/test", "bin/demo", "bin/check", "bin/bench")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_commands_of_a_page_work_in_their_order(page: Path, place: Path) -> None:
+    lines = [line for line in commands(page) if runnable(line)]
+    if page.name == "integrators.md" or page.name == "artists.md":
+        lines.insert(0, "dseinvert images ./faces --out ./latents")
+    for line in lines:
+        run_line(line, place)
+
+
+def test_the_pages_show_commands() -> None:
+    assert sum(len(commands(page)) for page in PAGES) > 15
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_help_work(place: Path) -> None:
+    (place / "photos").rename(place / "more")
+    shutil.copytree(place / "more", place / "photos")
+    for line in examples_of_the_help():
+        run_line(line, place)
+
+
+@pytest.mark.slow
+def test_the_python_of_the_readme_works(tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env=child_environment())
+    assert (tmp_path / "two-faces.safetensors").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_the_demo_ends_with_the_page_it_made() -> None:
+    result = subprocess.run([ROOT / "bin" / "demo"], capture_output=True, text=True, check=True)
+    page = result.stdout.strip().splitlines()[-1].removeprefix("Open ")
+    assert Path(page).is_file()
+
+
+def test_every_link_between_the_pages_leads_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
