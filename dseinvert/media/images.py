@@ -119,7 +119,7 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
     if kind == "PNG":
         data = _checked_png(data, notes)
     if kind == "JPEG":
-        _check_jpeg_end(data, notes)
+        _check_jpeg_end(data)
     return _decoded(data, kind, max_pixels, notes)
 
 
@@ -215,15 +215,17 @@ def _checked_png(data: bytes, notes: list[str]) -> bytes:
     return b"".join([*kept, data[at:]])
 
 
-def _check_jpeg_end(data: bytes, notes: list[str]) -> None:
-    """Find the end marker after the header's segments; without it Pillow takes zeros for pixels."""
+def _check_jpeg_end(data: bytes) -> None:
+    """Refuse a JPEG without end marker, where Pillow takes the zeros of a broken copy for pixels."""
     at = 2
     while data[at : at + 1] == b"\xff" and data[at + 1 : at + 2] != b"\xda":
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")  # previews have ends of their own
     if data.find(b"\xff\xd9", at) < 0:
-        if data.endswith(bytes(16)):
-            raise InputError("truncated JPEG: the file ends in zeros", _AGAIN)
-        notes.append("the end of the file is missing")
+        raise _cut_short("JPEG")
+
+
+def _cut_short(kind: str) -> InputError:
+    return InputError(f"truncated {kind}: the file ends before the picture does", _AGAIN)
 
 
 def _decoded(data: bytes, kind: str, max_pixels: int, notes: list[str]) -> Picture:
@@ -259,7 +261,7 @@ def _decoder_refused(error: Exception, kind: str, max_pixels: int) -> InputError
         advice = f"{_AGAIN}, or {_CONVERT}"
         return InputError(f"damaged or unusual {kind}: its header cannot be read", advice)
     if "truncated" in said.lower():
-        return InputError(f"truncated {kind}: the file ends before the picture does", _AGAIN)
+        return _cut_short(kind)
     return InputError(f"damaged {kind}: {said}", _AGAIN)
 
 

@@ -136,7 +136,8 @@ def _end_torn_line(descriptor: int, path: Path) -> None:
     """Give a line that a crash cut short its newline, so that the next one stands alone."""
     length = os.fstat(descriptor).st_size
     try:
-        if length and os.pread(descriptor, 1, length - 1) != b"\n":
+        os.lseek(descriptor, max(0, length - 1), os.SEEK_SET)
+        if length and os.read(descriptor, 1) != b"\n":
             os.write(descriptor, b"\n")
     except OSError as error:
         raise _unwritable(path, error) from error

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
+from statistics import median_high
 from urllib.parse import quote
 
 import cv2
@@ -44,13 +45,12 @@ def _page(
     medians: Mapping[str, float],
 ) -> Iterator[str]:
     faces = sum(len(entry.faces) for entry in entries)
-    columns = max((len(face.pictures) for entry in entries for face in entry.faces), default=2)
     filled = _template().replace("{{title}}", f"{faces} face{'' if faces == 1 else 's'}")
     filled = filled.replace("{{subtitle}}", _subtitle(entries, facts))
     filled = filled.replace("{{medians}}", _numbers(medians, "median "))
     filled = filled.replace("{{sorts}}", _sorts(medians))
     filled = filled.replace("{{undone}}", _undone(undone))
-    filled = filled.replace("{{facts}}", _facts(facts)).replace("{{columns}}", str(columns))
+    filled = filled.replace("{{facts}}", _facts(facts)).replace("{{columns}}", _columns(entries))
     head, tail = filled.split("{{faces}}")
     yield head
     for entry in entries:
@@ -71,6 +71,16 @@ def _subtitle(entries: Sequence[Entry], facts: Mapping[str, str]) -> str:
     images = f"from {len(entries)} image{'' if len(entries) == 1 else 's'}"
     models = sorted({entry.settings["model"] for entry in entries}) or [facts["model"]]
     return escape(f"{images} · model {', '.join(models)} · edits {facts['edits']}")
+
+
+def _columns(entries: Sequence[Entry]) -> str:
+    """How many pictures stand in a row: as many as the middle card has."""
+    counts = [
+        len(face.pictures) + (len(entry.photos) if face is entry.faces[0] else 0)
+        for entry in entries
+        for face in entry.faces
+    ]
+    return str(median_high(counts) if counts else 2)
 
 
 def _sorts(metrics: Mapping[str, float]) -> str:

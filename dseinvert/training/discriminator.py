@@ -20,7 +20,7 @@ def low_pass(x: Tensor, pad: int) -> Tensor:
     """The filter (1, 3, 3, 1)/8 along both sides: [B, C, H, W] -> [B, C, H+2 pad-3, W+2 pad-3].
 
     Three box averages in a row, which every device runs fast in any precision and memory format;
-    a depthwise convolution is slow on GPUs.
+    depthwise convolutions are slow on GPUs.
     """
     x = F.pad(x, (pad,) * 4)
     for _ in range(3):
@@ -50,12 +50,12 @@ class Residual(nn.Module):
         super().__init__()
         self.first = conv(in_channels, in_channels, 3)
         self.second = conv(in_channels, out_channels, 3, stride=2)
-        self.bypass = conv(in_channels, out_channels, 1, bias=False)
+        self.bypass = conv(in_channels, out_channels, 1, stride=2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, C', H/2, W/2]."""
         branch = leaky(self.second(low_pass(leaky(self.first(x)), 2)))
-        return (branch + self.bypass(low_pass(x, 1)[..., ::2, ::2])) / SQRT2
+        return (branch + self.bypass(low_pass(x, 1))) / SQRT2
 
 
 def minibatch_deviation(x: Tensor, group: int = 4) -> Tensor:

@@ -37,7 +37,7 @@ class JointOptions:
     mapping_layers: int = 4
     images_half: int = 80_000
     """Training images at half resolution."""
-    images_full: int = 80_000
+    images_full: int = 56_000
     """Training images at full resolution."""
     batch: int = 20
     lr: float = 1.5e-3
