@@ -11,10 +11,8 @@ import importlib.util
 import json
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -39,13 +37,17 @@ WHOLE = Box(0, 0, 1, 1)
 # Least-squares similarity from the mean eyes, nose and mouth of FFHQ-framed photos,
 # (.377, .4675) (.623, .4675) (.5, .6155) (.387, .728) (.613, .728), to the template of 112 x 96.
 IDENTITY_BOX = Box(0.1735, 0.1125, 0.8261, 0.8739)
-AGE_BOX = WHOLE
-LANDMARK_BOX = WHOLE
+# Where the eyes and mouth are as in UTKFace's tight crops, one of the sets it was trained on.
+AGE_BOX = Box(0.18, 0.28, 0.82, 0.92)
+LANDMARK_BOX = Box(0.15, 0.25, 0.85, 0.95)
 
 
 def crop(images: Tensor, box: Box, height: int, width: int) -> Tensor:
     """The box of each image, antialiased, resampled to [B, C, height, width]; edges repeat."""
-    scale = height / (box.y1 - box.y0) / images.shape[2], width / (box.x1 - box.x0) / images.shape[3]
+    scale = (
+        height / (box.y1 - box.y0) / images.shape[2],
+        width / (box.x1 - box.x0) / images.shape[3],
+    )
     if min(scale) < 1:  # shrink first: sampling a grid would alias
         size = [max(1, round(s * n)) for s, n in zip(scale, images.shape[2:], strict=True)]
         images = F.interpolate(images, size, mode="bicubic", antialias=True)
@@ -143,7 +145,6 @@ class Identity(nn.Module):
 # --- How old, man or woman, and where: two networks of face-api.js -------------------------------
 
 MEAN_RGB = (122.782, 117.001, 104.298)
-Weights = dict[str, Tensor]
 
 
 def read_shards(folder: Path, name: str) -> Weights:
@@ -264,11 +265,85 @@ class Landmarks(ShardNet):
         return x
 
 
+# Nose tip, chin, outer eye corners, mouth corners: their numbers among the 68, and where they lie
+# on a mean head (right, down, towards the viewer; any unit).
+HEAD_POINTS = (30, 8, 36, 45, 48, 54)
+HEAD = (
+    *((0, 0, 0), (0, 330, -65)),
+    *((-225, -170, -135), (225, -170, -135)),
+    *((-150, 150, -125), (150, 150, -125)),
+)
+
+
 def yaw(points: Tensor) -> Tensor:
-    return points
+    """[B, 68, 2] -> how far each head turns to the right of the picture: [B] in degrees.
+
+    The weak-perspective camera that maps the mean head to the points best, by least squares.
+    """
+    head = torch.tensor(HEAD).to(points)
+    seen = points[:, HEAD_POINTS]
+    camera = torch.linalg.pinv(head - head.mean(0)) @ (seen - seen.mean(1, keepdim=True))
+    return torch.rad2deg(torch.atan2(camera[:, 2, 0], camera[:, 0, 0]))
+
+
+def mouth_width(points: Tensor) -> Tensor:
+    """[B, 68, 2] -> distance of the mouth's corners over that of the eyes' centres: [B]."""
+    eyes = points[:, 42:48].mean(1) - points[:, 36:42].mean(1)
+    return (points[:, 54] - points[:, 48]).norm(dim=1) / eyes.norm(dim=1)
+
+
+# --- How alike: ST-LPIPS (Ghildyal and Liu, 2022), on AlexNet ------------------------------------
+
+
+class STLPIPS(nn.Module):
+    """Shift-tolerant LPIPS; its weights come with the package stlpips-pytorch. Not LPIPS."""
+
+    layers = ("slice1.0", "slice2.5", "slice3.9", "slice4.11", "slice5.13")
+    blurs = ("slice1.1", "slice2.4", "slice3.8")
+
+    def __init__(self) -> None:
+        super().__init__()
+        package = importlib.util.find_spec("stlpips_pytorch")  # found, not imported: it needs more
+        if package is None or package.origin is None:
+            raise MissingError("ST-LPIPS needs its weights", "pip install stlpips-pytorch")
+        file = Path(package.origin).parent / "weights" / "vST0.0" / "alex_shift_tolerant.pth"
+        state = torch.load(_found(file), map_location="cpu", weights_only=True)
+        self.weights = nn.ParameterDict({k.replace(".", "/"): v for k, v in state.items()})
+        self.requires_grad_(False)
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Two batches [B, 3, H, W] in [-1, 1], enlarged to 64 px where smaller -> [B]."""
+        pairs = zip(self._features(a), self._features(b), strict=True)
+        distances = [
+            F.conv2d((x - y).square(), self._get(f"lin{i}.model.1.weight")).mean(dim=(1, 2, 3))
+            for i, (x, y) in enumerate(pairs)
+        ]
+        return torch.stack(distances).sum(0)
+
+    def _features(self, images: Tensor) -> list[Tensor]:
+        if images.shape[-1] < 64:
+            images = F.interpolate(images, (64, 64), mode="bilinear")
+        x = (images - self._get("scaling_layer.shift")) / self._get("scaling_layer.scale")
+        maps = []
+        for depth, layer in enumerate(self.layers):
+            if depth in (1, 2):
+                x = self._blur(F.max_pool2d(x, 3, 1), self.blurs[depth])
+            weight = self._get(f"net.{layer}.weight")
+            pad = 2 if depth < 2 else 1
+            x = F.conv2d(x, weight, self._get(f"net.{layer}.bias"), padding=pad)
+            x = F.relu(self._blur(x, self.blurs[0]) if depth == 0 else x)
+            maps.append(F.normalize(x, dim=1))
+        return maps
+
+    def _blur(self, x: Tensor, name: str) -> Tensor:
+        kernel = self._get(f"net.{name}.filt")
+        return F.conv2d(F.pad(x, (2, 2, 2, 2), "reflect"), kernel, stride=2, groups=x.shape[1])
+
+    def _get(self, name: str) -> Tensor:
+        return self.weights[name.replace(".", "/")]
 
 
 def _found(file: Path) -> Path:
     if not file.is_file():
-        raise MissingError(f"{file}: no such file", "--scorers names a folder with identity/ in it")
+        raise MissingError(f"{file}: no such file", "--scorers names the folder of the scorers")
     return file

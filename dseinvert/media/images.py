@@ -136,7 +136,7 @@ def sniff(head: bytes) -> str:
 
 def encode_png(image: np.ndarray) -> bytes:
     """PNG file bytes of an [H, W, 3] uint8 sRGB image."""
-    return _encoded(image, format="PNG", compress_level=4)
+    return _encoded(image, format="PNG", compress_level=2)
 
 
 def encode_jpeg(image: np.ndarray, quality: int = 92) -> bytes:
@@ -175,7 +175,7 @@ def _sniff_brands(brands: bytes) -> str:
 
 def _not_a_picture(head: bytes) -> InputError:
     if len(head) < 12:
-        return InputError(f"is only {len(head)} bytes" if head else "is empty", _AGAIN)
+        return InputError("is a few bytes, not an image" if head else "is empty", _AGAIN)
     for pattern, what, advice in _OTHERS:
         if re.match(pattern, head):
             return InputError(what, advice)
@@ -216,10 +216,11 @@ def _checked_png(data: bytes, notes: list[str]) -> bytes:
 
 
 def _check_jpeg_end(data: bytes) -> None:
-    """Refuse a JPEG without end marker, where Pillow takes the zeros of a broken copy for pixels."""
+    """Refuse a JPEG without end marker: Pillow takes the zeros of a broken copy for pixels."""
     at = 2
-    while data[at : at + 1] == b"\xff" and data[at + 1 : at + 2] != b"\xda":
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")  # previews have ends of their own
+    while data[at : at + 1] == b"\xff" and (marker := data[at + 1 : at + 2]) != b"\xda":
+        # Segment by segment, for the previews in them have ends of their own; 0xff may be repeated.
+        at += 1 if marker == b"\xff" else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     if data.find(b"\xff\xd9", at) < 0:
         raise _cut_short("JPEG")
 
@@ -242,7 +243,7 @@ def _decoded(data: bytes, kind: str, max_pixels: int, notes: list[str]) -> Pictu
         raise
     except Exception as error:  # a decoder given a damaged file raises whatever it likes
         raise _decoder_refused(error, kind, max_pixels) from error
-    return Picture(pixels, tuple(notes))
+    return Picture(pixels, tuple(dict.fromkeys(notes)))
 
 
 def _too_large(pixels: int, max_pixels: int) -> InputError:
@@ -270,10 +271,8 @@ def _upright_srgb(image: Image.Image, notes: list[str]) -> Image.Image:
         raise InputError("has L*a*b* colours, which are not supported", _CONVERT)
     profile = image.info.get("icc_profile")
     image = _eight_bits(_turned(image, notes), notes)
-    colour = image.convert("L" if image.mode in _GREY_MODES else "RGB")
-    if image.mode == "CMYK":
-        colour = image
-    rgb = _converted(colour, profile, notes)
+    layout = "CMYK" if image.mode == "CMYK" else "L" if image.mode in _GREY_MODES else "RGB"
+    rgb = _converted(image.convert(layout), profile, notes)
     return _on_white(rgb, image, notes) if image.has_transparency_data else rgb
 
 

@@ -82,7 +82,7 @@ _Found = Path | Problem | None
 def _walk(
     patterns: Sequence[str], recursive: bool, wanted: Callable[[Path], bool]
 ) -> Iterator[_Found]:
-    entered: set[Path] = set()  # a folder may be named twice, or hold a link to itself
+    entered: set[tuple[int, int]] = set()  # a folder may be named twice, or hold a link to itself
     for pattern in patterns:
         for named in _named(pattern):
             if isinstance(named, Path) and named.is_dir():
@@ -120,28 +120,28 @@ def _glob(pattern: Path) -> list[Path]:
 
 
 def _in_folder(
-    folder: Path, recursive: bool, wanted: Callable[[Path], bool], entered: set[Path]
+    folder: Path, recursive: bool, wanted: Callable[[Path], bool], entered: set[tuple[int, int]]
 ) -> Iterator[_Found]:
     pending = [folder]
     while pending:
         folder = pending.pop()
-        real = folder.resolve()
-        if real in entered:
-            continue
-        entered.add(real)
         try:
-            children = [child for child in folder.iterdir() if not _passed_over(child.name)]
+            about = folder.stat()
+            if (about.st_dev, about.st_ino) in entered:
+                continue
+            entered.add((about.st_dev, about.st_ino))
+            children = [path for path in sorted(folder.iterdir()) if not _passed_over(path.name)]
         except OSError as error:
             yield Problem(folder, _said(error))
             continue
         for child in children:
             if _trouble(child) or not child.is_dir():
-                yield _found(child, wanted)
+                yield _judged(child, wanted)
             elif recursive:
                 pending.append(child)
 
 
-def _found(path: Path, wanted: Callable[[Path], bool]) -> _Found:
+def _judged(path: Path, wanted: Callable[[Path], bool]) -> _Found:
     """What a file found in a folder comes to: only a broken picture is worth a word."""
     trouble = _trouble(path)
     if trouble:

@@ -70,20 +70,24 @@ def train(
     resume(folder / FILE, state, options)
     nets = fast(state, device, compiled)
     record = Record(folder, state.step)
-    began, first = time.monotonic(), state.step
+    began, first = time.monotonic(), state.step  # of the next row of the log
     with stop_wishes() as wish:
-        while state.step < options.steps and time.monotonic() < ends and not wish.signal:
+
+        def over() -> bool:
+            return state.step >= options.steps or bool(wish.signal) or time.monotonic() >= ends
+
+        last = over()
+        while not last:
             figures = descend(nets, state, options, real.at(state.step))
-            if state.step % options.log_every == 0:
+            last = over()
+            if last or state.step % options.log_every == 0:
                 rate = (state.step - first) * options.batch / (time.monotonic() - began)
                 log(record, state, options, figures, rate)
-            if state.step % options.watch_every == 0:
+                began, first = time.monotonic(), state.step
+            if last or state.step % options.watch_every == 0:
                 look(record, state, watch)
-            if state.step % options.checkpoint_every == 0:
+            if last or state.step % options.checkpoint_every == 0:
                 save(folder / FILE, state, options)
-    if state.step > first:
-        look(record, state, watch)
-        save(folder / FILE, state, options)
     record.close()
     return state
 
@@ -195,8 +199,8 @@ def codes(generator: StyleGAN2, count: int, mixing: float) -> Tensor:
     config, device = generator.config, generator.device
     first, second = generator.mapping(torch.randn(2 * count, config.z_dim, device=device)).chunk(2)
     cut = torch.randint(1, config.layers, (count, 1), device=device)
-    cut[torch.rand(count, device=device) >= mixing] = config.layers
-    early = torch.arange(config.layers, device=device) < cut
+    plain = torch.rand(count, 1, device=device) >= mixing
+    early = plain | (torch.arange(config.layers, device=device) < cut)
     return torch.where(early[..., None], first[:, None], second[:, None])
 
 

@@ -91,10 +91,10 @@ def colours(rand: Draw, randn: Draw, like: Tensor) -> Tensor:
 
 
 def frame(images: Tensor, rand: Draw, randn: Draw) -> Tensor:
-    """Enlarge by 0.94 to 1.1, turn by 2 degrees, move by 1.5 % of the side, mirror half of them."""
+    """Enlarge by 0.98 to 1.1, turn by 2 degrees, move by 1.5 % of the side, mirror half of them."""
     count = len(images)
     angle = math.radians(2) * randn(count)
-    zoom = 1 / (0.94 + 0.16 * rand(count))
+    zoom = 1 / (0.98 + 0.12 * rand(count))
     theta = _scaled(zoom)
     theta[:, :, :2] = (
         torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], dim=1).unflatten(

@@ -65,9 +65,9 @@ def minibatch_deviation(x: Tensor, group: int = 4) -> Tensor:
     of the deviation among the samples. A batch that `group` does not divide has smaller groups.
     """
     size = math.gcd(len(x), group)
-    groups = x.float().unflatten(0, (size, -1))
+    groups = x.unflatten(0, (size, -1))
     spread = (groups.var(0, correction=0) + 1e-8).sqrt().mean((1, 2, 3))
-    return spread.repeat(size)[:, None, None, None].expand(-1, 1, *x.shape[2:]).to(x.dtype)
+    return spread.repeat(size)[:, None, None, None].expand(-1, 1, *x.shape[2:])
 
 
 class Discriminator(nn.Module):
@@ -87,5 +87,7 @@ class Discriminator(nn.Module):
         x = leaky(self.from_rgb(images))
         for block in self.blocks:
             x = block(x)
-        x = leaky(self.last(torch.cat([x, minibatch_deviation(x)], dim=1)))
-        return self.score(leaky(self.fc(x.flatten(1))))[:, 0]
+        with torch.autocast(x.device.type, enabled=False):  # scores need all their digits
+            x = x.float()
+            x = leaky(self.last(torch.cat([x, minibatch_deviation(x)], dim=1)))
+            return self.score(leaky(self.fc(x.flatten(1))))[:, 0]

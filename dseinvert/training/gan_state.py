@@ -164,7 +164,8 @@ def resume(file: Path, state: State, options: AdversarialOptions) -> None:
     if not file.exists():
         return
     try:
-        content = torch.load(file, map_location=state.signs.device, weights_only=True)
+        # Onto the CPU: Adam counts its steps there, and each count on a GPU would halt it.
+        content = torch.load(file, map_location="cpu", weights_only=True)
         if content["run"] != _identity(options):
             raise UsageError(f"{file} is of a run with other options", "choose another --work")
         for name, part in _parts(state).items():

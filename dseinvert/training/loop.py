@@ -6,6 +6,7 @@ import copy
 import json
 import math
 import re
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,11 +67,14 @@ class Run:
         return batches(self.source, self.options.seed, synthetic, self.real, step)
 
 
-def train(gan: Model, options: TrainOptions, out: Path, *, quiet: bool = False) -> Outcome:
+def train(
+    gan: Model, options: TrainOptions, out: Path, *, quiet: bool = False, ends: float = math.inf
+) -> Outcome:
     """Train an encoder for `gan` in folder `out`, or go on with the run that lies there.
 
     `out` is a model folder from the first checkpoint on. SIGINT or SIGTERM ends the run with a
     checkpoint after the step in hand; on a CPU a run that goes on ends with the very same weights.
+    So does reaching `ends`, a value of time.monotonic().
 
     Raises:
         UsageError: options that do not fit the generator, or `out` holds another run.
@@ -95,11 +99,12 @@ def train(gan: Model, options: TrainOptions, out: Path, *, quiet: bool = False) 
                 figures = _evaluate(run, state, record, bar)
             if options.grid_every and (last or state.step % options.grid_every == 0):
                 record.picture(state.step, pictures(run.source, state.smooth, run.real))
-            if last or wish.signal or state.step % options.checkpoint_every == 0:
+            over = wish.signal is not None or time.monotonic() >= ends
+            if last or over or state.step % options.checkpoint_every == 0:
                 finite(terms, state.step)
                 save(run, state)
             bar.update(task, completed=state.step)
-            if wish.signal:
+            if over:
                 break
     record.close()
     return Outcome(state.step, figures, wish.signal)

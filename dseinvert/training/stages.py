@@ -6,11 +6,6 @@ needs in the work folder, and the long ones can leave and enter it in pieces (`p
 
 from __future__ import annotations
 
-import signal
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -44,13 +39,13 @@ TRAVELS = {
         gan_state.FILE,
         f"{adversarial.TABLE}.csv",
         "watch.csv",
-        "pictures/*.png",
+        "grid-*.png",
     ),
     "encoder": (
         f"encoder/{checkpoints.FILE}",
         "gan/*",
         "encoder/*.csv",
-        "encoder/pictures/*.png",
+        "encoder/grid-*.png",
     ),
 }
 """What each stage takes along: its checkpoint, then patterns of which the newest PNG counts."""
@@ -124,8 +119,9 @@ def encoder(
     """The encoder stage (`loop.train`, which keeps WORK/encoder); True once it is complete."""
     model = _gan(gan, work, device)
     gan_state.box_blurs(model.generator)
-    with stopped_at(ends):
-        return loop.train(model, options, work / "encoder").signal is None
+    torch.backends.cudnn.benchmark = device.type == "cuda"
+    outcome = loop.train(model, options, work / "encoder", ends=ends)
+    return outcome.step >= options.iterations
 
 
 def directions(
@@ -156,22 +152,6 @@ def trained_encoder(model: Model, options: TrainOptions, work: Path) -> DSEEncod
     trained = DSEEncoder(loop.encoder_config(model, options))
     trained.load_state_dict(content["smooth"])
     return trained.eval().requires_grad_(False)
-
-
-@contextmanager
-def stopped_at(ends: float) -> Iterator[None]:
-    """Press Ctrl-C at that time.monotonic(); inf = never."""
-    if ends == float("inf"):
-        yield
-        return
-    wait = max(0.0, ends - time.monotonic())
-    timer = threading.Timer(wait, signal.raise_signal, [signal.SIGINT])
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 def depart(stage: str, work: Path, to: Path) -> None:
@@ -222,8 +202,13 @@ def _jpeg(picture: Pixels) -> bytes:
 
 
 def _pictures(tar: Path, side: int) -> tuple[Pixels, Pixels]:
+    """The pictures of a tar and masks of their people, a little inside the outlines.
+
+    (Else the pale edge of the studio's background would shine around the hair.)
+    """
     pictures = read_tar(_present(tar), side)
-    return pictures, np.stack([foreground(picture) for picture in pictures])
+    reach = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side // 64 * 2 + 1,) * 2)
+    return pictures, np.stack([cv2.erode(foreground(picture), reach) for picture in pictures])
 
 
 def _present(file: Path) -> Path:

@@ -204,7 +204,7 @@ def turned() -> Iterator[Asset]:
     data = saved(
         palette, "PNG", exif=exif(6), transparency=palette.getpixel((2, sideways.shape[0] - 3))
     )
-    yield Asset("orientation_6_palette.png", "accept", "", "turned palette with alpha", data)
+    yield Asset("turned_palette.png", "accept", "", "turned palette with alpha", data)
 
 
 def profiled() -> Iterator[Asset]:
@@ -250,15 +250,13 @@ def odd() -> Iterator[Asset]:
     for name, (says, what, parts) in pieces.items():
         yield Asset(name, "accept + warn", says, what, b"".join(parts))
     jpeg = saved(image, "JPEG", quality=92)
-    no_end = jpeg.removesuffix(b"\xff\xd9")
-    yield Asset("missing_end.jpg", "accept + warn", "end of the file", "no EOI marker", no_end)
     yield Asset(
         "concatenated.jpg", "accept", "", "two JPEG files in one", jpeg + saved(more[0], "JPEG")
     )
     garbled = saved(image, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\xee" * 40)
     yield Asset("garbled_exif.jpg", "accept", "", "EXIF data that make no sense", garbled)
-    no_exif = saved(image, "JPEG", exif=b"Exif\0\0" + b"garbage!" * 4)
-    yield Asset("not_exif.jpg", "accept + warn", "EXIF", "garbage for EXIF data", no_exif)
+    no_exif = saved(image, "WEBP", exif=b"Exif\0\0" + b"garbage!" * 4)
+    yield Asset("not_exif.webp", "accept + warn", "EXIF", "garbage for EXIF data", no_exif)
     clear = image.copy()
     clear.putalpha(0)
     says = "fully transparent"
@@ -290,6 +288,7 @@ def broken() -> Iterator[Asset]:
         ),
         ("truncated_30.png", "truncated", "cut at 30 %", whole[: len(whole) * 3 // 10]),
         ("truncated_90.jpg", "truncated", "cut at 90 %", jpeg[: len(jpeg) * 9 // 10]),
+        ("missing_end.jpg", "truncated", "no EOI marker", jpeg.removesuffix(b"\xff\xd9")),
         ("zero_tail.jpg", "truncated", "second half zeros, an interrupted copy", zeros),
         ("nan.tiff", "NaN", "one NaN", saved(nan, "TIFF")),
         ("float_huge.tiff", "no known scale", "float grey up to 1e9", saved(huge, "TIFF")),
