@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -55,6 +56,8 @@ def images(
 
 
 def _run(paths: list[str], options: ImagesOptions, json: bool, quiet: bool) -> int:
+    # Read when torch is loaded: its idle threads must not spin on cores that the readers need.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with reserved_stdout():
         from dseinvert.run.batch import run_images
         from dseinvert.run.progress import watching

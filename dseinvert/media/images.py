@@ -73,7 +73,7 @@ _TURNS = {
 _ICC_MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 _GREY_MODES = ("1", "L", "LA")
 _FLOAT_WHITES = (1.0, 255.0, 65535.0)
-_INTEGER_WHITES = (65535.0, 2.0**31 - 1)
+_INTEGER_WHITES = (65535.0, 2.0**31)
 
 
 @dataclass(frozen=True)
@@ -293,7 +293,7 @@ def _eight_bits(image: Image.Image, notes: list[str]) -> Image.Image:
     values = np.asarray(image, dtype=np.float32)
     if not np.isfinite(values).all():
         raise InputError("has pixels that are NaN or infinite")
-    white = 65535.0 if image.mode.startswith("I;") else _white(values.max(), image.mode)
+    white = 65535.0 if image.mode.startswith("I;") else _white(float(values.max()), image.mode)
     if image.mode == "F":
         notes.append(f"float pixels were read as 0 to {white:g}")
     return Image.fromarray(np.rint(np.clip(values / white, 0, 1) * 255).astype(np.uint8))

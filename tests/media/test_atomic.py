@@ -92,10 +92,10 @@ def test_a_place_that_cannot_be_written_is_an_output_error(
     assert left_in(tmp_path) == before
 
 
-@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize(("owner", "call"), [(os, "fsync"), (Path, "replace")])
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
 def test_a_late_failure_keeps_the_old_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: object, call: str, code: int
 ) -> None:
     path = tmp_path / "a.png"
     write_bytes(path, b"old")
@@ -103,7 +103,7 @@ def test_a_late_failure_keeps_the_old_file(
     def fail(*_: object) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(os, call, fail)
+    monkeypatch.setattr(owner, call, fail)
     with pytest.raises(OutputError, match=os.strerror(code).lower()):
         write_bytes(path, b"new")
     monkeypatch.undo()

@@ -78,7 +78,7 @@ def test_a_shrunk_checkpoint_is_whole_again_within_its_precision():
     assert torch.allclose(after["net"]["weight"], before["net"]["weight"], rtol=1e-3, atol=1e-7)
     old, new = before["adam"]["state"][0], after["adam"]["state"][0]
     assert torch.equal(old["step"], new["step"])
-    assert torch.allclose(old["exp_avg_sq"], new["exp_avg_sq"], rtol=1e-2, atol=0)
+    assert torch.allclose(old["exp_avg_sq"], new["exp_avg_sq"], rtol=0.09, atol=1e-20)
     assert after["adam"]["param_groups"] == before["adam"]["param_groups"]
 
 
@@ -93,12 +93,12 @@ def test_adam_goes_on_from_a_shrunk_checkpoint_as_it_would_have():
         net(torch.ones(1, 100)).sum().backward()
         adam.step()
         ends.append(net.weight.detach() - before)
-    assert torch.allclose(ends[0], ends[1], rtol=0.02, atol=1e-7)
+    assert torch.allclose(ends[0], ends[1], rtol=0.05, atol=1e-7)
 
 
-def test_shrinking_more_than_halves_a_file():
+def test_shrinking_leaves_a_third_of_a_file():
     buffer = io.BytesIO()
     torch.save(checkpoint(), buffer)
     small = shrunk(buffer.getvalue())
-    assert len(small) < 0.45 * len(buffer.getvalue())
+    assert len(small) < 0.34 * len(buffer.getvalue())
     assert torch.load(io.BytesIO(grown(small)), weights_only=True)["step"] == 70_001
