@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import inspect
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 
@@ -47,14 +46,6 @@ class EditOptions:
     """auto, cpu, cuda or cuda:N."""
     batch: int | None = None
     """Latents rendered at once: auto or a number. None = auto."""
-
-
-def version() -> str:
-    """The installed version of this program."""
-    try:
-        return metadata.version("dseinvert")
-    except metadata.PackageNotFoundError:  # run from a checkout that is not installed
-        return "unknown"
 
 
 def field_docs(options: type) -> dict[str, str]:

@@ -98,7 +98,15 @@ def dumps(latent: Latent) -> bytes:
     header = {"format": FORMAT, "space": latent.space, "origin": json.dumps(dict(latent.origin))}
     if latent.layer is not None:
         header |= {"layer": str(latent.layer), "skip": latent.skip}
-    return save(tensors, metadata=header)
+    return same_every_time(save(tensors, metadata=header))
+
+
+def same_every_time(data: bytes) -> bytes:
+    """A safetensors file with its header in order; the library's own order is random."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True).encode()
+    header += b" " * (-len(header) % 8)  # tensors start at a multiple of eight
+    return len(header).to_bytes(8, "little") + header + data[8 + length :]
 
 
 def load_latent(path: Path) -> Latent:

@@ -12,11 +12,11 @@ from typing import Annotated
 
 import typer
 
+from dseinvert import __version__
 from dseinvert.cli.edit import edit
 from dseinvert.cli.images import images
 from dseinvert.cli.models import models
 from dseinvert.cli.train import train
-from dseinvert.config import version as installed_version
 from dseinvert.errors import DseInvertError, ExitCode
 
 app = typer.Typer(
@@ -72,7 +72,7 @@ def _root(
 ) -> None:
     """Invert faces into a GAN's latents, edit them, and render them back."""
     if version:
-        print(f"dseinvert {installed_version()}")
+        print(f"dseinvert {__version__}")
     elif context.invoked_subcommand is None:
         print(context.get_help(), file=sys.stderr)
         raise typer.Exit(ExitCode.USAGE)

@@ -97,8 +97,8 @@ def train(
 
     folder = str(Path(gan).parent) if Path(gan).is_file() else gan
     outcome = run(open_model(folder, pick_device(device)), options, out, quiet=quiet)
-    if outcome.signal is not None:
-        raise typer.Exit(128 + outcome.signal)
+    if outcome.stopped is not None:
+        raise typer.Exit(outcome.stopped)
 
 
 def _numbers(text: str | None) -> tuple[int, ...] | None:

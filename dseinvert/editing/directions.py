@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from dseinvert.errors import InputError, MissingError
-from dseinvert.latent import Space
+from dseinvert.latent import Space, same_every_time
 
 FORMAT = "dseinvert-directions-1"
 
@@ -39,7 +39,7 @@ def dumps(directions: Mapping[str, Direction]) -> bytes:
         for name, d in directions.items()
     }
     vectors = {name: d.vector.detach().cpu().float().contiguous() for name, d in directions.items()}
-    return save(vectors, metadata={"format": FORMAT, **facts})
+    return same_every_time(save(vectors, metadata={"format": FORMAT, **facts}))
 
 
 def load_directions(path: Path) -> dict[str, Direction]:

@@ -27,9 +27,9 @@ from dseinvert.run.plan import Plan, make_plan
 from dseinvert.run.prepare import Prepared, preparer
 from dseinvert.run.progress import Watcher
 from dseinvert.run.report import write_report
-from dseinvert.run.stop import Stop, stoppable
 from dseinvert.run.stream import ahead, regroup, threads
 from dseinvert.run.write import Target, make_folder
+from dseinvert.stop import Stop, stoppable
 
 OUTPUTS = 1  # raised when the same input and settings give other outputs: all is then done again
 _READERS = 4

@@ -25,9 +25,9 @@ from dseinvert.run.names import assign, face_names, folded
 from dseinvert.run.plan import Item
 from dseinvert.run.prepare import Pixels, reason_of, unexpected
 from dseinvert.run.progress import Watcher
-from dseinvert.run.stop import Stop, stoppable
 from dseinvert.run.stream import ahead, regroup, threads
 from dseinvert.run.write import make_folder
+from dseinvert.stop import Stop, stoppable
 
 _THREADS = 2
 Shots = dict[str, Pixels]

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from dseinvert.config import version
+from dseinvert import __version__
 from dseinvert.media.atomic import write_bytes
 from dseinvert.media.scan import natural
 from dseinvert.run.journal import Entry
@@ -35,7 +35,7 @@ def run_facts(settings: Mapping[str, Any]) -> dict[str, str]:
     """What a reader of the numbers should know, in words."""
     crop = settings["crop"]
     return {
-        "program": f"dseinvert {version()}",
+        "program": f"dseinvert {__version__}",
         "model": f"{settings['model']} ({settings['resolution']} px)",
         "generator": f"sha256 {settings['generator']}",
         "encoder": f"sha256 {settings['encoder']}",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dseinvert.config import version
+from dseinvert import __version__
 from dseinvert.errors import InputError, OutputError
 from dseinvert.faces.align import crop_matrix, matrix_to_list
 from dseinvert.faces.paste import paste_difference
@@ -74,8 +74,7 @@ class Target:
         """File names and contents, one at a time; latents first."""
         for face, entry in zip(faces, entries, strict=True):
             origin = self._origin(prepared, entry)
-            data = dumps(face.latent.with_origin(**origin))
-            yield f"{entry.name}.safetensors", same_every_time(data)
+            yield f"{entry.name}.safetensors", dumps(face.latent.with_origin(**origin))
             shots = {"input": face.crop.pixels, "recon": face.recon, **face.edited}
             for role, pixels in shots.items():
                 yield entry.pictures[role], encode_png(pixels)
@@ -96,7 +95,7 @@ class Target:
             "encoder_sha256": str(self.settings["encoder"]),
             "skip": "keep",
             "noise": "constant, stored with the generator",
-            "version": version(),
+            "version": __version__,
         }
 
     def _free(self, name: str) -> Path:
@@ -116,14 +115,6 @@ class Target:
             settings=dict(self.settings),
             **outcome,
         )
-
-
-def same_every_time(data: bytes) -> bytes:
-    """A safetensors file with its header in order; the library's own order is random."""
-    length = int.from_bytes(data[:8], "little")
-    header = json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True).encode()
-    header += b" " * (-len(header) % 8)  # tensors start at a multiple of eight
-    return len(header).to_bytes(8, "little") + header + data[8 + length :]
 
 
 def make_folder(folder: Path) -> None:

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from dseinvert.errors import DeviceError, DseInvertError
 from dseinvert.generators.stylegan2 import StyleGAN2
+from dseinvert.stop import stoppable
 from dseinvert.training.augment import augment
 from dseinvert.training.gan_state import FILE, AdversarialOptions, State, new_state, resume, save
-from dseinvert.training.interrupts import stop_wishes
 from dseinvert.training.record import Record
 
 TABLE = "adversarial"
@@ -71,10 +71,10 @@ def train(
     nets = fast(state, device, compiled)
     record = Record(folder, state.step)
     began, first = time.monotonic(), state.step  # of the next row of the log
-    with stop_wishes() as wish:
+    with stoppable() as stop:
 
         def over() -> bool:
-            return state.step >= options.steps or bool(wish.signal) or time.monotonic() >= ends
+            return state.step >= options.steps or stop.code is not None or time.monotonic() >= ends
 
         last = over()
         while not last:

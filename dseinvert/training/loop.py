@@ -18,14 +18,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from dseinvert.encoders.dse import DSEConfig, DSEEncoder, published_config
-from dseinvert.errors import DeviceError, DseInvertError, OutputError, UsageError
+from dseinvert.errors import DeviceError, DseInvertError, ExitCode, OutputError, UsageError
 from dseinvert.media.atomic import write_bytes
 from dseinvert.models import Model, save_model
 from dseinvert.similarity.metrics import PROTOCOL
 from dseinvert.similarity.perceptual import open_distance
+from dseinvert.stop import stoppable
 from dseinvert.training.checkpoints import State, resume, save_checkpoint
 from dseinvert.training.evaluation import evaluate, pictures
-from dseinvert.training.interrupts import stop_wishes
 from dseinvert.training.objective import Objective
 from dseinvert.training.optimiser import build_optimiser
 from dseinvert.training.options import TrainOptions
@@ -41,8 +41,8 @@ class Outcome:
     step: int
     figures: dict[str, float]
     """Medians of the last held-out evaluation; empty = there was none."""
-    signal: int | None = None
-    """What cut it short; None = it is complete."""
+    stopped: ExitCode | None = None
+    """What cut it short; None = nothing did."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def train(
     run, state = prepare(gan, options, out)
     record = Record(out, state.step)
     figures: dict[str, float] = {}
-    with stop_wishes() as wish, _progress(quiet) as bar:
+    with stoppable() as stop, _progress(quiet) as bar:
         task = bar.add_task("training", total=options.iterations, completed=state.step, note="")
         steps = range(state.step, options.iterations)
         for _, batch in zip(steps, run.batches(state.step), strict=False):
@@ -99,7 +99,7 @@ def train(
                 figures = _evaluate(run, state, record, bar)
             if options.grid_every and (last or state.step % options.grid_every == 0):
                 record.picture(state.step, pictures(run.source, state.smooth, run.real))
-            over = wish.signal is not None or time.monotonic() >= ends
+            over = stop.code is not None or time.monotonic() >= ends
             if last or over or state.step % options.checkpoint_every == 0:
                 finite(terms, state.step)
                 save(run, state)
@@ -107,7 +107,7 @@ def train(
             if over:
                 break
     record.close()
-    return Outcome(state.step, figures, wish.signal)
+    return Outcome(state.step, figures, stop.code)
 
 
 def prepare(gan: Model, options: TrainOptions, out: Path) -> tuple[Run, State]:

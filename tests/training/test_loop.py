@@ -12,6 +12,7 @@ import torch
 from dseinvert.errors import (
     DeviceError,
     DseInvertError,
+    ExitCode,
     InputError,
     MissingError,
     OutputError,
@@ -87,9 +88,9 @@ def test_an_interrupted_run_goes_on_bit_for_bit(gan, options, tmp_path, monkeypa
     with monkeypatch.context() as patch:
         interrupt_at(patch, step)
         outcome = train(gan, options, tmp_path / "parts" / "run")
-    assert (outcome.step, outcome.signal) == (step + 1, signal.SIGINT)
+    assert (outcome.step, outcome.stopped) == (step + 1, ExitCode.INTERRUPTED)
     assert open_model(str(tmp_path / "parts" / "run")).encoder is not None
-    assert train(gan, options, tmp_path / "parts" / "run").signal is None
+    assert train(gan, options, tmp_path / "parts" / "run").stopped is None
     assert files(tmp_path / "parts" / "run") == files(tmp_path / "whole" / "run")
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish that the batch loop grants between two batches."""
+"""Ctrl-C and SIGTERM as a wish that a loop grants when the work in hand is done."""
 
 from __future__ import annotations
 

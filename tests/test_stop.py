@@ -5,26 +5,30 @@ import threading
 
 import pytest
 
-from dseinvert.training.interrupts import stop_wishes
+from dseinvert.errors import ExitCode
+from dseinvert.stop import stoppable
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_is_a_wish(number):
-    with stop_wishes() as wish:
-        assert wish.signal is None
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.TERMINATED)],
+)
+def test_the_first_signal_is_a_wish(number, code):
+    with stoppable() as stop:
+        assert stop.code is None
         signal.raise_signal(number)
-        assert wish.signal == number
+        assert stop.code == code
 
 
 def test_the_second_signal_acts_at_once():
-    with pytest.raises(KeyboardInterrupt), stop_wishes():
+    with pytest.raises(KeyboardInterrupt), stoppable():
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
 
 def test_handlers_are_put_back():
     before = signal.getsignal(signal.SIGINT)
-    with stop_wishes():
+    with stoppable():
         pass
     assert signal.getsignal(signal.SIGINT) is before
 
@@ -33,8 +37,8 @@ def test_other_threads_can_train_too():
     seen = []
 
     def work():
-        with stop_wishes() as wish:
-            seen.append(wish.signal)
+        with stoppable() as stop:
+            seen.append(stop.code)
 
     thread = threading.Thread(target=work)
     thread.start()
