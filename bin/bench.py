@@ -13,11 +13,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from measure_edits import edits
-from measure_inversion import inversion
-from measure_scorers import scorers
-from measure_speed import speed
-from tables import Table, markdown
+from measure.edits import edits
+from measure.inversion import inversion
+from measure.speed import speed
+from measure.tables import Table, document
+from measure.trust import trust
 
 from dseinvert.errors import DseInvertError
 from dseinvert.media.atomic import write_bytes
@@ -26,7 +26,7 @@ VERBS = {
     "inversion": (inversion, "the encoder beside the mean latent and W+ optimisation"),
     "edits": (edits, "how far edits move held-out scorers, and whom they leave"),
     "speed": (speed, "`images` from end to end beside the bare networks"),
-    "scorers": (scorers, "how far the scorers can be trusted"),
+    "scorers": (trust, "how far the scorers can be trusted"),
 }
 
 
@@ -35,7 +35,7 @@ def main() -> None:
     given = arguments().parse_args()
     try:
         tables = VERBS[given.verb][0](given)
-        print("\n\n".join(markdown(table) for table in tables))
+        print(document(tables))
         if given.out:
             write_bytes(given.out, report(given, tables))
     except DseInvertError as error:

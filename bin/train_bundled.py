@@ -32,7 +32,7 @@ WIDTHS = (48, 96, 160, 224, 256, 256)
 
 def main() -> None:
     """Read the options and make the bundle; run again to go on after a stop."""
-    parser = argparse.ArgumentParser(prog="bin/train-bundled", add_help=False)
+    parser = argparse.ArgumentParser(prog="bin/train-bundled", add_help=False, allow_abbrev=False)
     parser.add_argument("--size", type=int, choices=(64, 128), default=64)
     size, rest = parser.parse_known_args()
     try:

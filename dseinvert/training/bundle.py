@@ -147,8 +147,10 @@ def find_directions(
     generator: StyleGAN2, images: Tensor, rows: Tensor, sources: Sources
 ) -> tuple[dict[str, Direction], dict[str, dict[str, float]]]:
     """Directions from scorers applied to the pictures whose codes are `rows`."""
-    scorers, quality = _scorers(images, sources)
-    scores = torch.stack([score(images) for score in scorers.values()], dim=1)
+    features = FaceFeatures(round(images.shape[-1] * (FACE[2] - FACE[0])))
+    seen = features(images, FACE)
+    scorers, quality = _scorers(features, images, seen, sources)
+    scores = torch.stack([score.of(seen) for score in scorers.values()], dim=1)
     vectors = regress(rows, scores)
     sha256 = generator_sha256(generator, half=True)
     directions: dict[str, Direction] = {}
@@ -161,15 +163,16 @@ def find_directions(
 
 
 def _scorers(
-    images: Tensor, sources: Sources
+    features: FaceFeatures, images: Tensor, seen: Tensor, sources: Sources
 ) -> tuple[dict[str, Scorer], dict[str, dict[str, float]]]:
-    features = FaceFeatures(round(images.shape[-1] * (FACE[2] - FACE[0])))
+    """Scorers of the five attributes; `seen` are the features of `images`."""
     aged, table = read_labelled(sources.aged, "ages.csv")
-    fits = {"age": fit_scorer(features, aged, table["age_years"])}
+    fits = {"age": fit_scorer(features, features(aged), table["age_years"])}
     portraits, table = read_labelled(sources.labelled, "attributes.csv", CELEBA_TO_FFHQ)
+    labelled = features(portraits, FACE)
     for name, column in (("smile", "Smiling"), ("gender", "Male"), ("eyeglasses", "Eyeglasses")):
-        fits[name] = fit_scorer(features, portraits, table[column], FACE)
-    fits["pose"] = fit_scorer(features, images, yaw(images), FACE)
+        fits[name] = fit_scorer(features, labelled, table[column])
+    fits["pose"] = fit_scorer(features, seen, yaw(images))
     quality = {name: {"scorer_correlation": fit[1]} for name, fit in fits.items()}
     return {name: fit[0] for name, fit in fits.items()}, quality
 

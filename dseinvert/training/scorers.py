@@ -51,37 +51,34 @@ class FaceFeatures:
 class Scorer:
     """A linear score of face features, fitted to labelled pictures."""
 
-    def __init__(self, features: FaceFeatures, box: Box, weight: Tensor, bias: float) -> None:
-        self.features, self.box, self.weight, self.bias = features, box, weight, bias
+    def __init__(self, features: FaceFeatures, weight: Tensor, bias: float) -> None:
+        self.features, self.weight, self.bias = features, weight, bias
 
     def __call__(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] in [-1, 1] -> [B], in the units of the labels."""
-        return self.features(images, self.box) @ self.weight + self.bias
+        """FFHQ-framed [B, 3, H, W] in [-1, 1] -> [B], in the units of the labels."""
+        return self.of(self.features(images, FACE))
+
+    def of(self, features: Tensor) -> Tensor:
+        """The score [B] of the features [B, K] of FFHQ-framed faces."""
+        return features @ self.weight + self.bias
 
 
 def fit_scorer(
-    features: FaceFeatures,
-    images: Tensor,
-    labels: NDArray[np.float64],
-    box: Box = (0, 0, 1, 1),
-    use: Box = FACE,
+    features: FaceFeatures, x: Tensor, labels: NDArray[np.float64]
 ) -> tuple[Scorer, float]:
-    """Fit on nine tenths of the pictures.
-
-    Args:
-        box: the part of the labelled pictures that is the face.
-        use: the same part of the pictures that will be scored.
+    """Fit on nine tenths of the pictures whose features are `x` [N, K].
 
     Returns:
         The scorer, and the correlation of its scores with the labels of the other tenth.
     """
     from sklearn.linear_model import RidgeCV
 
-    x = features(images, box).numpy().astype(np.float64)
-    held = np.arange(len(x)) % 10 == 0
-    mean, scale = x[~held].mean(0), x[~held].std(0) + 1e-6
-    model = RidgeCV(alphas=np.logspace(1, 5, 9)).fit((x[~held] - mean) / scale, labels[~held])
-    correlation = float(np.corrcoef(model.predict((x[held] - mean) / scale), labels[held])[0, 1])
+    known = x.numpy().astype(np.float64)
+    held = np.arange(len(known)) % 10 == 0
+    mean, scale = known[~held].mean(0), known[~held].std(0) + 1e-6
+    known = (known - mean) / scale
+    model = RidgeCV(alphas=np.logspace(1, 5, 9)).fit(known[~held], labels[~held])
+    correlation = float(np.corrcoef(model.predict(known[held]), labels[held])[0, 1])
     weight = model.coef_ / scale
     bias = float(model.intercept_ - mean @ weight)
-    return Scorer(features, use, torch.from_numpy(weight).float(), bias), correlation
+    return Scorer(features, torch.from_numpy(weight).float(), bias), correlation

@@ -49,10 +49,13 @@ def one_thread():
 class Blue:
     """Real images: blue, some brighter than others."""
 
+    def __init__(self, device: torch.device = CPU) -> None:
+        self.device = device
+
     def at(self, step: int) -> Tensor:
         source = torch.Generator().manual_seed(step)
         blue = torch.tensor([-0.8, -0.8, 0.6])[:, None, None].expand(8, 3, 8, 8)
-        return blue + 0.1 * torch.randn(8, 1, 1, 1, generator=source)
+        return (blue + 0.1 * torch.randn(8, 1, 1, 1, generator=source)).to(self.device)
 
 
 def watch(smooth: StyleGAN2) -> tuple[dict[str, float], list[Tensor]]:
@@ -181,3 +184,29 @@ def test_path_lengths_are_regularised_where_wanted(tmp_path):
     state = run(replace(TINY, path_length=2.0, path_every=2), tmp_path / "with")
     assert state.path > 0
     assert run(TINY, tmp_path / "without").path == 0
+
+
+def test_half_precision_changes_little():
+    figures = []
+    for half in (False, True):
+        state = new_state(TINY, CPU)
+        nets = replace(fast(state, CPU, compiled=False), half=half)
+        for step in range(3):
+            last = descend(nets, state, TINY, Blue().at(step))
+        figures.append(last)
+        assert all(p.dtype == torch.float32 for p in state.generator.parameters())
+    for name, value in figures[0].items():
+        assert figures[1][name].item() == pytest.approx(value.item(), abs=0.1), name
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_gpu_trains_and_goes_on(tmp_path, compiled):
+    device = torch.device("cuda")
+    for images in (64, 128):
+        options = replace(TINY, images=images, path_length=2.0)
+        state = train(options, Blue(device), tmp_path, device, watch, compiled=compiled)
+    assert state.step == 16
+    assert all(p.isfinite().all() for p in state.smooth.parameters())
+    steps = [adam.state_dict()["state"][0]["step"] for adam in (state.g_optimiser,)]
+    assert all(step.device.type == "cpu" for step in steps)

@@ -1,0 +1,1 @@
+"""The measurements behind bin/bench, one file a verb."""

@@ -1,0 +1,115 @@
+"""How much of the bare networks' speed is left when files are read, written and journalled."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from dseinvert.errors import DseInvertError
+from dseinvert.media.images import encode_png
+from dseinvert.models import Model
+from dseinvert.run.batchsize import auto_size
+from dseinvert.run.compute import to_pixels
+from measure.sets import inverting, opened, samples
+from measure.tables import Cell, Table, watched
+
+COUNT = 1000
+
+
+def speed(given: argparse.Namespace) -> list[Table]:
+    """The bare loop and the whole command by turns, so that both meet the same weather."""
+    model = opened(given)
+    images = samples(model, given.count or COUNT)
+    batch = auto_size(model.generator.resolution, model.generator.device)
+    bare, whole, start = [], [], []
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        write_all(folder / "many", images)
+        write_all(folder / "one", images[:1])
+        for index in watched("rounds", range(given.rounds)):
+            bare.append(looped(model, images, batch))
+            whole.append(commanded(given, folder / "many", folder / f"many-{index}", batch))
+            start.append(commanded(given, folder / "one", folder / f"one-{index}", batch))
+    return [table(model, len(images), batch, *map(median, (bare, whole, start)))]
+
+
+def write_all(folder: Path, images: Tensor) -> None:
+    """One PNG an image."""
+    folder.mkdir()
+    for index, pixels in enumerate(to_pixels(images)):
+        (folder / f"{index:05d}.png").write_bytes(encode_png(pixels))
+
+
+def looped(model: Model, images: Tensor, batch: int) -> float:
+    """Seconds of encoder and generator alone over all images."""
+    inverter = inverting(model)
+    began = time.perf_counter()
+    for part in images.split(batch):
+        inverter.invert(part).images.cpu()
+    return time.perf_counter() - began
+
+
+def commanded(given: argparse.Namespace, folder: Path, out: Path, batch: int) -> float:
+    """Seconds of `dseinvert images` on a folder, from start to end."""
+    words = [Path(sys.executable).with_name("dseinvert"), "images", folder, "--no-align", "-q"]
+    words += ["--out", out, "--model", given.model, "--device", given.device, "--batch", batch]
+    began = time.perf_counter()
+    done = subprocess.run(list(map(str, words)), capture_output=True, text=True)
+    if done.returncode:
+        raise DseInvertError(f"dseinvert images ended with {done.returncode}: {done.stderr[-500:]}")
+    return time.perf_counter() - began
+
+
+def table(model: Model, count: int, batch: int, bare: float, whole: float, start: float) -> Table:
+    """Images a second; `start` is the time of a single image."""
+    peak, work = peak_flops(model.generator.device), image_flops(model)
+    rates = {
+        "encoder and generator alone": count / bare,
+        "images, the whole process": count / whole,
+        "images, once started": (count - 1) / (whole - start),
+    }
+    rows: list[dict[str, Cell]] = [
+        {
+            "what": what,
+            "images/s": rate,
+            "% of the bare networks": 100 * rate * bare / count,
+            "% of the matrix peak": 100 * rate * work / peak,
+        }
+        for what, rate in rates.items()
+    ]
+    note = (
+        f"Medians, by turns; {count} PNG files of {model.generator.resolution} px, batches of "
+        f"{batch}, {torch.get_num_threads()} CPU threads, {model.generator.device}. Once started: "
+        f"less the {start:.2f} s that one image takes. An image is {work / 1e9:.3g} GFLOP; "
+        f"fp32 matrix multiplication reaches {peak / 1e9:,.0f} GFLOP/s here."
+    )
+    return Table(f"Speed of {model.name}", rows, note)
+
+
+def peak_flops(device: torch.device, side: int = 2048, times: int = 9) -> float:
+    """The fp32 operations a second of the best of some products of square matrices."""
+    a = torch.randn(side, side, device=device)
+    seconds = []
+    for _ in range(times):
+        began = time.perf_counter()
+        (a @ a)[0, 0].item()  # waits for a GPU, too
+        seconds.append(time.perf_counter() - began)
+    return 2 * side**3 / min(seconds)
+
+
+def image_flops(model: Model) -> float:
+    """Operations of encoding and drawing one image; a multiplication and its addition are two."""
+    side = model.generator.resolution
+    image = torch.zeros(1, 3, side, side, device=model.generator.device)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model.generator.synthesize(inverting(model).encoder.encode(image))
+    return float(counter.get_total_flops())

@@ -1,0 +1,109 @@
+"""Every measurement runs on a tiny model, prints tables and writes its numbers; none is judged."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dseinvert.media.images import encode_png, read_image
+from tests.conftest import ROOT, SHARED, child_environment, picture
+
+needs_scorers = pytest.mark.skipif(
+    not (SHARED / "data" / "models" / "identity").is_dir(), reason="no scorers beside the checkout"
+)
+
+
+def bench(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(ROOT / "bin" / "bench.py"), *map(str, words)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=child_environment(),
+    )
+
+
+def rows(file: Path) -> list[list[dict[str, Any]]]:
+    return [table["rows"] for table in json.loads(file.read_text())["tables"]]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    file = tmp_path / "photos.tar"
+    with tarfile.open(file, "w") as tar:
+        for seed in range(3):
+            data = encode_png(picture(seed))
+            member = tarfile.TarInfo(f"{seed}.png")
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return file
+
+
+def test_inversion_is_compared_without_any_data(tiny_model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "numbers.json"
+    done = bench(
+        *("inversion", "--model", tiny_model, "--data", tmp_path, "--count", 2),
+        *("--steps", 2, "--out", out),
+    )
+    assert done.returncode == 0, done.stderr
+    (table,) = rows(out)
+    assert [row["method"].split(",")[0] for row in table] == [
+        "mean latent",
+        "encoder",
+        "2 steps in w+",
+    ]
+    assert all(np.isfinite(row["PSNR, dB"]) for row in table)
+    assert "| encoder" in done.stdout
+    assert "choosing the rate of 2 steps" in done.stderr
+
+
+def test_inversion_takes_photos(tiny_model: Path, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "numbers.json"
+    done = bench(
+        *("inversion", "--model", tiny_model, "--real", photos, "--data", tmp_path, "--count", 2),
+        *("--steps", 2, "--lr", 0.1, "--out", out),
+    )
+    assert done.returncode == 0, done.stderr
+    assert [len(table) for table in rows(out)] == [3, 3]
+    assert "2 real photos" in done.stdout
+
+
+@needs_scorers
+def test_edits_are_scored_and_shown(tiny_model: Path, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "numbers.json"
+    done = bench(
+        *("edits", "--model", tiny_model, "--real", photos, "--count", 2),
+        *("--edit", "age=+2", "--edit", "smile=1,age=-1", "--out", out),
+    )
+    assert done.returncode == 0, done.stderr
+    (table,) = rows(out)
+    assert [row["edit"] for row in table] == ["reconstruction", "age+2", "smile+1,age-1"]
+    assert set(table[1]["years"]) == {"mean", "deviation"}
+    assert -1 <= table[1]["identity to reconstruction"] <= 1
+    assert read_image(tmp_path / "numbers.png").shape == (2 * 128, 4 * 128, 3)
+
+
+@pytest.mark.slow
+def test_speed_is_measured_beside_the_bare_networks(tiny_model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "numbers.json"
+    done = bench(
+        *("speed", "--model", tiny_model, "--count", 2, "--rounds", 1, "--out", out),
+    )
+    assert done.returncode == 0, done.stderr
+    (table,) = rows(out)
+    assert len(table) == 3
+    assert table[0]["% of the bare networks"] == pytest.approx(100)
+
+
+def test_a_mistake_is_one_line_and_the_exit_code_of_the_error(tmp_path: Path) -> None:
+    done = bench("inversion", "--model", tmp_path / "nothing")
+    assert done.returncode == 2
+    assert done.stderr.startswith("bin/bench: ") and done.stderr.count("\n") == 1
