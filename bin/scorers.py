@@ -345,5 +345,5 @@ class STLPIPS(nn.Module):
 
 def _found(file: Path) -> Path:
     if not file.is_file():
-        raise MissingError(f"{file}: no such file", "--scorers names the folder of the scorers")
+        raise MissingError(f"{file}: no such file", "--data names the folder with models/ in it")
     return file

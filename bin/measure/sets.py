@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,12 +99,13 @@ def judges(data: Path) -> Judges | None:
 
 def perceptual() -> tuple[str, Distance] | None:
     """LPIPS where its weights are here, else ST-LPIPS, by name; None = neither."""
-    try:
-        if trunk_file().is_file():
-            return "LPIPS", open_lpips()
-        return "ST-LPIPS", STLPIPS()
-    except MissingError:
-        return None
+    ways: dict[str, Callable[[], Distance]] = {"ST-LPIPS": STLPIPS}
+    if trunk_file().is_file():  # or it would be downloaded
+        ways = {"LPIPS": open_lpips, **ways}
+    for name, way in ways.items():
+        with suppress(MissingError):
+            return name, way()
+    return None
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:

@@ -56,11 +56,9 @@ def labelled(panel: Judges, file: Path, count: int | None) -> dict[str, Cell]:
     parts = [panel.scores(part) for part in watched("attributes", images[:count].split(50))]
     scores = {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
     is_so = {name: values[:count] > 0 for name, values in labels.items()}
-    smile = scores["mouth, % of eyes"]
+    youth, smile = -scores["years"], scores["mouth, % of eyes"]
     return {
-        "age in FFHQ framing: area under the curve of Young": area(
-            -scores["years"], is_so["Young"]
-        ),
+        "age in FFHQ framing: area under the curve of Young": area(youth, is_so["Young"]),
         "gender in FFHQ framing, % right": right(scores["man, %"] > 50, is_so["Male"]),
         "mouth width: area under the curve of Smiling": area(smile, is_so["Smiling"]),
     }
@@ -71,13 +69,12 @@ def real(panel: Judges, file: Path, count: int | None) -> dict[str, Cell]:
     faces = to_tensor(list(read_tar(file, 256)[:count]))
     who = panel.who(faces)
     moved = crop(faces.flip(3), Box(0.03, 0.02, 1.01, 1.0), 256, 256) * 0.85 + 0.05
+    again = panel.who(moved)
     small = F.interpolate(faces, (64, 64), mode="area")
     others = (who @ who.T)[~torch.eye(len(who), dtype=torch.bool)]
     turned, mirrored = (yaw(panel.landmarks(images)) for images in (faces, faces.flip(3)))
     return {
-        "identity: cosine to oneself mirrored, moved, dimmed": median(
-            cosine(who, panel.who(moved))
-        ),
+        "identity: cosine to oneself mirrored, moved, dimmed": median(cosine(who, again)),
         "identity: cosine to oneself at 64 px": median(cosine(who, panel.who(small))),
         "identity: cosine to others": median(others),
         "identity: 99 % of others are below": float(np.quantile(others.numpy(), 0.99)),

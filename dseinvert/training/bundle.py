@@ -24,7 +24,7 @@ from dseinvert.models import generator_sha256, save_model
 from dseinvert.similarity.features import FeatureDistance
 from dseinvert.training.joint import JointOptions, Pair, encode, fit_mapping, train
 from dseinvert.training.pictures import Pixels, Variations, foreground, read_tar
-from dseinvert.training.scorers import FACE, FaceFeatures, Scorer, fit_scorer
+from dseinvert.training.scorers import FACE, FaceFeatures, Scorer, appearance, fit_scorer, relit
 
 HELD_OUT = 250
 """The last pictures of the tar are never trained on."""
@@ -32,6 +32,8 @@ STORED = 1.5
 """Pictures are kept this much larger than the model, so that framing can vary."""
 CELEBA_TO_FFHQ = (3, 30, 175, 202)
 """Left, top, right, bottom of the FFHQ framing in CelebA's 178x218 crop."""
+RELIT = 2
+"""Copies of the aged pictures in other light, for the scorer of age."""
 CALIBRATION_SEEDS = range(20_000_000, 20_000_300)
 
 
@@ -151,10 +153,11 @@ def find_directions(
     seen = features(images, FACE)
     scorers, quality = _scorers(features, images, seen, sources)
     scores = torch.stack([score.of(seen) for score in scorers.values()], dim=1)
-    vectors = regress(rows, scores)
+    # Appearance is regressed out: what a light or a pale print does is no part of an attribute.
+    vectors = regress(rows, torch.cat([scores, appearance(images)], dim=1))
     sha256 = generator_sha256(generator, half=True)
     directions: dict[str, Direction] = {}
-    for (name, score), vector in zip(scorers.items(), vectors, strict=True):
+    for (name, score), vector in zip(scorers.items(), vectors, strict=False):
         factor = calibrate(generator, vector, score, CALIBRATION_SEEDS)
         quality[name] |= {"calibration": factor, "deviation": float(scores.std(0)[len(directions)])}
         unit = f"one standard deviation of {name} over the generator's samples"
@@ -167,12 +170,13 @@ def _scorers(
 ) -> tuple[dict[str, Scorer], dict[str, dict[str, float]]]:
     """Scorers of the five attributes; `seen` are the features of `images`."""
     aged, table = read_labelled(sources.aged, "ages.csv")
-    fits = {"age": fit_scorer(features, features(aged), table["age_years"])}
+    versions = [features(aged), *(features(relit(aged, seed)) for seed in range(RELIT))]
+    fits = {"age": fit_scorer(features, versions, table["age_years"])}
     portraits, table = read_labelled(sources.labelled, "attributes.csv", CELEBA_TO_FFHQ)
-    labelled = features(portraits, FACE)
+    versions = [features(p, FACE) for p in (portraits, relit(portraits, RELIT))]
     for name, column in (("smile", "Smiling"), ("gender", "Male"), ("eyeglasses", "Eyeglasses")):
-        fits[name] = fit_scorer(features, labelled, table[column])
-    fits["pose"] = fit_scorer(features, seen, yaw(images))
+        fits[name] = fit_scorer(features, versions, table[column])
+    fits["pose"] = fit_scorer(features, [seen], yaw(images))
     quality = {name: {"scorer_correlation": fit[1]} for name, fit in fits.items()}
     return {name: fit[0] for name, fit in fits.items()}, quality
 

@@ -6,6 +6,8 @@ brought to the size at which the generator draws, so that sharpness says nothing
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dseinvert.similarity.features import FeatureDistance
+from dseinvert.training.pictures import light
 
 Box = tuple[float, float, float, float]
 """A part of a picture: left, top, right, bottom as shares of its side."""
@@ -48,6 +51,25 @@ class FaceFeatures:
         return torch.cat(grids, dim=1)
 
 
+def relit(images: Tensor, seed: int) -> Tensor:
+    """The same faces [B, 3, H, W] in other light and colours, every third one in grey.
+
+    Old people's photos are often pale or grey; a scorer must not take that for age.
+    """
+    rng = np.random.default_rng(seed)
+    pictures = ((images + 1) / 2).permute(0, 2, 3, 1).numpy()
+    varied = np.stack([light(rng, picture) for picture in pictures])
+    varied[::3] = varied[::3].mean(3, keepdims=True)
+    return torch.from_numpy(varied).permute(0, 3, 1, 2) * 2 - 1
+
+
+def appearance(images: Tensor) -> Tensor:
+    """Brightness, contrast and saturation of the pictures: [B, 3]."""
+    grey = images.mean(1)
+    saturation = (images.amax(1) - images.amin(1)).mean((1, 2))
+    return torch.stack([grey.mean((1, 2)), grey.std((1, 2)), saturation], dim=1)
+
+
 class Scorer:
     """A linear score of face features, fitted to labelled pictures."""
 
@@ -64,21 +86,29 @@ class Scorer:
 
 
 def fit_scorer(
-    features: FaceFeatures, x: Tensor, labels: NDArray[np.float64]
+    features: FaceFeatures, versions: Sequence[Tensor], labels: NDArray[np.float64]
 ) -> tuple[Scorer, float]:
-    """Fit on nine tenths of the pictures whose features are `x` [N, K].
+    """Fit on nine tenths of the pictures.
+
+    Args:
+        versions: features [N, K] of the pictures, and of varied copies that have the same labels.
 
     Returns:
         The scorer, and the correlation of its scores with the labels of the other tenth.
     """
     from sklearn.linear_model import RidgeCV
+    from sklearn.model_selection import GroupKFold
 
-    known = x.numpy().astype(np.float64)
-    held = np.arange(len(known)) % 10 == 0
-    mean, scale = known[~held].mean(0), known[~held].std(0) + 1e-6
-    known = (known - mean) / scale
-    model = RidgeCV(alphas=np.logspace(1, 5, 9)).fit(known[~held], labels[~held])
-    correlation = float(np.corrcoef(model.predict(known[held]), labels[held])[0, 1])
+    held = np.arange(len(labels)) % 10 == 0
+    known = np.concatenate([x.numpy()[~held] for x in versions]).astype(np.float64)
+    mean, scale = known.mean(0), known.std(0) + 1e-6
+    taught = np.tile(labels[~held], len(versions))
+    x = (known - mean) / scale
+    # Copies of a picture stay together, or the penalty would be chosen on pictures already seen.
+    folds = GroupKFold(3).split(x, groups=np.tile(np.arange((~held).sum()), len(versions)))
+    model = RidgeCV(alphas=np.logspace(2, 5, 5), cv=list(folds)).fit(x, taught)
+    asked = (versions[0].numpy()[held] - mean) / scale
+    correlation = float(np.corrcoef(model.predict(asked), labels[held])[0, 1])
     weight = model.coef_ / scale
     bias = float(model.intercept_ - mean @ weight)
     return Scorer(features, torch.from_numpy(weight).float(), bias), correlation
