@@ -97,16 +97,15 @@ def fit_scorer(
         The scorer, and the correlation of its scores with the labels of the other tenth.
     """
     from sklearn.linear_model import RidgeCV
-    from sklearn.model_selection import GroupKFold
 
     held = np.arange(len(labels)) % 10 == 0
     known = np.concatenate([x.numpy()[~held] for x in versions]).astype(np.float64)
     mean, scale = known.mean(0), known.std(0) + 1e-6
     taught = np.tile(labels[~held], len(versions))
     x = (known - mean) / scale
-    # Copies of a picture stay together, or the penalty would be chosen on pictures already seen.
-    folds = GroupKFold(3).split(x, groups=np.tile(np.arange((~held).sum()), len(versions)))
-    model = RidgeCV(alphas=np.logspace(2, 5, 5), cv=list(folds)).fit(x, taught)
+    # Leaving out one copy of a picture while others stay favours a weak penalty. That is meant: it
+    # costs correlation, but the unit it gives agrees with an independent network (docs/experiments).
+    model = RidgeCV(alphas=np.logspace(1, 5, 9)).fit(x, taught)
     asked = (versions[0].numpy()[held] - mean) / scale
     correlation = float(np.corrcoef(model.predict(asked), labels[held])[0, 1])
     weight = model.coef_ / scale
