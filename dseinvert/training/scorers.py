@@ -103,8 +103,8 @@ def fit_scorer(
     mean, scale = known.mean(0), known.std(0) + 1e-6
     taught = np.tile(labels[~held], len(versions))
     x = (known - mean) / scale
-    # Leaving out one copy of a picture while others stay favours a weak penalty. That is meant: it
-    # costs correlation, but the unit it gives agrees with an independent network (docs/experiments).
+    # Leaving out one copy of a picture while others stay favours a weak penalty, and that is meant:
+    # it costs correlation, but its unit agrees with an independent network (docs/experiments.md).
     model = RidgeCV(alphas=np.logspace(1, 5, 9)).fit(x, taught)
     asked = (versions[0].numpy()[held] - mean) / scale
     correlation = float(np.corrcoef(model.predict(asked), labels[held])[0, 1])
