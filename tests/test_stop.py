@@ -20,6 +20,15 @@ def test_the_first_signal_is_a_wish(number, code):
         assert stop.code == code
 
 
+@pytest.fixture
+def interruptible():
+    """SIGINT as in a terminal, also where the suite runs in the background and it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_the_second_signal_acts_at_once():
     with pytest.raises(KeyboardInterrupt), stoppable():
         signal.raise_signal(signal.SIGINT)
