@@ -27,6 +27,8 @@ class LatentSpec:
     space: Space
     layers: int
     dim: int
+    classes: int = 0
+    """Width of `Latent.label`; 0 = the generator has no classes."""
 
 
 @dataclass(frozen=True)

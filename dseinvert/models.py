@@ -17,9 +17,9 @@ from torch import nn
 
 from dseinvert.editing.directions import Direction, load_directions
 from dseinvert.editing.directions import dumps as dump_directions
-from dseinvert.encoders.dse import DSEConfig, DSEEncoder
+from dseinvert.encoders import Encoder, kinds
 from dseinvert.errors import DeviceError, MissingError, UsageError
-from dseinvert.generators.stylegan2 import StyleGAN2, StyleGAN2Config
+from dseinvert.generators import Generator, families
 from dseinvert.media.atomic import write_bytes
 
 FORMAT = "dseinvert-model-1"
@@ -33,8 +33,8 @@ class Model:
 
     name: str
     folder: Path
-    generator: StyleGAN2
-    encoder: DSEEncoder | None
+    generator: Generator
+    encoder: Encoder | None
     directions: dict[str, Direction]
     sha256: str
     encoder_sha256: str
@@ -63,12 +63,13 @@ def open_model(name_or_path: str = DEFAULT, device: str | torch.device = "cpu") 
     folder = find_model(name_or_path)
     card = _read_card(folder)
     try:
-        config = StyleGAN2Config(**card["generator"])
-        generator = _load(StyleGAN2(config), folder / "generator.safetensors", device)
+        network = families.build(card["generator"])
+        generator = _load(network, folder / "generator.safetensors", device)
         encoder = None
         if "encoder" in card:
-            weights = folder / "encoder.safetensors"
-            encoder = _load(DSEEncoder(DSEConfig(**card["encoder"])), weights, device)
+            network = kinds.build(card["encoder"])
+            encoder = _load(network, folder / "encoder.safetensors", device)
+            encoder.attach(generator)
     except (TypeError, ValueError, KeyError) as error:
         raise MissingError(f"{folder}/model.json: {error}") from error
     directions = folder / "directions.safetensors"
@@ -85,7 +86,7 @@ def open_model(name_or_path: str = DEFAULT, device: str | torch.device = "cpu") 
     )
 
 
-def load_generator(path: Path, device: str | torch.device = "cpu") -> StyleGAN2:
+def load_generator(path: Path, device: str | torch.device = "cpu") -> Generator:
     """The generator of a model folder, or of a generator.safetensors inside one."""
     return open_model(str(path.parent if path.is_file() else path), device).generator
 
@@ -126,6 +127,7 @@ def describe(model: Model) -> dict[str, Any]:
         "space": spec.space,
         "layers": spec.layers,
         "dim": spec.dim,
+        "classes": spec.classes,
         "alignment": model.alignment,
         "encoder": model.encoder is not None,
         "directions": {name: d.unit for name, d in sorted(model.directions.items())},
@@ -136,8 +138,8 @@ def describe(model: Model) -> dict[str, Any]:
 
 def save_model(
     folder: Path,
-    generator: StyleGAN2,
-    encoder: DSEEncoder | None = None,
+    generator: Generator,
+    encoder: Encoder | None = None,
     directions: Mapping[str, Direction] | None = None,
     *,
     name: str,
@@ -159,18 +161,18 @@ def save_model(
         "description": description,
         "licence": licence,
         "alignment": alignment,
-        "generator": generator.config.asdict(),
+        "generator": {"family": generator.family, **generator.config.asdict()},
     }
     write_bytes(folder / "generator.safetensors", _weights(generator, half))
     if encoder is not None:
-        card["encoder"] = encoder.config.asdict()
+        card["encoder"] = {"kind": encoder.kind, **encoder.config.asdict()}
         write_bytes(folder / "encoder.safetensors", _weights(encoder, half))
     if directions:
         write_bytes(folder / "directions.safetensors", dump_directions(directions))
     write_bytes(folder / "model.json", (json.dumps(card, indent=2) + "\n").encode())
 
 
-def generator_sha256(generator: StyleGAN2, *, half: bool = False) -> str:
+def generator_sha256(generator: Generator, *, half: bool = False) -> str:
     """The hash its weights will have once saved: what directions and latents refer to."""
     return hashlib.sha256(_weights(generator, half)).hexdigest()
 
@@ -207,8 +209,9 @@ def _load(module: Any, file: Path, device: str | torch.device) -> Any:
     return module.eval().requires_grad_(False).to(device)
 
 
-def _weights(module: nn.Module, half: bool) -> bytes:
+def _weights(module: Generator | Encoder, half: bool) -> bytes:
     dtype = torch.float16 if half else torch.float32
+    assert isinstance(module, nn.Module)
     state = module.state_dict()
     return save({k: v.detach().cpu().to(dtype).contiguous() for k, v in state.items()})
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dseinvert.encoders.blocks import Block, pointwise
+from dseinvert.generators import Generator
 from dseinvert.generators.ops import SQRT2, linear
 from dseinvert.latent import Latent
 
@@ -58,8 +59,9 @@ class DSEEncoder(nn.Module):
     Each block gives two style rows, the deepest first, so that row 0 is the 4x4 style.
     """
 
-    w_avg: Tensor
+    kind = "dse"
     space = "w+"
+    w_avg: Tensor
 
     def __init__(self, config: DSEConfig, w_avg: Tensor | None = None) -> None:
         super().__init__()
@@ -91,6 +93,9 @@ class DSEEncoder(nn.Module):
             rows = [style_b, style_a, *rows]
         return torch.stack(rows, dim=1), x
 
-    def encode(self, images: Tensor) -> Latent:
-        """[B, 3, R, R] in [-1, 1] -> Latent in w+ [B, L, D]."""
-        return Latent(self(images)[0], "w+")
+    def encode(self, images: Tensor, label: Tensor | None = None) -> Latent:
+        """[B, 3, R, R] in [-1, 1] -> Latent in w+ [B, L, D]; `label` is passed on."""
+        return Latent(self(images)[0], "w+", label=label)
+
+    def attach(self, generator: Generator) -> None:
+        """It needs no generator."""

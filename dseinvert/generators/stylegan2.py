@@ -154,6 +154,7 @@ class StyleGAN2(nn.Module):
     """A StyleGAN2 generator behind the Generator protocol."""
 
     family = "stylegan2"
+    truncates = True
 
     def __init__(self, config: StyleGAN2Config) -> None:
         super().__init__()
@@ -180,13 +181,20 @@ class StyleGAN2(nn.Module):
         """The mean of w in every row: [1, L, D]."""
         return self._rows(self.mapping.w_avg[None])
 
-    def sample(self, seeds: Sequence[int], psi: float = 1.0, cutoff: int | None = None) -> Latent:
+    def sample(
+        self,
+        seeds: Sequence[int],
+        psi: float = 1.0,
+        cutoff: int | None = None,
+        labels: Sequence[int] | None = None,
+    ) -> Latent:
         """Latents of seeds, each drawn on its own so that the batch does not matter.
 
         Args:
             seeds: one per sample.
             psi: truncation; 1 = none, 0 = the mean face.
             cutoff: rows truncated; None = all.
+            labels: it has no classes yet.
         """
         z = torch.stack([_normal(seed, self.config.z_dim) for seed in seeds]).to(self.device)
         code = self._rows(self.mapping(z)).code

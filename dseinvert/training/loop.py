@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor
+from torch import Tensor, nn
 
 from dseinvert.encoders.dse import DSEConfig, DSEEncoder, published_config
 from dseinvert.errors import DeviceError, DseInvertError, ExitCode, OutputError, UsageError
@@ -115,7 +115,9 @@ def prepare(gan: Model, options: TrainOptions, out: Path) -> tuple[Run, State]:
 
     Nothing is written before everything else has gone well.
     """
-    generator = gan.generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    generator = gan.generator
+    assert isinstance(generator, nn.Module)
+    generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     config = encoder_config(gan, options)
     real_batch = options.real_at(generator.resolution)
     if out.resolve() == gan.folder.resolve():

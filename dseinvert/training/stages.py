@@ -118,7 +118,7 @@ def encoder(
 ) -> bool:
     """The encoder stage (`loop.train`, which keeps WORK/encoder); True once it is complete."""
     model = _gan(gan, work, device)
-    gan_state.box_blurs(model.generator)
+    gan_state.box_blurs(_stylegan2(model))
     torch.backends.cudnn.benchmark = device.type == "cuda"
     outcome = loop.train(model, options, work / "encoder", ends=ends)
     return outcome.step >= options.iterations
@@ -138,7 +138,7 @@ def directions(
     images = to_tensor(read_tar(_present(work / KNOWN), gan.resolution), gan.resolution)
     rows = torch.cat([_rows(trained, part) for part in images.split(64)])
     report: dict[str, object] = {"gan": asdict(gan), "encoder": options.asdict()}
-    finish(model.generator, trained, images, rows, sources, work, out, name, report)
+    finish(_stylegan2(model), trained, images, rows, sources, work, out, name, report)
 
 
 def trained_encoder(model: Model, options: TrainOptions, work: Path) -> DSEEncoder:
@@ -172,6 +172,11 @@ def arrive(stage: str, work: Path, source: Path) -> None:
     for name, data in unpack(source, stage).items():
         (work / name).parent.mkdir(parents=True, exist_ok=True)
         write_bytes(work / name, grown(data) if name.endswith(".pt") else data)
+
+
+def _stylegan2(model: Model) -> StyleGAN2:
+    assert isinstance(model.generator, StyleGAN2)
+    return model.generator
 
 
 def _gan(options: AdversarialOptions, work: Path, device: torch.device) -> Model:
