@@ -51,7 +51,7 @@ def replacing(path: Path) -> Iterator[Path]:
         with part.open("rb+") as file:
             os.fsync(file.fileno())
         part.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise _output_error(path, error) from error
     finally:
@@ -59,13 +59,31 @@ def replacing(path: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
     """Write `data` to `path` so that a reader, or a crash, finds the old file or the new one.
 
     Raises OutputError saying why it cannot be written; nothing is left behind then.
+
+    Args:
+        path: its final name.
+        data: all of it.
+        sync: False = the caller calls `sync_folder` once for several files, before it says that
+            they are there.
     """
-    with replacing(path) as part:
-        part.write_bytes(data)
+    part = part_path(path)
+    try:
+        part.unlink(missing_ok=True)
+        with part.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise _output_error(path, error) from error
+    if sync:
+        sync_folder(path.parent)
 
 
 def remove_stale_parts(folder: Path) -> int:
@@ -79,7 +97,8 @@ def remove_stale_parts(folder: Path) -> int:
     return len(parts)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Return when the names in `folder` are on disk."""
     with suppress(OSError):  # not every system can open or sync a folder
         handle = os.open(folder, os.O_RDONLY)
         try:

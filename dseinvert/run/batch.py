@@ -19,7 +19,7 @@ from dseinvert.inversion.inverter import Inverter
 from dseinvert.media.atomic import remove_stale_parts, shown
 from dseinvert.media.scan import Scan, scan
 from dseinvert.models import Model, open_model, pick_device
-from dseinvert.run.batchsize import BatchSize, auto_size, in_batches
+from dseinvert.run.batchsize import BatchSize, auto_size, computing, in_batches
 from dseinvert.run.compute import Edits, Face, invert_faces, parse_all
 from dseinvert.run.journal import NAME, Entry, Journal, open_journal, read
 from dseinvert.run.outcome import Outcome
@@ -130,18 +130,25 @@ def _run(job: Job, plan: Plan, journal: Journal, watcher: Watcher, stop: Stop) -
 
 
 def _entries(job: Job, plan: Plan, stop: Stop) -> Iterator[Entry]:
-    """scan -> [readers] -> crops -> [this thread] -> faces -> [writers] -> entries, in order."""
+    """scan -> [readers] -> crops -> [workers] -> faces -> [writers] -> entries, in order."""
     readers = min(_READERS, os.cpu_count() or 1)
     prepare = preparer(job.model.generator.resolution, job.detector)
     compute = partial(invert_faces, job.inverter, job.model.sha256, job.edits)
     target = Target(job.options.out, plan, job.settings, job.options.paste)
-    with threads(readers) as reading, threads(_WRITERS) as writing:
-        prepared = ahead(reading, prepare, plan.todo, 2 * (job.batch.size + readers))
+    generator = job.model.generator
+    with (
+        threads(readers) as reading,
+        computing(generator.resolution, generator.device) as workers,
+        threads(_WRITERS) as writing,
+    ):
+        window = 2 * (job.batch.size * workers.count + readers)
+        prepared = ahead(reading, prepare, plan.todo, window)
         computed: Iterator[tuple[Prepared, list[Face]]] = regroup(
             stop.until(prepared),
             parts=lambda one: one.crops,
             work=lambda crops: in_batches(compute, crops, job.batch),
             size=lambda: job.batch.size,
+            workers=workers,
         )
         yield from ahead(writing, target.write, stop.until(computed), 2 * _WRITERS)
 

@@ -1,16 +1,20 @@
-"""How many faces go through a model at once, and what happens when memory runs out."""
+"""How many faces go through a model at once, in how many threads, and what if memory runs out."""
 
 from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import torch
 
 from dseinvert.errors import DeviceError
+from dseinvert.run.stream import Workers, threads
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -43,6 +47,23 @@ def auto_size(resolution: int, device: torch.device) -> int:
     return max(4, min(64, 8 * (1024 // resolution) ** 2))
 
 
+@contextmanager
+def computing(resolution: int, device: torch.device) -> Iterator[Workers]:
+    """Threads that run a model.
+
+    Small pictures leave most of a core idle when several cores share one batch, so on a CPU each
+    core gets batches of its own; large ones fill all cores, and two batches of them much memory.
+    """
+    cores = os.cpu_count() or 1
+    if device.type != "cpu" or resolution > 256:
+        with threads(1) as pool:
+            yield Workers(pool, 1)
+        return
+    count = min(cores, 8)
+    with threads(count, partial(torch.set_num_threads, max(1, cores // count))) as pool:
+        yield Workers(pool, count)
+
+
 def in_batches(
     work: Callable[[Sequence[P]], Sequence[R]], parts: Sequence[P], batch: BatchSize
 ) -> list[R]:
@@ -53,9 +74,10 @@ def in_batches(
     """
     results: list[R] = []
     while len(results) < len(parts):
-        chunk = parts[len(results) : len(results) + batch.size]
+        size = batch.size  # another thread may halve it meanwhile
+        chunk = parts[len(results) : len(results) + size]
         try:
-            done = work([*chunk, *[chunk[-1]] * (batch.size - len(chunk))])
+            done = work([*chunk, *[chunk[-1]] * (size - len(chunk))])
             results.extend(done[: len(chunk)])
         except (MemoryError, RuntimeError) as error:
             if not _out_of_memory(error):

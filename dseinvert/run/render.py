@@ -15,11 +15,11 @@ from torch import Tensor
 from dseinvert.config import EditOptions
 from dseinvert.errors import ExitCode, InputError, NoInputError
 from dseinvert.latent import Latent, concat, load_latent
-from dseinvert.media.atomic import shown, write_bytes
+from dseinvert.media.atomic import shown, sync_folder, write_bytes
 from dseinvert.media.images import encode_png
 from dseinvert.media.scan import scan
 from dseinvert.models import Model, open_model, pick_device
-from dseinvert.run.batchsize import BatchSize, auto_size, in_batches
+from dseinvert.run.batchsize import BatchSize, auto_size, computing, in_batches
 from dseinvert.run.compute import Edits, parse_all, render_edits
 from dseinvert.run.names import assign, face_names, folded
 from dseinvert.run.plan import Item
@@ -130,13 +130,19 @@ def _rendered(
     batch = BatchSize(size)
     work = partial(_render, model, edits)
     write = partial(_write, options.out, frozenset(folded(item.name) for item in items))
-    with threads(_THREADS) as reading, threads(_THREADS) as writing:
+    generator = model.generator
+    with (
+        threads(_THREADS) as reading,
+        computing(generator.resolution, generator.device) as workers,
+        threads(_THREADS) as writing,
+    ):
         loaded = ahead(reading, partial(_load, model), items, 2 * (size + _THREADS))
         shots = regroup(
             stop.until(loaded),
             parts=lambda one: one.rows,
             work=lambda rows: _in_kinds(work, rows, batch),
             size=lambda: batch.size,
+            workers=workers,
         )
         yield from ahead(writing, write, stop.until(shots), 2 * _THREADS)
 
@@ -198,5 +204,6 @@ def _write(out: Path, taken: frozenset[str], work: tuple[Loaded, list[Shots]]) -
     for name, pictures in zip(names, shots, strict=True):
         for label, pixels in pictures.items():
             files.append(f"{name}.{label}.png")
-            write_bytes(out / files[-1], encode_png(pixels))
+            write_bytes(out / files[-1], encode_png(pixels), sync=False)
+    sync_folder(out)
     return Rendered(loaded.item, tuple(files))

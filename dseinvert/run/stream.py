@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -13,10 +14,21 @@ P = TypeVar("P")
 R = TypeVar("R")
 
 
+@dataclass(frozen=True)
+class Workers:
+    """A pool and how many threads it has."""
+
+    pool: Executor
+    count: int
+
+
 @contextmanager
-def threads(count: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool that, when something goes wrong, drops what it has not begun."""
-    pool = ThreadPoolExecutor(count)
+def threads(count: int, begin: Callable[[], object] | None = None) -> Iterator[ThreadPoolExecutor]:
+    """A pool that, when something goes wrong, drops what it has not begun.
+
+    `begin` is called once in each thread; None = nothing is.
+    """
+    pool = ThreadPoolExecutor(count, initializer=begin)
     try:
         yield pool
     finally:
@@ -42,22 +54,35 @@ def regroup(
     parts: Callable[[T], Sequence[P]],
     work: Callable[[Sequence[P]], Sequence[R]],
     size: Callable[[], int],
+    workers: Workers,
 ) -> Iterator[tuple[T, list[R]]]:
-    """Each thing with the results for its parts; `work` gets `size()` parts of several things."""
+    """Each thing with the results for its parts; `work` gets `size()` parts of several things.
+
+    `workers` have a batch each and one waits for them; the order is that of `things`.
+    """
     waiting: deque[tuple[T, int]] = deque()
     todo: list[P] = []
+    pending: deque[Future[Sequence[R]]] = deque()
     ready: deque[R] = deque()
+
+    def begin(count: int) -> None:
+        pending.append(workers.pool.submit(work, todo[:count]))
+        del todo[:count]
+        while pending and (len(pending) > workers.count or pending[0].done()):
+            ready.extend(pending.popleft().result())
+
     for thing in things:
         new = parts(thing)
         waiting.append((thing, len(new)))
         todo.extend(new)
         while len(todo) >= size():
-            count = size()
-            ready.extend(work(todo[:count]))
-            del todo[:count]
+            begin(size())
         yield from _complete(waiting, ready)
     if todo:
-        ready.extend(work(todo))
+        begin(len(todo))
+    while pending:
+        yield from _complete(waiting, ready)
+        ready.extend(pending.popleft().result())
     yield from _complete(waiting, ready)
 
 

@@ -15,7 +15,7 @@ from dseinvert.errors import InputError, OutputError
 from dseinvert.faces.align import crop_matrix, matrix_to_list
 from dseinvert.faces.paste import paste_difference
 from dseinvert.latent import dumps
-from dseinvert.media.atomic import shown, write_bytes
+from dseinvert.media.atomic import shown, sync_folder, write_bytes
 from dseinvert.media.images import encode_png, read_image
 from dseinvert.run.compute import Face
 from dseinvert.run.journal import Entry, FaceEntry
@@ -55,8 +55,9 @@ class Target:
         files: dict[str, str] = {}
         try:
             for name, data in self._blobs(prepared, faces, entries, photos):
-                write_bytes(self._free(name), data)
+                write_bytes(self._free(name), data, sync=False)
                 files[name] = hashlib.sha256(data).hexdigest()
+            sync_folder(self.out)
         except BaseException:
             for name in files:
                 with suppress(OSError):

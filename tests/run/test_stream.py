@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dseinvert.run.stream import ahead, regroup, threads
+from dseinvert.run.stream import Workers, ahead, regroup, threads
 
 
 def test_results_keep_the_order_of_the_things() -> None:
@@ -48,8 +48,9 @@ def test_an_exception_reaches_the_reader_and_the_rest_is_dropped() -> None:
     assert len(begun) < 50
 
 
+@pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
-def test_parts_of_several_things_share_batches(size: int) -> None:
+def test_parts_of_several_things_share_batches(size: int, count: int) -> None:
     things = ["", "abc", "d", "", "", "efghij", "k", ""]
     batches: list[int] = []
 
@@ -57,7 +58,8 @@ def test_parts_of_several_things_share_batches(size: int) -> None:
         batches.append(len(parts))
         return [part.upper() for part in parts]
 
-    grouped = dict(enumerate(regroup(things, list, work, lambda: size)))
+    with threads(count) as pool:
+        grouped = dict(enumerate(regroup(things, list, work, lambda: size, Workers(pool, count))))
     assert [(t, "".join(r)) for t, r in grouped.values()] == [(t, t.upper()) for t in things]
     assert all(length == size for length in batches[:-1])
 
@@ -70,6 +72,30 @@ def test_things_are_given_back_as_soon_as_their_parts_are_done() -> None:
             pulled.append(thing)
             yield thing
 
-    grouped = regroup(things(), list, lambda parts: parts, lambda: 2)
-    assert next(grouped) == ("ab", ["a", "b"])
-    assert pulled == ["ab"]
+    with threads(1) as pool:
+        grouped = regroup(things(), list, lambda parts: parts, lambda: 2, Workers(pool, 1))
+        assert next(grouped) == ("ab", ["a", "b"])
+    assert pulled in (["ab"], ["ab", "cd"])
+
+
+def test_workers_share_the_batches_and_no_more_than_one_waits() -> None:
+    gate, begun = threading.Event(), []
+
+    def work(parts: list[str]) -> list[str]:
+        begun.append("".join(parts))
+        gate.wait()
+        return parts
+
+    taken: list[str] = []
+
+    def things() -> Iterator[str]:
+        for thing in ("ab", "cd", "ef", "gh", "ij", "kl"):
+            taken.append(thing)
+            yield thing
+
+    with threads(2) as pool:
+        grouped = regroup(things(), list, work, lambda: 2, Workers(pool, 2))
+        threading.Timer(0.1, gate.set).start()
+        next(grouped)
+        assert set(begun[:2]) == {"ab", "cd"}
+        assert len(taken) <= 4
