@@ -22,6 +22,15 @@ document.getElementById("order").click();
 </script>"""
 
 
+DRAG_TO_A_FIFTH = """<script>
+document.querySelector("#faces article .picture:nth-of-type(2) img").click();
+const before = getComputedStyle($("before")).clipPath;
+$("position").value = 20;
+$("position").dispatchEvent(new Event("input"));
+document.body.dataset.clips = [before, getComputedStyle($("before")).clipPath].join(" | ");
+</script>"""
+
+
 @pytest.fixture
 def page(dse: Callable[..., int], pictures: Path, tmp_path: Path) -> Path:
     out = tmp_path / "out"
@@ -53,3 +62,15 @@ def test_faces_can_be_sorted_by_a_metric(page: Path, tmp_path: Path) -> None:
     values = [float(value) for value in re.findall(r'data-psnr="([\d.]+)"', dom)]
     assert len(values) == 7
     assert values == sorted(values, reverse=True)
+
+
+def test_a_click_on_a_picture_opens_a_slider_that_cuts_the_input(
+    page: Path, tmp_path: Path
+) -> None:
+    page.write_text(page.read_text().replace("</body>", DRAG_TO_A_FIFTH + "</body>"))
+    dom = chromium(tmp_path, page.as_uri(), "--dump-dom")
+    assert re.search(r'<dialog id="viewer"[^>]* open', dom)
+    clips = re.search(r'data-clips="([^"|]*) \| ([^"]*)"', dom)
+    assert clips
+    assert "50%" in clips[1]
+    assert "80%" in clips[2] or "20%" in clips[2]
