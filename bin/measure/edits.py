@@ -56,9 +56,9 @@ def drawn(model: Model, source: Tensor, wanted: Edits, batch: int) -> dict[str, 
     latent = concat(latents).with_origin(generator_sha256=model.sha256)
     pictures = {}
     for name, steps in {"reconstruction": (), **wanted}.items():
-        code = apply_edits(latent, steps)
-        starts = watched(name, range(0, len(code), batch))
-        pictures[name] = torch.cat([inverter.render(code[i : i + batch]).cpu() for i in starts])
+        parts = [latent[i : i + batch] for i in range(0, len(latent), batch)]
+        moved = (apply_edits(part, steps, model.generator) for part in watched(name, parts))
+        pictures[name] = torch.cat([inverter.render(part).cpu() for part in moved])
     return pictures
 
 

@@ -6,8 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import torch
+from torch import Tensor
+
 from dseinvert.editing.directions import Direction
 from dseinvert.errors import InputError, UsageError
+from dseinvert.generators import Generator
 from dseinvert.latent import Latent
 
 LARGEST = 100.0
@@ -63,17 +67,42 @@ def _strength(text: str, strength: str) -> float:
     return value
 
 
-def apply_edits(latent: Latent, edits: Sequence[Edit]) -> Latent:
+def apply_edits(
+    latent: Latent, edits: Sequence[Edit], generator: Generator | None = None
+) -> Latent:
     """w' = w + sum of strength x direction (DSE, Section IV-D), in the order-free sum.
+
+    A feature moves with the code: F' = F + feat_K(w') - feat_K(w) (Feature-Style Encoder, Section
+    3.3, Equation 1).
+
+    Args:
+        latent: of any device.
+        edits: applied together.
+        generator: what draws the features; None = the latent has none.
 
     Raises:
         InputError: a direction of another generator, space or shape.
+        ValueError: a latent with a feature, and no generator.
     """
     code = latent.code
     for edit in edits:
         _check_fits(latent, edit.direction)
         code = code + edit.strength * edit.direction.vector.to(code)
-    return replace(latent, code=code)
+    edited = replace(latent, code=code)
+    if latent.feature is None or not edits:
+        return edited
+    if generator is None:
+        raise ValueError("editing a feature needs the generator")
+    return replace(edited, feature=latent.feature + _moved(latent, edited, generator))
+
+
+@torch.no_grad()
+def _moved(before: Latent, after: Latent, generator: Generator) -> Tensor:
+    """feat_K(w') - feat_K(w), where the latent is."""
+    assert before.layer is not None and before.feature is not None
+    plain = (replace(one, feature=None, layer=None) for one in (before, after))
+    old, new = (generator.features(one.to(generator.device), before.layer) for one in plain)
+    return (new - old).to(before.feature)
 
 
 def _check_fits(latent: Latent, direction: Direction) -> None:

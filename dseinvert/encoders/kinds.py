@@ -7,10 +7,28 @@ from typing import Any
 
 from torch import nn
 
+from dseinvert.encoders.deep_gan import (
+    DeepGanBigConfig,
+    DeepGanBigEncoder,
+    DeepGanConfig,
+    DeepGanEncoder,
+)
 from dseinvert.encoders.dse import DSEConfig, DSEEncoder
+from dseinvert.encoders.dse_biggan import DSEBigGANConfig, DSEBigGANEncoder
+from dseinvert.encoders.dse_feature import DSEFeatureConfig, DSEFeatureEncoder
+from dseinvert.encoders.dse_pggan import DSEPGGANConfig, DSEPGGANEncoder
+from dseinvert.encoders.psp import PSPConfig, PSPEncoder
+from dseinvert.encoders.restyle import ReStyleConfig, ReStyleEncoder
 
 KINDS: dict[str, tuple[type[Any], type[nn.Module]]] = {
     DSEEncoder.kind: (DSEConfig, DSEEncoder),
+    DSEBigGANEncoder.kind: (DSEBigGANConfig, DSEBigGANEncoder),
+    DSEFeatureEncoder.kind: (DSEFeatureConfig, DSEFeatureEncoder),
+    DSEPGGANEncoder.kind: (DSEPGGANConfig, DSEPGGANEncoder),
+    DeepGanEncoder.kind: (DeepGanConfig, DeepGanEncoder),
+    DeepGanBigEncoder.kind: (DeepGanBigConfig, DeepGanBigEncoder),
+    PSPEncoder.kind: (PSPConfig, PSPEncoder),
+    ReStyleEncoder.kind: (ReStyleConfig, ReStyleEncoder),
 }
 
 

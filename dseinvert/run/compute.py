@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dseinvert.editing.apply import Edit, apply_edits, label, parse_edits
 from dseinvert.editing.directions import Direction
+from dseinvert.generators import Generator
 from dseinvert.inversion.inverter import Inverter
 from dseinvert.latent import Latent
 from dseinvert.run.prepare import Crop, Pixels
@@ -19,8 +20,6 @@ from dseinvert.similarity.metrics import image_metrics
 
 Edits = Mapping[str, Sequence[Edit]]
 """Edits applied together, by label."""
-Render = Callable[[Latent], Tensor]
-"""[B, L, D] -> [B, 3, R, R] in [-1, 1]."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def invert_faces(
     inversion = inverter.invert(images)
     latent = inversion.latent.with_origin(generator_sha256=sha256)
     recons = to_pixels(inversion.images)
-    edited = render_edits(inverter.render, latent, edits)
+    edited = render_edits(inverter.generator, latent, edits)
     table = image_metrics(images, inversion.images.cpu())
     return [
         Face(
@@ -63,9 +62,14 @@ def invert_faces(
     ]
 
 
-def render_edits(render: Render, latent: Latent, edits: Edits) -> dict[str, list[Pixels]]:
-    """The pictures of each edit for a batch of latents."""
-    return {name: to_pixels(render(apply_edits(latent, steps))) for name, steps in edits.items()}
+@torch.inference_mode()
+def render_edits(generator: Generator, latent: Latent, edits: Edits) -> dict[str, list[Pixels]]:
+    """The pictures of each edit for a batch of latents on any device."""
+    latent = latent.to(generator.device)
+    return {
+        name: to_pixels(generator.synthesize(apply_edits(latent, steps, generator)))
+        for name, steps in edits.items()
+    }
 
 
 def to_tensor(pictures: Sequence[Pixels]) -> Tensor:

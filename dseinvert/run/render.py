@@ -9,9 +9,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from dseinvert.config import EditOptions
 from dseinvert.errors import ExitCode, InputError, NoInputError
 from dseinvert.latent import Latent, concat, load_latent
@@ -185,14 +182,8 @@ def _kind(latent: Latent) -> tuple[object, ...]:
 
 
 def _render(model: Model, edits: Edits, rows: Sequence[Latent]) -> list[Shots]:
-    pictures = render_edits(partial(_draw, model), concat(rows), edits)
+    pictures = render_edits(model.generator, concat(rows), edits)
     return [{label: pictures[label][i] for label in pictures} for i in range(len(rows))]
-
-
-@torch.inference_mode()
-def _draw(model: Model, latent: Latent) -> Tensor:
-    generator = model.generator
-    return generator.synthesize(latent.to(generator.device)).clamp(-1, 1)
 
 
 def _write(out: Path, taken: frozenset[str], work: tuple[Loaded, list[Shots]]) -> Rendered:

@@ -8,6 +8,7 @@ import torch
 from dseinvert.editing.apply import apply_edits, label, parse_edits
 from dseinvert.editing.directions import Direction
 from dseinvert.errors import InputError, UsageError
+from dseinvert.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from dseinvert.latent import Latent
 
 AGE = Direction("age", torch.ones(6, 16), "w+", "sd", "abc")
@@ -67,3 +68,26 @@ def test_a_direction_of_another_shape_or_space_is_refused() -> None:
         apply_edits(Latent(torch.zeros(1, 8, 16), "w+"), edits)
     with pytest.raises(InputError, match="in z"):
         apply_edits(Latent(torch.zeros(1, 6, 16), "z"), edits)
+
+
+def test_a_feature_moves_as_the_generators_own_does() -> None:
+    torch.manual_seed(0)
+    generator = StyleGAN2(StyleGAN2Config(16, {4: 8, 8: 8, 16: 8}, 16, 16, 2)).eval()
+    plain = generator.sample([1, 2])
+    edits = parse_edits("age=2", KNOWN)
+    moved = apply_edits(plain, edits)
+    start = generator.features(plain, 3)
+    extra = torch.randn_like(start)
+    edited = apply_edits(Latent(plain.code, "w+", start + extra, 3), edits, generator)
+    assert torch.equal(edited.code, moved.code)
+    torch.testing.assert_close(edited.feature, generator.features(moved, 3) + extra)
+    kept = apply_edits(Latent(plain.code, "w+", start, 3), edits, generator)
+    torch.testing.assert_close(generator.synthesize(kept), generator.synthesize(moved))
+
+
+def test_a_feature_cannot_move_without_its_generator() -> None:
+    with pytest.raises(ValueError, match="needs the generator"):
+        apply_edits(
+            Latent(torch.zeros(1, 6, 16), "w+", torch.zeros(1, 8, 8, 8), 3),
+            parse_edits("age=2", KNOWN),
+        )

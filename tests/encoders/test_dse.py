@@ -50,6 +50,27 @@ def test_row_0_comes_from_the_4x4_end_and_the_last_row_from_the_image():
     assert rows[0, :, 0].tolist() == [5, 4, 3, 2, 1, 0]
 
 
+@pytest.mark.parametrize(
+    ("layers", "places"),
+    [(6, [0, 1, 2, 3, 4, 5]), (8, [0, 1, 1, 2, 3, 4, 4, 5]), (4, [0, 2, 3, 5]), (1, [0])],
+)
+def test_any_number_of_rows_is_spread_from_the_4x4_end_to_the_image(layers, places):
+    config = DSEConfig(16, layers, 8, (4, 6, 8))
+    assert config.places == places
+    encoder = DSEEncoder(config).eval()
+    taps = [tap for block in encoder.blocks[::-1] for tap in (block.tap_b, block.tap_a)]
+    for number, tap in enumerate(taps):
+        torch.nn.init.zeros_(tap.fc.weight)
+        torch.nn.init.constant_(tap.fc.bias, number)
+    assert encoder(faces(1))[0][0, :, 0].tolist() == places
+
+
+def test_rows_at_the_same_tap_are_told_apart():
+    torch.manual_seed(0)
+    rows, _ = DSEEncoder(DSEConfig(16, 8, 8, (4, 6, 8))).eval()(faces(1))
+    assert not torch.isclose(rows[0, 1], rows[0, 2]).any()
+
+
 def test_rows_are_offsets_from_the_mean_latent():
     mean = torch.arange(8.0)
     with_mean, without = small(w_avg=mean), small()
@@ -94,7 +115,7 @@ def test_the_base_head_adds_the_same_to_every_row():
     assert added.abs().max() > 0
 
 
-@pytest.mark.parametrize("change", [{"widths": (4, 6)}, {"layers": 7}, {"head": "other"}])
+@pytest.mark.parametrize("change", [{"widths": (4, 6)}, {"layers": 0}, {"head": "other"}])
 def test_numbers_that_do_not_fit_are_refused(change):
     numbers = {"resolution": 16, "layers": 6, "w_dim": 8, "widths": (4, 6, 8)} | change
     with pytest.raises(ValueError):
