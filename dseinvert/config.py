@@ -22,6 +22,8 @@ class ImagesOptions:
     """auto, cpu, cuda or cuda:N."""
     batch: int | None = None
     """Faces computed at once: auto or a number. None = auto."""
+    label: int | None = None
+    """Class of the images, from 0, for a model that has classes: auto or a number. None = auto."""
     align: bool = True
     """Find and crop the faces; without it, images are taken as they are."""
     paste: bool = False

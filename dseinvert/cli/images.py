@@ -22,6 +22,7 @@ def images(
     model: Annotated[str, typer.Option(help=HELP["model"])] = "default",
     device: Annotated[str, typer.Option(help=HELP["device"])] = "auto",
     batch: Annotated[str, typer.Option(help=HELP["batch"])] = "auto",
+    label: Annotated[str, typer.Option(help=HELP["label"])] = "auto",
     align: Annotated[bool, typer.Option(help=HELP["align"])] = True,
     paste: Annotated[bool, typer.Option("--paste", help=HELP["paste"])] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help=HELP["overwrite"])] = False,
@@ -42,6 +43,7 @@ def images(
         model=model,
         device=device,
         batch=batch_size(batch),
+        label=class_number(label),
         align=align,
         paste=paste,
         overwrite=overwrite,
@@ -80,4 +82,13 @@ def batch_size(text: str) -> int | None:
         return None
     if not text.isdecimal() or not 1 <= int(text) <= 4096:
         raise UsageError(f"--batch {text!r}", "auto, or a number from 1 to 4096")
+    return int(text)
+
+
+def class_number(text: str) -> int | None:
+    """`auto` (None) or a number."""
+    if text == "auto":
+        return None
+    if not text.isdecimal():
+        raise UsageError(f"--label {text!r}", "auto, or the number of a class")
     return int(text)

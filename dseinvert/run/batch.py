@@ -60,6 +60,7 @@ class Job:
             "edits": {name: _fingerprint(self.edits, name) for name in self.edits},
             "crop": self.detector.name if self.detector else "none",
             "paste": self.options.paste,
+            **({} if self.options.label is None else {"label": self.options.label}),
         }
 
 
@@ -98,13 +99,17 @@ def open_job(options: ImagesOptions, model: Model) -> Job:
     edits = parse_all(options.edits, model.directions)
     if options.paste and not edits:
         raise UsageError("--paste needs an --edit to paste", "add --edit NAME=STRENGTH")
+    classes = model.generator.spec.classes
+    if options.label is not None and options.label >= classes:
+        known = f"it has 0 to {classes - 1}" if classes else "it has no classes"
+        raise UsageError(f"--label {options.label}: not a class of {model.name}", known)
     size = options.batch or auto_size(model.generator.resolution, model.generator.device)
     align = options.align and model.alignment != "none"
     cv2.setNumThreads(1)  # reader threads already keep every core busy
     return Job(
         options=options,
         model=model,
-        inverter=Inverter(model.generator, model.encoder),
+        inverter=Inverter(model.generator, model.encoder, options.label),
         edits=edits,
         detector=open_detector() if align else None,
         batch=BatchSize(size),

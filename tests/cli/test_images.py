@@ -144,3 +144,12 @@ def test_a_dry_run_can_be_read_by_programs(
     assert told["dry_run"]
     assert [item["name"] for item in told["items"]] == ["p0"]
     assert [item["name"] for item in told["todo"]] == ["new", *(f"p{n}" for n in range(1, 7))]
+
+
+@pytest.mark.parametrize("label", ["3", "dog", "-1"])
+def test_a_class_that_the_model_does_not_have_is_refused(
+    dse: Run, pictures: Path, tmp_path: Path, label: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert dse("images", pictures, "--out", tmp_path / "out", "--label", label) == 2
+    assert "--label" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()

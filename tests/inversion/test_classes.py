@@ -7,6 +7,7 @@ from dseinvert.encoders.dse_biggan import DSEBigGANConfig, DSEBigGANEncoder
 from dseinvert.generators.biggan import BigGAN, BigGANConfig
 from dseinvert.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from dseinvert.inversion.classes import ClassSearch, find_classes
+from dseinvert.inversion.inverter import Inverter
 from dseinvert.training.optimiser import build_optimiser
 
 PSI = 0.4
@@ -122,3 +123,12 @@ def test_a_generator_without_classes_is_refused():
 def test_a_search_of_nothing_is_refused(change):
     with pytest.raises(ValueError):
         ClassSearch(**change)
+
+
+def test_an_inverter_searches_for_the_class_unless_it_is_told(eight):
+    gan, encoder = eight
+    images, truth = samples(gan, 8)
+    searched = Inverter(gan, encoder).invert(images).latent.label
+    assert (searched.argmax(1) == truth).float().mean() > 0.8
+    told = Inverter(gan, encoder, label=5).invert(images).latent.label
+    assert torch.equal(told.argmax(1), torch.full((8,), 5))
