@@ -17,7 +17,7 @@ class ImagesOptions:
     edits: tuple[str, ...] = ()
     """NAME=STRENGTH[,NAME=STRENGTH]...: one more picture of each face; may be repeated."""
     model: str = "default"
-    """Name or folder of a model."""
+    """Name or folder of a model, or a checkpoint file."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     batch: int | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -46,6 +47,29 @@ def picture(seed: int, height: int = 40, width: int = 40) -> np.ndarray:
     rows = np.linspace(0, 4, height).round().astype(int)
     columns = np.linspace(0, 4, width).round().astype(int)
     return coarse[rows][:, columns].astype(np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where this test's models are kept: not in the user's cache."""
+    home = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("DSEINVERT_HOME", str(home))
+    return home
+
+
+@pytest.fixture(scope="session")
+def foreign_gan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A StyleGAN2 of 32 px, L=8 and D=20, as genforce saves it."""
+    recipe = ROOT / "tests" / "references" / "progressive.py"
+    spec = importlib.util.spec_from_file_location("progressive", recipe)
+    assert spec is not None and spec.loader is not None
+    published = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(published)
+    arrays = published.state(published.reference("stylegan2-genforce"))
+    file = tmp_path_factory.mktemp("foreign") / "foreign-gan.pth"
+    state = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+    torch.save({"generator_smooth": state}, file)
+    return file
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conftest import ROOT, child_environment
@@ -40,7 +41,7 @@ def examples_of_the_help() -> list[str]:
 
 
 @pytest.fixture
-def place(tmp_path: Path, faces_folder: Path, tiny_model: Path) -> Path:
+def place(tmp_path: Path, faces_folder: Path, tiny_model: Path, foreign_gan: Path) -> Path:
     """A folder with all that the commands name."""
     faces = sorted(faces_folder.iterdir())[:2]
     for folder in ("faces", "photos", "aligned"):
@@ -49,6 +50,8 @@ def place(tmp_path: Path, faces_folder: Path, tiny_model: Path) -> Path:
             shutil.copy(face, tmp_path / folder)
     shutil.copy(faces[0], tmp_path / "group-photo.jpg")
     shutil.copytree(tiny_model, tmp_path / "my-gan")
+    shutil.copy(foreign_gan, tmp_path / "my-gan.pth")
+    np.save(tmp_path / "smile.npy", np.eye(1, 20))
     return tmp_path
 
 

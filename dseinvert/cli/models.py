@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dseinvert.cli.stdout import print_json
+from dseinvert.errors import MissingError
 
-models = typer.Typer(help="Name and describe the models.", no_args_is_help=False)
+if TYPE_CHECKING:
+    from dseinvert.models import Added
+
+models = typer.Typer(help="Name, add, check and describe the models.", no_args_is_help=False)
+_BAD = ("damaged", "missing")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Name = Annotated[str, typer.Argument(help="A model's name, folder or checkpoint file.")]
 
 
 @models.command("list")
 def list_(json: Json = False) -> None:
-    """Name the models that --model knows; it also takes a model's folder."""
+    """Name the models that --model knows; it also takes a model's folder or a checkpoint file."""
     from dseinvert.models import list_models
 
     rows = list_models()
@@ -28,10 +38,7 @@ def list_(json: Json = False) -> None:
 
 
 @models.command()
-def show(
-    name: Annotated[str, typer.Argument(help="A model's name or folder.")] = "default",
-    json: Json = False,
-) -> None:
+def show(name: Name = "default", json: Json = False) -> None:
     """Describe one model."""
     from dseinvert.models import describe, open_model
 
@@ -44,7 +51,130 @@ def show(
         print(f"{key:<{width}}  {_plain(value)}")
 
 
+@models.command()
+def add(
+    file: Annotated[Path, typer.Argument(help="A GAN, encoder or direction file.")],
+    name: Annotated[str, typer.Option(help="What to call it.", show_default="after the file")] = "",
+    gan: Annotated[
+        str, typer.Option(help="The model that an encoder or a direction belongs to.")
+    ] = "",
+    json: Json = False,
+) -> None:
+    """Convert other people's file, once, and keep it; nothing in it is run."""
+    from dseinvert.models import add as convert
+    from dseinvert.models import open_model
+
+    _tell(convert(file, name, open_model(gan) if gan else None), json)
+
+
+@models.command()
+def verify(
+    name: Annotated[str, typer.Argument(help="A model's name or folder.", show_default="all")] = "",
+    json: Json = False,
+) -> None:
+    """Compare each weight file with the sha256 recorded when it was written."""
+    from dseinvert.models import find_model, list_models
+    from dseinvert.models.store import folders
+
+    every = {**dict.fromkeys(row.folder for row in list_models()), **dict.fromkeys(folders())}
+    states = [_verified(folder) for folder in ([find_model(name)] if name else every)]
+    if json:
+        print_json(states)
+    else:
+        for state in states:
+            for file, said in state["files"].items():
+                print(f"{said:<8} {Path(state['folder']) / file}")
+    bad = sum(said in _BAD for state in states for said in state["files"].values())
+    if bad:
+        advice = "delete that folder, then add or pull the model again"
+        raise MissingError(f"damaged or missing weight files: {bad}", advice)
+
+
+@models.command()
+def rm(name: Annotated[str, typer.Argument(help="The name of an added model.")]) -> None:
+    """Delete a model that was added or pulled."""
+    from dseinvert.models import remove
+
+    print(f"deleted {remove(name)}", file=sys.stderr)
+
+
+@models.command()
+def path(name: Name = "default") -> None:
+    """Print the folder of a model."""
+    from dseinvert.models import find_model
+
+    print(find_model(name))
+
+
+@models.command()
+def pull(
+    name: Annotated[
+        str, typer.Argument(help="The name in the list.", show_default="list them")
+    ] = "",
+    registry: Annotated[
+        Path | None,
+        typer.Option(help="A list of your own, as models.toml.", show_default="the program's"),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Download a published model and add it; without a name, list those there are."""
+    from dseinvert.models.registry import REGISTRY, find, rows
+    from dseinvert.models.registry import pull as fetch
+
+    listed = registry or REGISTRY
+    if not name:
+        known = rows(listed)
+        if json:
+            print_json([asdict(row) for row in known])
+            return
+        width = max((len(row.name) for row in known), default=0)
+        for row in known:
+            print(f"{row.name:<{width}}  {row.description}; {row.licence}")
+        return
+    row = find(name, listed)
+    print(f"{row.name}: licence: {row.licence}; from {row.source}", file=sys.stderr)
+    if not row.sha256:
+        print("its sha256 is not known until the first pull, which records it", file=sys.stderr)
+    with _downloading(row.name) as told:
+        added = fetch(name, told, listed)
+    _tell(added, json)
+
+
+def _verified(folder: Path) -> dict[str, Any]:
+    from dseinvert.models import verify
+
+    try:
+        return {"folder": str(folder), "files": verify(folder)}
+    except MissingError:
+        return {"folder": str(folder), "files": {"model.json": "damaged"}}
+
+
+@contextmanager
+def _downloading(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Hears of bytes; shows them where stderr is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
+
+    console = Console(file=sys.stderr)
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(what, *columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda here, whole: bar.update(task, completed=here, total=whole or None)
+
+
+def _tell(added: Added, json: bool) -> None:
+    if json:
+        print_json({**asdict(added), "folder": str(added.folder)})
+        return
+    how = "added" if added.new else "here already"
+    print(f"{added.name}  {added.folder}  {added.format}  ({how})")
+    for note in added.notes:
+        print(f"  {note}", file=sys.stderr)
+
+
 def _plain(value: object) -> str:
     if isinstance(value, dict):
         return "; ".join(f"{key}: {item}" for key, item in value.items()) or "none"
+    if isinstance(value, list):
+        return "; ".join(map(str, value)) or "none"
     return str(value)

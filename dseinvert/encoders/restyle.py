@@ -24,8 +24,8 @@ class ReStyleConfig:
     def __post_init__(self) -> None:
         if isinstance(self.network, Mapping):  # read from JSON
             object.__setattr__(self, "network", PSPConfig(**self.network))
-        if self.network.in_channels != 6 or self.iterations < 1:
-            raise ValueError("an iterative encoder takes 6 channels, once or more")
+        if self.network.in_channels != 6 or not 1 <= self.iterations <= 100:
+            raise ValueError("an iterative encoder takes 6 channels, 1 to 100 times")
 
     def asdict(self) -> dict[str, Any]:
         """The fields as plain values, for JSON."""

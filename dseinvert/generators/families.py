@@ -7,10 +7,18 @@ from typing import Any
 
 from torch import nn
 
+from dseinvert.generators.biggan import BigGAN, BigGANConfig
+from dseinvert.generators.pggan import PGGAN, PGGANConfig
+from dseinvert.generators.stylegan1 import StyleGAN1, StyleGAN1Config
 from dseinvert.generators.stylegan2 import StyleGAN2, StyleGAN2Config
+from dseinvert.generators.stylegan3 import StyleGAN3, StyleGAN3Config
 
 FAMILIES: dict[str, tuple[type[Any], type[nn.Module]]] = {
+    BigGAN.family: (BigGANConfig, BigGAN),
+    PGGAN.family: (PGGANConfig, PGGAN),
+    StyleGAN1.family: (StyleGAN1Config, StyleGAN1),
     StyleGAN2.family: (StyleGAN2Config, StyleGAN2),
+    StyleGAN3.family: (StyleGAN3Config, StyleGAN3),
 }
 
 

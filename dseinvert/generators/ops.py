@@ -20,6 +20,16 @@ def leaky(x: Tensor) -> Tensor:
     return F.leaky_relu(x, 0.2) * SQRT2
 
 
+def plain_inference(x: Tensor) -> bool:
+    """Whether nothing but numbers is wanted, on a CPU: no gradients, no graph for later.
+
+    Then layers may write over their own results, and look at the size of a batch.
+    """
+    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined]
+    recorded = tracing or torch.compiler.is_compiling()
+    return x.device.type == "cpu" and not (torch.is_grad_enabled() or recorded)
+
+
 def normalize_2nd_moment(x: Tensor) -> Tensor:
     """Scale each row of [B, D] to a mean square of one."""
     return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
@@ -52,8 +62,10 @@ class Blur(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, C, H', W']."""
-        channels = x.shape[1]
+        channels, (before, after) = x.shape[1], self.pad[:2]
         kernel = self.kernel.to(x.dtype).expand(channels, 1, -1, -1)
+        if before == after:  # padding in the convolution saves a copy
+            return F.conv2d(x, kernel, padding=before, groups=channels)
         return F.conv2d(F.pad(x, self.pad), kernel, groups=channels)
 
 
@@ -96,49 +108,129 @@ class ModulatedConv(nn.Module):
     def forward(self, x: Tensor, w: Tensor, *, up: bool = False) -> Tensor:
         """x [B, I, H, W], w [B, D] -> [B, O, H, W]; with `up` [B, O, 2H+1, 2W+1], to be blurred."""
         style = self.affine(w)
+        weight: Tensor = self.weight
         x = x * style[:, :, None, None]
-        if up:
-            x = F.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2)
-        else:
-            x = F.conv2d(x, self.weight, padding=self.weight.shape[-1] // 2)
+        if x.is_cuda and not x.is_contiguous(memory_format=torch.channels_last):
+            weight = weight.contiguous()  # features stay in the layout in which they came
+        x = convolved(x, weight, up=up)
         if self.demodulate:
             energy = F.linear(style.square(), self.weight.square().sum(dim=(2, 3)))
             x = x * (energy + 1e-8).rsqrt()[:, :, None, None]
         return x
 
+    def of_one(self, w: Tensor, gain: float = 1) -> Tensor:
+        """The weight [O, I, k, k] of one sample, w [1, D], times `gain`.
+
+        It spares two passes over the features, which for large images are larger than the weight.
+        """
+        weight = self.weight * self.affine(w)[0, :, None, None]  # Equation 1
+        if not self.demodulate:
+            return weight * gain
+        energy = weight.square().sum((1, 2, 3), keepdim=True)
+        return weight.mul_((energy + 1e-8).rsqrt() * gain)  # Equation 3
+
+
+def convolved(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, up: bool) -> Tensor:
+    """[B, I, H, W] -> [B, O, H, W]; with `up` [B, O, 2H+1, 2W+1]."""
+    if up:
+        return F.conv_transpose2d(x, weight.transpose(0, 1), bias, stride=2)
+    return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+
+
+def ordered(weight: Tensor, *, up: bool) -> Tensor:
+    """The same weight [O, I, k, k], its numbers in the order that CPUs read without a copy."""
+    if up:
+        return ordered(weight.transpose(0, 1), up=False).transpose(0, 1)
+    return weight.contiguous(memory_format=torch.channels_last)
+
 
 class StyledConv(nn.Module):
-    """Modulated 3x3 convolution (optionally doubling H and W), noise, bias, leaky ReLU."""
+    """Modulated 3x3 convolution (optionally doubling H and W), noise, bias, leaky ReLU.
+
+    `gain` follows the leaky ReLU; `clamp` bounds the output; None = no bound.
+    """
 
     noise: Tensor
 
     def __init__(
-        self, in_channels: int, out_channels: int, w_dim: int, resolution: int, *, up: bool
+        self,
+        in_channels: int,
+        out_channels: int,
+        w_dim: int,
+        resolution: int,
+        *,
+        up: bool,
+        gain: float = SQRT2,
+        clamp: float | None = None,
     ) -> None:
         super().__init__()
         self.conv = ModulatedConv(in_channels, out_channels, 3, w_dim, demodulate=True)
+        self.conv.weight = nn.Parameter(ordered(self.conv.weight.detach(), up=up))
         self.blur = Blur((1, 1), gain=4) if up else None
+        self.gain = gain
+        self.clamp = clamp
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.noise_strength = nn.Parameter(torch.zeros(()))
         self.register_buffer("noise", torch.randn(1, 1, resolution, resolution))
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None = None) -> Tensor:
         """`noise` [B or 1, 1, H, W]; None = the fixed noise stored with the weights."""
+        noise = self.noise_strength * (self.noise if noise is None else noise)
+        if plain_inference(x) and len(x) == 1:
+            return self._one(x, w, noise)
         x = self.conv(x, w, up=self.blur is not None)
         if self.blur is not None:
             x = self.blur(x)
-        x = x + self.noise_strength * (self.noise if noise is None else noise)
-        return leaky(x + self.bias[:, None, None])
+        x = F.leaky_relu(x + noise + self.bias[:, None, None], 0.2) * self.gain
+        return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
+
+    def _one(self, x: Tensor, w: Tensor, noise: Tensor) -> Tensor:
+        """The same for one sample, by as few passes over memory as there can be.
+
+        The gain goes to what the leaky ReLU is applied to, for positive factors pass through it.
+        """
+        x = x.contiguous(memory_format=torch.channels_last)
+        weight, bias = self.conv.of_one(w, self.gain), self.bias * self.gain
+        if self.blur is None:
+            x = convolved(x, weight, bias, up=False)
+        else:
+            x = self.blur(convolved(x, weight, up=True))
+            x += bias[:, None, None]
+        x += noise * self.gain
+        x = F.leaky_relu_(x, 0.2)
+        return x if self.clamp is None else x.clamp_(-self.clamp, self.clamp)
 
 
 class ToRGB(nn.Module):
     """Modulated 1x1 convolution to an image, without demodulation."""
 
-    def __init__(self, in_channels: int, w_dim: int, image_channels: int = 3) -> None:
+    def __init__(
+        self, in_channels: int, w_dim: int, image_channels: int = 3, *, clamp: float | None = None
+    ) -> None:
         super().__init__()
         self.conv = ModulatedConv(in_channels, image_channels, 1, w_dim, demodulate=False)
+        self.clamp = clamp
         self.bias = nn.Parameter(torch.zeros(image_channels))
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """[B, C, H, W], [B, D] -> [B, 3, H, W]."""
-        return self.conv(x, w) + self.bias[:, None, None]
+        if plain_inference(x) and len(x) == 1:
+            weight = self.conv.of_one(w)[:, :, 0, 0]
+            image = F.linear(x.permute(0, 2, 3, 1), weight, self.bias).permute(0, 3, 1, 2)
+        else:
+            image = self.conv(x, w) + self.bias[:, None, None]
+        return image if self.clamp is None else image.clamp(-self.clamp, self.clamp)
+
+
+class Bypass(nn.Module):
+    """1x1 convolution to twice the size, past the styled ones ("resnet" generators)."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        scale = math.sqrt(0.5 / in_channels)  # half of the variance of the sum
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 1, 1) * scale)
+        self.upsample = Upsample()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, I, H, W] -> [B, O, 2H, 2W]."""
+        return self.upsample(F.conv2d(x, self.weight))

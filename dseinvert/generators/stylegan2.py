@@ -1,4 +1,4 @@
-"""StyleGAN2 (Karras et al., 2020): mapping network and skip synthesis network, any size."""
+"""StyleGAN2 (Karras et al., 2020), also with adaptive augmentation and classes; any size."""
 
 from __future__ import annotations
 
@@ -6,20 +6,33 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from dseinvert.generators.ops import (
+    SQRT2,
+    Bypass,
     StyledConv,
     ToRGB,
     Upsample,
     leaky,
     linear,
     normalize_2nd_moment,
+    plain_inference,
 )
+from dseinvert.generators.pggan import checked_label, normal, one_hot
 from dseinvert.latent import Latent, LatentSpec, Skip
+
+Architecture = Literal["skip", "orig", "resnet"]
+Noise = Sequence[Tensor] | Literal["const", "none"]
+
+AT_ONCE = 4 * 2**20
+"""Numbers in the largest features that a CPU computes for several samples at once: 16 MiB.
+
+Memory of 32 MiB and more is asked from the system each time, and costs more than the arithmetic.
+"""
 
 
 @dataclass(frozen=True)
@@ -31,6 +44,18 @@ class StyleGAN2Config:
     w_dim: int = 512
     z_dim: int = 512
     mapping_layers: int = 8
+    mapping_width: int | None = None
+    """Width between the mapping layers; None = w_dim."""
+    classes: int = 0
+    """Width of the label that the mapping network takes beside z."""
+    embed_dim: int | None = None
+    """Width of the label's embedding; None = w_dim."""
+    architecture: Architecture = "skip"
+    """RGB images summed over all resolutions, one at the end, or one after residual blocks."""
+    image_channels: int = 3
+    """3, or 1 = grey, which comes out as three equal channels."""
+    clamp: float | None = None
+    """Bound of the convolutions' outputs, for networks trained in half precision; None = none."""
 
     def __post_init__(self) -> None:
         log2 = int(math.log2(self.resolution)) if self.resolution > 0 else 0
@@ -41,6 +66,10 @@ class StyleGAN2Config:
         missing = [r for r in self.resolutions if r not in self.channels]
         if missing:
             raise ValueError(f"channels lacks resolution {missing[0]}")
+        if self.architecture not in get_args(Architecture):
+            raise ValueError(f"architecture must be skip, orig or resnet, not {self.architecture}")
+        if self.image_channels not in (1, 3):
+            raise ValueError(f"image_channels must be 1 or 3, not {self.image_channels}")
 
     @property
     def resolutions(self) -> list[int]:
@@ -58,39 +87,68 @@ class StyleGAN2Config:
 
 
 class Mapping(nn.Module):
-    """z -> w: normalisation and a stack of fully connected layers; remembers the mean of w."""
+    """z -> w: normalisation and a stack of fully connected layers; remembers the mean of w.
+
+    With classes, the label's embedding is normalised as well and stands beside z.
+    """
 
     w_avg: Tensor
 
-    def __init__(self, z_dim: int, w_dim: int, layers: int) -> None:
+    def __init__(
+        self,
+        z_dim: int,
+        w_dim: int,
+        layers: int,
+        width: int | None = None,
+        classes: int = 0,
+        embed_dim: int | None = None,
+    ) -> None:
         super().__init__()
         self.z_dim = z_dim
-        widths = [z_dim] + [w_dim] * layers
+        self.classes = classes
+        embedded = (embed_dim or w_dim) if classes else 0
+        self.embed = linear(classes, embedded) if classes else None
+        widths = [z_dim + embedded, *[width or w_dim] * (layers - 1), w_dim][: layers + 1]
         self.layers = nn.ModuleList(linear(a, b) for a, b in pairwise(widths))
         self.register_buffer("w_avg", torch.zeros(w_dim))
 
-    def forward(self, z: Tensor) -> Tensor:
-        """[B, z_dim] -> [B, w_dim]."""
+    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """z [B, z_dim], label [B, classes] where there are any -> [B, w_dim]."""
         x = normalize_2nd_moment(z)
+        label = checked_label(label, self.classes)
+        if self.embed is not None and label is not None:
+            x = torch.cat([x, normalize_2nd_moment(self.embed(label))], dim=1)
         for layer in self.layers:
             x = leaky(layer(x))
         return x
 
 
 class Synthesis(nn.Module):
-    """w+ -> image: a learned constant, styled convolutions, and RGB images summed on the way up."""
+    """w+ -> image: a learned constant and styled convolutions, with RGB images on the way up."""
 
     def __init__(self, config: StyleGAN2Config) -> None:
         super().__init__()
         resolutions, channels, w_dim = config.resolutions, config.channels, config.w_dim
+        clamp, residual = config.clamp, config.architecture == "resnet"
+        last_gain = 1 if residual else SQRT2  # a block's two branches share the variance
+        last_clamp = clamp if clamp is None or not residual else clamp / SQRT2
         self.const = nn.Parameter(torch.randn(1, channels[4], 4, 4))
-        convs = [StyledConv(channels[4], channels[4], w_dim, 4, up=False)]
+        convs = [StyledConv(channels[4], channels[4], w_dim, 4, up=False, clamp=clamp)]
         for res in resolutions[1:]:
-            convs.append(StyledConv(channels[res // 2], channels[res], w_dim, res, up=True))
-            convs.append(StyledConv(channels[res], channels[res], w_dim, res, up=False))
+            before, width = channels[res // 2], channels[res]
+            convs.append(StyledConv(before, width, w_dim, res, up=True, clamp=clamp))
+            convs.append(
+                StyledConv(width, width, w_dim, res, up=False, gain=last_gain, clamp=last_clamp)
+            )
         self.convs = nn.ModuleList(convs)
-        self.to_rgbs = nn.ModuleList(ToRGB(channels[res], w_dim) for res in resolutions)
+        drawn = resolutions if config.architecture == "skip" else resolutions[-1:]
+        self.to_rgbs = nn.ModuleList(
+            ToRGB(channels[res], w_dim, config.image_channels, clamp=clamp) for res in drawn
+        )
+        steps = list(pairwise(channels[res] for res in resolutions)) if residual else []
+        self.bypasses = nn.ModuleList(Bypass(before, width) for before, width in steps)
         self.upsample = Upsample()
+        self.most = max(channels[res] * res**2 for res in resolutions)
 
     def forward(
         self,
@@ -100,27 +158,50 @@ class Synthesis(nn.Module):
         skip: Skip = "keep",
         noise: Sequence[Tensor] | None = None,
     ) -> Tensor:
-        """[B, L, D] -> [B, 3, R, R], usually within [-1, 1].
+        """[B, L, D] -> [B, 1 or 3, R, R], usually within [-1, 1].
 
         `feature` replaces the output of styled convolution `layer` (from 1) on its way up. With
         `skip` "keep" the RGB images up to that layer still come from `ws` (Feature-Style Encoder);
         with "drop" the image starts at the feature (BDInvert). `noise` holds one map per styled
         convolution; None = the stored noise.
         """
-        rgb: Tensor | None = None
-        for index, x in self._walk(ws, feature, layer, skip, noise):
-            if index % 2 == 0:  # convolutions 0, 2, 4, ... end a block
-                image = self.to_rgbs[index // 2](x, ws[:, index + 1])
-                rgb = image if rgb is None else self.upsample(rgb) + image
-        assert rgb is not None
-        return rgb
+        if not plain_inference(ws):
+            return self._images(ws, feature, layer, skip, noise)
+        images, size = [], max(1, AT_ONCE // self.most)
+        for start in range(0, len(ws), size):
+            part = slice(start, start + size)
+            own = None if noise is None else [n if len(n) == 1 else n[part] for n in noise]
+            some = None if feature is None else feature[part]
+            images.append(self._images(ws[part], some, layer, skip, own))
+        return torch.cat(images).contiguous()
 
     def features(self, ws: Tensor, layer: int, noise: Sequence[Tensor] | None = None) -> Tensor:
-        """The output [B, C, H, W] of styled convolution `layer`, counted from 1."""
+        """The output [B, C, H, W] of styled convolution `layer`, counted from 1.
+
+        Of residual blocks it is their sum, which is there after layers 1, 3, 5, ...
+        """
+        self._check(layer, len(self.convs), "layer must be")
         for index, x in self._walk(ws, None, 0, "keep", noise):
             if index == layer - 1:
                 return x
-        raise ValueError(f"layer must be 1..{len(self.convs)}, not {layer}")
+        raise AssertionError("the walk meets every layer")
+
+    def _images(
+        self,
+        ws: Tensor,
+        feature: Tensor | None,
+        layer: int,
+        skip: Skip,
+        noise: Sequence[Tensor] | None,
+    ) -> Tensor:
+        rgb: Tensor | None = None
+        silent = len(self.convs) // 2 + 1 - len(self.to_rgbs)  # blocks without an image
+        for index, x in self._walk(ws, feature, layer, skip, noise):
+            if index % 2 == 0 and index // 2 >= silent:  # convolutions 0, 2, 4, ... end a block
+                image = self.to_rgbs[index // 2 - silent](x, ws[:, index + 1])
+                rgb = image if rgb is None else self.upsample(rgb) + image
+        assert rgb is not None
+        return rgb
 
     def _walk(
         self,
@@ -131,23 +212,32 @@ class Synthesis(nn.Module):
         noise: Sequence[Tensor] | None,
     ) -> Iterator[tuple[int, Tensor]]:
         """Yield (index, output) of each styled convolution, index counted from 0."""
-        x = self.const.expand(len(ws), -1, -1, -1)
-        # After the last convolution there is nothing that a kept skip would leave to a feature.
-        last = len(self.convs) - (skip == "keep")
-        if feature is not None and not 1 <= layer <= last:
-            raise ValueError(f"a feature with skip {skip!r} enters at layer 1..{last}, not {layer}")
+        x = block = self.const.expand(ws.shape[0], -1, -1, -1)  # len() would fix it in exports
+        if feature is not None:
+            # After the last convolution there is nothing that a kept skip would leave to a feature.
+            last = len(self.convs) - (skip == "keep")
+            self._check(layer, last, f"a feature with skip {skip!r} enters at layer")
         entry = layer - 1 if feature is not None else -1
         for index, conv in enumerate(self.convs):
             if skip == "drop" and index < entry:
                 continue
             if skip == "keep" or index != entry:
+                block = x if index % 2 else block
                 x = conv(x, ws[:, index], None if noise is None else noise[index])
+                if len(self.bypasses) and index and index % 2 == 0:
+                    x = x + self.bypasses[index // 2 - 1](block)
             if skip == "keep":
                 yield index, x
             if feature is not None and index == entry:
                 x = feature
             if skip == "drop":
                 yield index, x
+
+    def _check(self, layer: int, last: int, what: str) -> None:
+        if not 1 <= layer <= last:
+            raise ValueError(f"{what} 1..{last}, not {layer}")
+        if len(self.bypasses) and layer % 2 == 0:
+            raise ValueError(f"{what} 1, 3, 5, ... of residual blocks, not {layer}")
 
 
 class StyleGAN2(nn.Module):
@@ -159,13 +249,20 @@ class StyleGAN2(nn.Module):
     def __init__(self, config: StyleGAN2Config) -> None:
         super().__init__()
         self.config = config
-        self.mapping = Mapping(config.z_dim, config.w_dim, config.mapping_layers)
+        self.mapping = Mapping(
+            config.z_dim,
+            config.w_dim,
+            config.mapping_layers,
+            config.mapping_width,
+            config.classes,
+            config.embed_dim,
+        )
         self.synthesis = Synthesis(config)
 
     @property
     def spec(self) -> LatentSpec:
-        """w+ of `layers` rows."""
-        return LatentSpec("w+", self.config.layers, self.config.w_dim)
+        """w+ of `layers` rows, and a label where it has classes."""
+        return LatentSpec("w+", self.config.layers, self.config.w_dim, self.config.classes)
 
     @property
     def resolution(self) -> int:
@@ -178,8 +275,18 @@ class StyleGAN2(nn.Module):
         return self.synthesis.const.device
 
     def mean_latent(self) -> Latent:
-        """The mean of w in every row: [1, L, D]."""
-        return self._rows(self.mapping.w_avg[None])
+        """The mean of w in every row: [1, L, D]; of all classes alike."""
+        classes = self.config.classes
+        label = torch.full((1, classes), 1 / classes, device=self.device) if classes else None
+        return Latent(self._rows(self.mapping.w_avg[None]), "w+", label=label)
+
+    @torch.no_grad()
+    def measure_mean(self, samples: int = 4096) -> None:
+        """Set the mean of w to that of some samples, where none was saved with the weights."""
+        z, picks = normal(range(samples), self.config.z_dim, self.config.classes)
+        label = one_hot(picks, self.config.classes)
+        w = self.mapping(z.to(self.device), None if label is None else label.to(self.device))
+        self.mapping.w_avg.copy_(w.mean(0))
 
     def sample(
         self,
@@ -194,23 +301,33 @@ class StyleGAN2(nn.Module):
             seeds: one per sample.
             psi: truncation; 1 = none, 0 = the mean face.
             cutoff: rows truncated; None = all.
-            labels: it has no classes yet.
+            labels: the class of each sample; None = drawn from its seed, where there are classes.
         """
-        z = torch.stack([_normal(seed, self.config.z_dim) for seed in seeds]).to(self.device)
-        code = self._rows(self.mapping(z)).code
+        z, picks = normal(seeds, self.config.z_dim, self.config.classes)
+        label = one_hot(picks if labels is None else labels, self.config.classes)
+        latent = Latent(z[:, None], "z", label=label).to(self.device)
+        code = self.rows(latent)
         if psi != 1:
             mean = self.mapping.w_avg
             truncated = mean.lerp(code, psi)
             rows = torch.arange(self.config.layers, device=self.device)[:, None]
             limit = self.config.layers if cutoff is None else cutoff
             code = torch.where(rows < limit, truncated, code)
-        return Latent(code, "w+")
+        return Latent(code, "w+", label=latent.label)
 
-    def synthesize(self, latent: Latent, noise: Sequence[Tensor] | None = None) -> Tensor:
-        """Latents in z, w or w+ -> [B, 3, R, R]; not clamped."""
-        return self.synthesis(
-            self.rows(latent), latent.feature, latent.layer or 0, latent.skip, noise
-        )
+    def synthesize(self, latent: Latent, noise: Noise = "const") -> Tensor:
+        """Latents in z, w or w+ -> [B, 3, R, R]; not clamped.
+
+        `noise`: "const" = the stored maps, "none" = no noise, or a map per styled convolution.
+        """
+        ws = self.rows(latent)
+        maps: Sequence[Tensor] | None = None
+        if noise == "none":
+            maps = [ws.new_zeros(1, 1, 1, 1)] * len(self.synthesis.convs)
+        elif noise != "const":
+            maps = noise
+        image = self.synthesis(ws, latent.feature, latent.layer or 0, latent.skip, maps)
+        return image if image.shape[1] == 3 else image.repeat(1, 3, 1, 1)
 
     def features(self, latent: Latent, layer: int) -> Tensor:
         """The output [B, C, H, W] of styled convolution `layer` (from 1)."""
@@ -220,9 +337,12 @@ class StyleGAN2(nn.Module):
         """The w+ rows [B, L, D] of a latent in any space of this generator."""
         code = latent.code
         if latent.space in ("z", "z+"):
-            code = self.mapping(code.flatten(0, 1)).unflatten(0, code.shape[:2])
+            label = latent.label
+            if label is not None:
+                label = label.repeat_interleave(code.shape[1], dim=0)
+            code = self.mapping(code.flatten(0, 1), label).unflatten(0, code.shape[:2])
         if code.shape[1] == 1:
-            code = code.expand(-1, self.config.layers, -1)
+            code = self._rows(code[:, 0])
         if code.shape[1:] != (self.config.layers, self.config.w_dim):
             raise ValueError(
                 f"this generator takes [B, {self.config.layers}, {self.config.w_dim}], "
@@ -230,9 +350,5 @@ class StyleGAN2(nn.Module):
             )
         return code
 
-    def _rows(self, w: Tensor) -> Latent:
-        return Latent(w[:, None].expand(-1, self.config.layers, -1), "w+")
-
-
-def _normal(seed: int, size: int) -> Tensor:
-    return torch.randn(size, generator=torch.Generator().manual_seed(seed))
+    def _rows(self, w: Tensor) -> Tensor:
+        return w[:, None].expand(-1, self.config.layers, -1)

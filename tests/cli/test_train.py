@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import signal
 import subprocess
@@ -13,8 +14,10 @@ import torch
 import typer
 from typer.testing import CliRunner
 
+from dseinvert.cli import main
 from dseinvert.cli.train import train
-from dseinvert.errors import UsageError
+from dseinvert.config import field_docs
+from dseinvert.errors import DseInvertError, UsageError
 from dseinvert.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from dseinvert.models import open_model, save_model
 from dseinvert.training.options import TrainOptions
@@ -53,6 +56,9 @@ def test_a_folder_or_the_generator_in_it_can_be_trained_for(gan, tmp_path, name)
         (["--widths", "8,x"], "--widths"),
         (["--lr", "-1"], "--lr"),
         (["--device", "tpu"], "--device"),
+        (["--mixing", "2"], "--mixing"),
+        (["--start", "model"], "--start"),
+        (["--gradcam-weights", "vgg16.pth"], "--attention gradcam"),
     ],
 )
 def test_a_bad_option_is_refused_before_anything_is_written(gan, tmp_path, arguments, named):
@@ -66,8 +72,53 @@ def test_a_bad_option_is_refused_before_anything_is_written(gan, tmp_path, argum
 def test_a_file_of_another_kind_is_named(tmp_path, name):
     (tmp_path / name).write_bytes(b"\x80\x04")
     result = run("--gan", tmp_path / name, "--out", tmp_path / "run", *SMALL)
-    assert isinstance(result.exception, UsageError)
+    assert isinstance(result.exception, DseInvertError)
     assert name in str(result.exception)
+    assert not (tmp_path / "run").exists()
+
+
+def test_grad_cam_without_the_weights_of_its_classifier_is_one_line(
+    gan, tmp_path, monkeypatch, capfd
+):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    where = ["--gan", str(gan), "--out", str(tmp_path / "run")]
+    assert main.run(["train", *where, *SMALL, "--attention", "gradcam"]) == 4
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "VGG16" in line and "vgg16-397923af.pth" in line and "--gradcam-weights" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_help_of_each_option_is_its_fields_docstring(capsys):
+    main.run(["train", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    for name, doc in field_docs(TrainOptions).items():
+        said, _, default = " ".join(doc.split()).partition("; None = ")
+        if name != "weights":
+            assert f"--{name.replace('_', '-')} " in shown
+            # The terminal breaks lines where it likes, within words at hyphens too.
+            assert said.replace(" ", "") in shown.replace(" ", ""), name
+            assert default.rstrip(".").replace(" ", "") in shown.replace(" ", ""), name
+
+
+def test_options_reach_the_run(gan, tmp_path):
+    words = [
+        "--mixing",
+        "0.5",
+        "--attention",
+        "none",
+        "--head",
+        "base",
+        "--psi",
+        "1",
+        "--seed",
+        "3",
+    ]
+    result = run("--gan", gan, "--out", tmp_path / "run", *SHORT, *SMALL, *words)
+    assert result.exit_code == 0, result.output
+    told = json.loads((tmp_path / "run" / "training.json").read_text())
+    wanted = {"mixing": 0.5, "attention": "none", "head": "base", "psi": 1, "seed": 3}
+    assert {name: told[name] for name in wanted} == wanted
+    assert (told["widths"], told["perceptual"]) == ([8, 12, 16], "none")
 
 
 def test_every_option_of_a_run_is_an_option_of_the_command():

@@ -1,0 +1,304 @@
+"""StyleGAN (Karras et al., 2019): mapping network and style-based synthesis, any size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dseinvert.generators.ops import fir_kernel, linear, normalize_2nd_moment
+from dseinvert.generators.pggan import (
+    checked_channels,
+    checked_label,
+    conv,
+    doubling_conv,
+    normal,
+    one_hot,
+)
+from dseinvert.latent import Latent, LatentSpec
+
+Noise = Sequence[Tensor] | Literal["const", "none"]
+
+
+@dataclass(frozen=True)
+class StyleGAN1Config:
+    """The numbers that define a StyleGAN; `channels` maps a resolution to its feature width."""
+
+    resolution: int
+    channels: dict[int, int]
+    w_dim: int = 512
+    z_dim: int = 512
+    mapping_layers: int = 8
+    mapping_width: int = 512
+    classes: int = 0
+    """Width of the label whose embedding is joined to z; 0 = none."""
+    own_rows: bool = False
+    """Whether the mapping network has an output for each row of w+, as in In-Domain Inversion."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "channels", checked_channels(self.resolution, self.channels))
+        if self.mapping_layers < 1:
+            raise ValueError(f"mapping_layers must be at least 1, not {self.mapping_layers}")
+
+    @property
+    def layers(self) -> int:
+        """Rows of w+: one for each styled layer."""
+        return 2 * len(self.channels)
+
+    def asdict(self) -> dict[str, Any]:
+        """The fields as plain values, for JSON."""
+        return asdict(self)
+
+
+class Mapping(nn.Module):
+    """z -> w: normalisation and a stack of fully connected layers; remembers the mean of w."""
+
+    w_avg: Tensor
+
+    def __init__(self, config: StyleGAN1Config) -> None:
+        super().__init__()
+        self.w_dim = config.w_dim
+        rows = config.layers if config.own_rows else 1
+        inputs = config.z_dim * (2 if config.classes else 1)
+        hidden = [config.mapping_width] * (config.mapping_layers - 1)
+        widths = [inputs, *hidden, config.w_dim * rows]
+        self.layers = nn.ModuleList(_dense(a, b) for a, b in pairwise(widths))
+        self.classes = config.classes
+        if config.classes:
+            self.embedding = nn.Parameter(torch.randn(config.classes, config.z_dim))
+        self.register_buffer("w_avg", torch.zeros(rows, config.w_dim))
+
+    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """z [B, z_dim], label [B, classes] where there are any -> [B, 1 or L, w_dim]."""
+        label = checked_label(label, self.classes)
+        x = z if label is None else torch.cat((z, label @ self.embedding), dim=1)
+        x = normalize_2nd_moment(x)
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), 0.2)
+        return x.unflatten(1, (-1, self.w_dim))
+
+
+class Blur(nn.Module):
+    """The depthwise filter (1, 2, 1) after each doubling."""
+
+    kernel: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("kernel", fir_kernel((1, 2, 1)), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> the same shape; black beyond the border."""
+        kernel = self.kernel.to(x.dtype).expand(x.shape[1], 1, -1, -1)
+        return F.conv2d(x, kernel, padding=1, groups=x.shape[1])
+
+
+class StyledLayer(nn.Module):
+    """A source of features, then noise, bias, leaky ReLU, and AdaIN (Equation 1)."""
+
+    noise: Tensor
+
+    def __init__(self, source: nn.Module, channels: int, w_dim: int, resolution: int) -> None:
+        super().__init__()
+        self.source = source
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.noise_strength = nn.Parameter(torch.zeros(channels))
+        self.style = linear(w_dim, 2 * channels)
+        self.style.bias.data[:channels] = 1
+        self.register_buffer("noise", torch.randn(1, 1, resolution, resolution))
+
+    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None = None) -> Tensor:
+        """x [B, I, H, W], w [B, D] -> [B, C, H', W']; `noise` None = the stored one."""
+        noise = self.noise if noise is None else noise
+        x = self.source(x) + self.noise_strength[:, None, None] * noise
+        x = F.leaky_relu(x + self.bias[:, None, None], 0.2)
+        scale, shift = self.style(w)[:, :, None, None].chunk(2, dim=1)
+        var, mean = torch.var_mean(x, dim=(2, 3), correction=0, keepdim=True)
+        # Equation 1: instance normalisation, then the style's scale and shift.
+        return torch.addcmul(shift, x - mean, scale * (var + 1e-8).rsqrt())
+
+
+class Constant(nn.Module):
+    """The learned constant that the network starts from."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.ones(1, channels, 4, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A batch of anything, [B, ...] -> [B, C, 4, 4]."""
+        return self.value.expand(len(x), -1, -1, -1)
+
+
+class Synthesis(nn.Module):
+    """w+ -> image: a learned constant, styled layers, and one convolution to RGB."""
+
+    def __init__(self, config: StyleGAN1Config) -> None:
+        super().__init__()
+        (low, width), *rest = config.channels.items()
+        sources: list[tuple[nn.Module, int, int]] = [
+            (Constant(width), width, low),
+            (_unbiased(conv(width, width)), width, low),
+        ]
+        for res, out in rest:
+            up = nn.Sequential(_unbiased(doubling_conv(width, out)), Blur())
+            sources += [(up, out, res), (_unbiased(conv(out, out)), out, res)]
+            width = out
+        layers = [StyledLayer(source, out, config.w_dim, res) for source, out, res in sources]
+        self.layers = nn.ModuleList(layers)
+        self.to_rgb = conv(width, 3, 1, gain=1)
+
+    def forward(
+        self,
+        ws: Tensor,
+        feature: Tensor | None = None,
+        layer: int = 0,
+        noise: Sequence[Tensor] | None = None,
+    ) -> Tensor:
+        """[B, L, D] -> [B, 3, R, R], usually within [-1, 1].
+
+        `feature` replaces the output of styled layer `layer` (from 1); the rows of w below it then
+        mean nothing. `noise` holds one map per styled layer; None = the stored noise.
+        """
+        if feature is not None:
+            self._known(layer)
+        x = ws if feature is None else feature
+        first = 0 if feature is None else layer
+        return self.to_rgb(self._between(x, ws, first, len(self.layers), noise))
+
+    def features(self, ws: Tensor, layer: int, noise: Sequence[Tensor] | None = None) -> Tensor:
+        """The output [B, C, H, W] of styled layer `layer`, counted from 1."""
+        self._known(layer)
+        return self._between(ws, ws, 0, layer, noise)
+
+    def _known(self, layer: int) -> None:
+        if not 1 <= layer <= len(self.layers):
+            raise ValueError(f"layer must be 1..{len(self.layers)}, not {layer}")
+
+    def _between(
+        self, x: Tensor, ws: Tensor, first: int, last: int, noise: Sequence[Tensor] | None
+    ) -> Tensor:
+        for index in range(first, last):
+            x = self.layers[index](x, ws[:, index], None if noise is None else noise[index])
+        return x
+
+
+class StyleGAN1(nn.Module):
+    """A StyleGAN generator behind the Generator protocol."""
+
+    family = "stylegan1"
+    truncates = True
+
+    def __init__(self, config: StyleGAN1Config) -> None:
+        super().__init__()
+        self.config = config
+        self.mapping = Mapping(config)
+        self.synthesis = Synthesis(config)
+
+    @property
+    def spec(self) -> LatentSpec:
+        """w+ of `layers` rows, and a label where it has classes."""
+        return LatentSpec("w+", self.config.layers, self.config.w_dim, self.config.classes)
+
+    @property
+    def resolution(self) -> int:
+        """Side of the image in pixels."""
+        return self.config.resolution
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.mapping.w_avg.device
+
+    def mean_latent(self) -> Latent:
+        """The mean of w: [1, L, D]; with classes every one alike."""
+        classes = self.config.classes
+        label = torch.full((1, classes), 1 / classes, device=self.device) if classes else None
+        return Latent(self._rows(self.mapping.w_avg[None]), "w+", label=label)
+
+    def sample(
+        self,
+        seeds: Sequence[int],
+        psi: float = 1.0,
+        cutoff: int | None = None,
+        labels: Sequence[int] | None = None,
+    ) -> Latent:
+        """Latents of seeds, each drawn on its own so that the batch does not matter.
+
+        Args:
+            seeds: one per sample.
+            psi: truncation; 1 = none, 0 = the mean.
+            cutoff: rows truncated; None = all.
+            labels: the class of each sample; None = drawn from its seed, where there are classes.
+        """
+        z, picks = normal(seeds, self.config.z_dim, self.config.classes)
+        label = one_hot(picks if labels is None else labels, self.config.classes)
+        latent = Latent(z[:, None], "z", label=label).to(self.device)
+        code = self.rows(latent)
+        if psi != 1:
+            rows = torch.arange(self.config.layers, device=self.device)[:, None]
+            limit = self.config.layers if cutoff is None else cutoff
+            code = torch.where(rows < limit, self.mapping.w_avg.lerp(code, psi), code)
+        return Latent(code, "w+", label=latent.label)
+
+    def synthesize(self, latent: Latent, noise: Noise = "const") -> Tensor:
+        """Latents in z, w or w+ -> [B, 3, R, R]; not clamped.
+
+        `noise`: "const" = the stored maps, "none" = no noise, or a map per styled layer.
+        """
+        ws, maps = self.rows(latent), None if isinstance(noise, str) else noise
+        if noise == "none":
+            maps = [ws.new_zeros(1, 1, 1, 1)] * self.config.layers
+        return self.synthesis(ws, latent.feature, latent.layer or 0, maps)
+
+    def features(self, latent: Latent, layer: int) -> Tensor:
+        """The output [B, C, H, W] of styled layer `layer` (from 1)."""
+        return self.synthesis.features(self.rows(latent), layer)
+
+    def rows(self, latent: Latent) -> Tensor:
+        """The w+ rows [B, L, D] of a latent in any space of this generator."""
+        code = latent.code
+        if latent.space in ("z", "z+") and code.shape[1] in (1, self.config.layers):
+            code = self._mapped(latent)
+        code = self._rows(code) if code.shape[1] == 1 else code
+        if code.shape[1:] != (self.config.layers, self.config.w_dim):
+            raise ValueError(
+                f"this generator takes [B, {self.config.layers}, {self.config.w_dim}], "
+                f"got {list(latent.code.shape)}"
+            )
+        return code
+
+    def _mapped(self, latent: Latent) -> Tensor:
+        code, label = latent.code, latent.label
+        if label is not None:
+            label = label.repeat_interleave(code.shape[1], dim=0)
+        w = self.mapping(code.flatten(0, 1), label).unflatten(0, code.shape[:2])  # [B, z, w, D]
+        if code.shape[1] == 1:
+            return w[:, 0]
+        return self._diagonal(w)
+
+    def _diagonal(self, w: Tensor) -> Tensor:
+        """Row i of w+ from row i of z+; all outputs are alike where the mapping has but one."""
+        w = w.expand(-1, -1, w.shape[1], -1) if w.shape[2] == 1 else w
+        return w.diagonal(dim1=1, dim2=2).movedim(-1, 1)
+
+    def _rows(self, w: Tensor) -> Tensor:
+        return w.expand(-1, self.config.layers, -1)
+
+
+def _dense(inputs: int, outputs: int) -> nn.Linear:
+    """A fully connected layer that keeps the variance where a leaky ReLU follows."""
+    layer = linear(inputs, outputs)
+    nn.init.normal_(layer.weight, std=math.sqrt(2 / inputs))
+    return layer
+
+
+def _unbiased(layer: nn.Conv2d | nn.ConvTranspose2d) -> nn.Module:
+    layer.register_parameter("bias", None)  # the bias comes after the noise
+    return layer

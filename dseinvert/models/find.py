@@ -1,0 +1,69 @@
+"""The model that a name, a folder or a checkpoint file means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from dseinvert.errors import UsageError
+from dseinvert.generators import Generator
+from dseinvert.models import cache, store
+from dseinvert.models.folder import (
+    BUNDLED,
+    CARD,
+    DEFAULT,
+    GENERATOR,
+    Model,
+    ModelRow,
+    open_folder,
+    row,
+)
+
+
+def open_model(name_or_path: str = DEFAULT, device: str | torch.device = "cpu") -> Model:
+    """Load a model by its name, folder or checkpoint file, ready for inference.
+
+    Raises:
+        UsageError: neither a known name, a folder nor a file.
+        InputError: a checkpoint file that cannot be read, or holds no generator.
+        MissingError: a folder whose files are absent, damaged or do not fit together.
+    """
+    return open_folder(find_model(name_or_path), device)
+
+
+def load_generator(path: Path, device: str | torch.device = "cpu") -> Generator:
+    """The generator of a model folder, a generator.safetensors inside one, or a checkpoint."""
+    return open_model(str(path), device).generator
+
+
+def find_model(name_or_path: str) -> Path:
+    """The folder of a model. A checkpoint file is converted, once, and kept in the cache.
+
+    Raises:
+        UsageError: neither a known name, a folder nor a file.
+        InputError: a checkpoint file that cannot be read, or holds no generator.
+    """
+    for known in list_models():
+        if name_or_path in (known.name, DEFAULT):
+            return known.folder
+    path = Path(name_or_path).expanduser()
+    if (path / CARD).is_file():
+        return path
+    if path.name == GENERATOR and (path.parent / CARD).is_file():
+        return path.parent
+    if path.is_file() or cache.is_checkpoint_folder(path):
+        return cache.add(path).folder
+    names = ", ".join(known.name for known in list_models())
+    if path.is_dir():
+        raise UsageError(f"{path}: no model here: it has no {CARD}", f"known models: {names}")
+    raise UsageError(
+        f"no model, folder or checkpoint file {name_or_path!r}",
+        f"known models: {names}; `dseinvert models pull` lists those to download",
+    )
+
+
+def list_models() -> list[ModelRow]:
+    """The models that can be named, the default one first."""
+    bundled = [row(folder) for folder in (BUNDLED,) if (folder / CARD).is_file()]
+    return [*bundled, *store.rows()]

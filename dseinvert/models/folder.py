@@ -1,0 +1,274 @@
+"""A model on disk: model.json, which is its card, and one safetensors file for each part."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import nn
+
+from dseinvert.editing.directions import Direction, load_directions
+from dseinvert.editing.directions import dumps as dump_directions
+from dseinvert.encoders import Encoder, kinds
+from dseinvert.errors import MissingError, OutputError, UsageError
+from dseinvert.generators import Generator, families
+from dseinvert.media.atomic import write_bytes
+
+FORMAT = "dseinvert-model-1"
+BUNDLED = Path(__file__).parents[1] / "bundled"
+DEFAULT = "default"
+CARD = "model.json"
+GENERATOR, ENCODER, DIRECTIONS = (
+    f"{part}.safetensors" for part in ("generator", "encoder", "directions")
+)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A generator with what belongs to it. `sha256` is that of the generator's weights file."""
+
+    name: str
+    folder: Path
+    generator: Generator
+    encoder: Encoder | None
+    directions: dict[str, Direction]
+    sha256: str
+    encoder_sha256: str
+    alignment: str
+    """How its faces are cropped: "ffhq", or "none" where images are taken as they are."""
+    card: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """One line of `models list`."""
+
+    name: str
+    folder: Path
+    description: str
+    bytes: int
+
+
+def open_folder(folder: Path, device: str | torch.device = "cpu") -> Model:
+    """Load the model in a folder, ready for inference.
+
+    Raises:
+        MissingError: its files are absent, damaged or do not fit together.
+    """
+    card = read_card(folder)
+    try:
+        network = families.build(card["generator"])
+        generator = _load(network, folder / GENERATOR, device)
+        encoder = None
+        if "encoder" in card:
+            network = kinds.build(card["encoder"])
+            encoder = _load(network, folder / ENCODER, device)
+            encoder.attach(generator)
+    except (TypeError, ValueError, KeyError) as error:
+        raise MissingError(f"{folder}/{CARD}: {error}") from error
+    directions = folder / DIRECTIONS
+    sha256 = file_sha256(folder / GENERATOR)
+    if recorded(card).get(GENERATOR, sha256) != sha256:
+        raise MissingError(f"{folder / GENERATOR}: damaged: not the weights that were saved")
+    return Model(
+        name=card["name"],
+        folder=folder,
+        generator=generator,
+        encoder=encoder,
+        directions=load_directions(directions) if directions.exists() else {},
+        sha256=sha256,
+        encoder_sha256=file_sha256(folder / ENCODER) if encoder else "",
+        alignment=card.get("alignment", "ffhq"),
+        card=card,
+    )
+
+
+def describe(model: Model) -> dict[str, Any]:
+    """What `models show` prints, ready for JSON."""
+    spec = model.generator.spec
+    return {
+        "name": model.name,
+        "folder": str(model.folder),
+        "description": model.card.get("description", ""),
+        "licence": model.card.get("licence", ""),
+        "source": model.card.get("source", {}),
+        "notes": model.card.get("notes", []),
+        "family": model.generator.family,
+        "resolution": model.generator.resolution,
+        "space": spec.space,
+        "layers": spec.layers,
+        "dim": spec.dim,
+        "classes": spec.classes,
+        "alignment": model.alignment,
+        "encoder": model.encoder is not None,
+        "encoder_kind": model.encoder.kind if model.encoder is not None else "",
+        "directions": {name: d.unit for name, d in sorted(model.directions.items())},
+        "generator_sha256": model.sha256,
+        "bytes": row(model.folder).bytes,
+    }
+
+
+def save_model(
+    folder: Path,
+    generator: Generator,
+    encoder: Encoder | None = None,
+    directions: Mapping[str, Direction] | None = None,
+    *,
+    name: str,
+    description: str = "",
+    licence: str = "",
+    alignment: str = "ffhq",
+    half: bool = False,
+    keep_generator: Path | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a model folder that `open_model` reads; `half` stores weights as float16.
+
+    model.json comes last, so that a folder that has one is whole.
+
+    Args:
+        keep_generator: the file of the generator's weights, to keep byte for byte; None = write
+            the weights in memory.
+        more: entries for model.json; None = nothing.
+    """
+    check_name(name)
+    card: dict[str, Any] = {
+        "format": FORMAT,
+        "name": name,
+        "description": description,
+        "licence": licence,
+        "alignment": alignment,
+        **(more or {}),
+        "generator": {"family": generator.family, **generator.config.asdict()},
+    }
+    kept = None if keep_generator is None else keep_generator.read_bytes()
+    parts = {GENERATOR: _weights(generator, half) if kept is None else kept}
+    if encoder is not None:
+        card["encoder"] = {"kind": encoder.kind, **encoder.config.asdict()}
+        parts[ENCODER] = _weights(encoder, half)
+    if directions:
+        parts[DIRECTIONS] = dump_directions(directions)
+    write_parts(folder, card, parts)
+
+
+def write_parts(folder: Path, card: Mapping[str, Any], parts: Mapping[str, bytes]) -> None:
+    """Write some of a model's files, then its card, which records the sha256 of each.
+
+    A file that is there already, byte for byte, is left as it is.
+    """
+    sums = {file: hashlib.sha256(data).hexdigest() for file, data in parts.items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot write: {error.strerror}") from error
+    for file, data in parts.items():
+        if not _is_there(folder / file, len(data), sums[file]):
+            write_bytes(folder / file, data)
+    whole = {**card, "sha256": {**recorded(card), **sums}}
+    write_bytes(folder / CARD, (json.dumps(whole, indent=2) + "\n").encode())
+
+
+def _is_there(file: Path, size: int, sha256: str) -> bool:
+    return file.is_file() and file.stat().st_size == size and file_sha256(file) == sha256
+
+
+def verify(folder: Path) -> dict[str, str]:
+    """The weight files of a model: "ok", "damaged", "missing", or "unknown" = no sum recorded.
+
+    Raises:
+        MissingError: its card is absent or damaged.
+    """
+    known = recorded(read_card(folder))
+    here = {file.name for file in folder.glob("*.safetensors")}
+    return {file: _state(folder / file, known.get(file)) for file in sorted(here | {*known})}
+
+
+def _state(file: Path, wanted: str | None) -> str:
+    if not file.is_file():
+        return "missing"
+    if wanted is None:
+        return "unknown"
+    return "ok" if file_sha256(file) == wanted else "damaged"
+
+
+def recorded(card: Mapping[str, Any]) -> dict[str, str]:
+    """The sha256 of each weight file when it was written."""
+    sums = card.get("sha256", {})
+    return {**sums} if isinstance(sums, Mapping) else {}
+
+
+def generator_sha256(generator: Generator, *, half: bool = False) -> str:
+    """The hash its weights will have once saved: what directions and latents refer to."""
+    return hashlib.sha256(_weights(generator, half)).hexdigest()
+
+
+def check_name(name: str) -> None:
+    """UsageError where a model cannot be called that."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"a model cannot be named {name!r}", "letters, digits, . _ -")
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The card of a model.
+
+    Raises:
+        MissingError: absent, damaged, or of another program.
+    """
+    file = folder / CARD
+    try:
+        card = json.loads(file.read_bytes())
+        if card.get("format") != FORMAT or not isinstance(card["name"], str):
+            raise ValueError(f"its format is not {FORMAT}")
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise MissingError(f"{file}: not a model description: {error}") from error
+    return card
+
+
+def row(folder: Path) -> ModelRow:
+    """The line of a model in a list."""
+    card = read_card(folder)
+    size = sum(f.stat().st_size for f in folder.glob("*.safetensors"))
+    return ModelRow(card["name"], folder, card.get("description", ""), size)
+
+
+def file_sha256(file: Path) -> str:
+    """The sha256 of a file of any size.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _load(module: Any, file: Path, device: str | torch.device) -> Any:
+    try:
+        state = {key: value.float() for key, value in load_file(file).items()}
+        module.load_state_dict(state)
+    except FileNotFoundError as error:
+        raise MissingError(f"{file}: no such file") from error
+    except (SafetensorError, OSError) as error:
+        raise MissingError(f"{file}: damaged: {error}") from error
+    except RuntimeError as error:  # load_state_dict: names or shapes differ
+        first = str(error).splitlines()[1:2] or [str(error)]
+        raise MissingError(f"{file}: does not fit model.json: {first[0].strip()}") from error
+    return module.eval().requires_grad_(False).to(device)
+
+
+def _weights(module: Generator | Encoder, half: bool) -> bytes:
+    dtype = torch.float16 if half else torch.float32
+    assert isinstance(module, nn.Module)
+    state = module.state_dict()
+    return save({k: v.detach().cpu().to(dtype).contiguous() for k, v in state.items()})

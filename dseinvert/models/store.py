@@ -1,0 +1,142 @@
+"""Where converted models lie: whole or not at all, each under the hash of what it came from."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from dseinvert.errors import MissingError, OutputError, UsageError
+from dseinvert.models.folder import BUNDLED, CARD, DEFAULT, ModelRow, read_card, recorded, row
+
+_UNFINISHED = ".adding-"
+_DAY = 86_400
+
+
+@dataclass(frozen=True)
+class Added:
+    """What `models add` did."""
+
+    name: str
+    folder: Path
+    format: str
+    """What the file was."""
+    notes: tuple[str, ...]
+    new: bool
+    """False where it had been converted before."""
+
+
+def home() -> Path:
+    """Where models are kept: $DSEINVERT_HOME, or `dseinvert` among the user's caches."""
+    if own := os.environ.get("DSEINVERT_HOME"):
+        return Path(own).expanduser()
+    if caches := os.environ.get("XDG_CACHE_HOME"):
+        return Path(caches) / "dseinvert"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", "~/AppData/Local")).expanduser() / "dseinvert"
+    caches = "~/Library/Caches" if sys.platform == "darwin" else "~/.cache"
+    return Path(caches).expanduser() / "dseinvert"
+
+
+def rows() -> list[ModelRow]:
+    """The converted models by name; a damaged card hides its model (`verify` tells)."""
+    found = []
+    for folder in folders():
+        with suppress(MissingError):
+            found.append(row(folder))
+    return sorted(found, key=lambda model: model.name)
+
+
+def folders() -> list[Path]:
+    """Every converted model, also those with a damaged card."""
+    return sorted(card.parent for card in root().glob(f"[!.]*/{CARD}"))
+
+
+def remove(name: str) -> Path:
+    """Delete a model of the cache.
+
+    Raises:
+        UsageError: none of that name, or one that is not in the cache.
+    """
+    for known in rows():
+        if known.name == name:
+            try:
+                with unfinished() as part:
+                    known.folder.rename(part / "removed")
+            except OSError as error:
+                raise OutputError(f"{known.folder}: cannot delete: {error.strerror}") from error
+            return known.folder
+    names = ", ".join(known.name for known in rows()) or "none"
+    raise UsageError(f"no added model {name!r}", f"added models: {names}")
+
+
+def root() -> Path:
+    """The folder of the models' folders."""
+    return home() / "models"
+
+
+def free_name(name: str, folder: Path) -> str:
+    """The name, where no other model has it.
+
+    Raises:
+        UsageError: one has.
+    """
+    bundled = [row(folder) for folder in (BUNDLED,) if (folder / CARD).is_file()]
+    taken = {known.name: known.folder for known in [*bundled, *rows()]}
+    if name == DEFAULT or taken.get(name, folder) != folder:
+        raise UsageError(f"there is a model {name!r} already", f"dseinvert models rm {name}")
+    return name
+
+
+@contextmanager
+def unfinished() -> Iterator[Path]:
+    """A folder beside the models that is gone afterwards, whatever happens."""
+    place = root()
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        _remove_stale(place)
+        part = place / f"{_UNFINISHED}{secrets.token_hex(8)}"
+        part.mkdir()
+    except OSError as error:
+        raise OutputError(
+            f"{place}: cannot write: {error.strerror}", "set DSEINVERT_HOME to another folder"
+        ) from error
+    try:
+        yield part
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _remove_stale(place: Path) -> None:
+    """What a killed process left a day ago."""
+    for part in place.glob(f"{_UNFINISHED}*"):
+        with suppress(OSError):
+            if time.time() - part.stat().st_mtime > _DAY:
+                shutil.rmtree(part, ignore_errors=True)
+
+
+def put(part: Path, folder: Path) -> None:
+    """Give a whole model its place; where another process was first, its result stays."""
+    try:
+        if folder.exists() and not whole(folder):
+            folder.rename(part.with_name(f"{part.name}-old"))
+        part.rename(folder)
+    except OSError as error:
+        if not whole(folder):
+            raise OutputError(f"{folder}: cannot write: {error.strerror}") from error
+    finally:
+        shutil.rmtree(part.with_name(f"{part.name}-old"), ignore_errors=True)
+
+
+def whole(folder: Path) -> bool:
+    """Whether all files of a model are there; `verify` looks into them."""
+    try:
+        return all((folder / file).is_file() for file in recorded(read_card(folder)))
+    except MissingError:
+        return False

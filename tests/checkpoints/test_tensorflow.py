@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import importlib.util
+import pickle
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dseinvert.checkpoints import pickles, tensorflow
+from dseinvert.checkpoints.pickles import Foreign
+from dseinvert.errors import InputError
+
+REFERENCES = Path(__file__).parents[1] / "references"
+FAMILIES = {
+    "pggan": "pggan",
+    "pggan-unfused": "pggan",
+    "stylegan1": "stylegan1",
+    "stylegan1-128": "stylegan1",
+    "stylegan2-tensorflow": "stylegan2",
+    "stylegan2-resnet": "stylegan2",
+    "stylegan2-revised": "stylegan2",
+}
+
+
+def published_module() -> Any:
+    spec = importlib.util.spec_from_file_location("progressive", REFERENCES / "progressive.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+published = published_module()
+
+
+def network(name: str, arrays: dict[str, Any], numbers: dict[str, Any]) -> dict[str, Any]:
+    """The state of a pickled Network, with the variables of its parts in theirs."""
+    parts: dict[str, dict[str, Any]] = {"": {}, "mapping": {}, "synthesis": {}}
+    for variable, value in arrays.items():
+        part, _, rest = variable.partition("/")
+        if part in parts:
+            parts[part][rest] = value
+        else:
+            parts[""][variable] = value
+
+    def described(title: str, part: str) -> dict[str, Any]:
+        return {
+            "version": 3,
+            "name": title,
+            "static_kwargs": dict(numbers["config"]),
+            "build_module_src": "raise SystemExit('the source was run')",
+            "build_func_name": "G",
+            "variables": list(parts[part].items()),
+        }
+
+    components = {p: described(f"G_{p}", p) for p in ("synthesis", "mapping") if parts[p]}
+    return described(name, "") | {"components": components}
+
+
+def foreign(state: dict[str, Any]) -> Foreign:
+    parts = {name: foreign(part) for name, part in state.get("components", {}).items()}
+    return Foreign("dnnlib.tflib.network", "Network", state=state | {"components": parts})
+
+
+def trained(name: str, **changes: Any) -> tuple[Foreign, Foreign, Foreign]:
+    """(G, D, Gs) of a reference; `changes` are arguments Gs was built with."""
+    numbers = published.reference(name)
+    numbers["config"] |= changes
+    arrays = published.state(numbers)
+    raw = {key: value * 0 for key, value in arrays.items()}
+    discriminator = {"4x4/Conv/weight": np.zeros((3, 3, 4, 4)), "FromRGB_lod0/weight": np.zeros(3)}
+    return (
+        foreign(network("G", raw, numbers)),
+        foreign(network("D", discriminator, numbers)),
+        foreign(network("Gs", arrays, numbers)),
+    )
+
+
+def variables(net: Foreign, part: str | None = None) -> dict[str, Any]:
+    return dict((net.state["components"][part] if part else net).state["variables"])
+
+
+def with_variables(net: Foreign, part: str | None, changed: dict[str, Any]) -> Foreign:
+    if part is None:
+        return Foreign(net.module, "Network", state=net.state | {"variables": [*changed.items()]})
+    inner = with_variables(net.state["components"][part], None, changed)
+    parts = net.state["components"] | {part: inner}
+    return Foreign(net.module, "Network", state=net.state | {"components": parts})
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_images_are_those_of_the_original(name):
+    content = trained(name)
+    assert tensorflow.recognise(content)
+    generator = tensorflow.convert(content).generator
+    assert generator.family == FAMILIES[name]
+    assert generator.resolution == published.reference(name)["config"]["resolution"]
+    with torch.no_grad():
+        assert published.largest_difference(published.reference(name), generator) < 1e-4
+
+
+@pytest.mark.parametrize("name", ["pggan", "stylegan1"])
+def test_a_pickle_of_three_networks_is_read_from_disk(name, tmp_path, monkeypatch):
+    module_name = "tfutil" if name == "pggan" else "dnnlib.tflib.network"
+    parents = module_name.split(".")
+    for depth in range(1, len(parents) + 1):
+        name_so_far = ".".join(parents[:depth])
+        monkeypatch.setitem(sys.modules, name_so_far, types.ModuleType(name_so_far))
+    module = sys.modules[module_name]
+    module.Network = type("Network", (), {"__module__": module_name})
+
+    def instance(net: Foreign) -> Any:
+        made = module.Network()
+        parts = {key: instance(part) for key, part in net.state["components"].items()}
+        made.__dict__.update(net.state | {"components": parts})
+        return made
+
+    path = tmp_path / "network-final.pkl"
+    path.write_bytes(pickle.dumps(tuple(instance(net) for net in trained(name))))
+    monkeypatch.delitem(sys.modules, module_name)
+    generator = tensorflow.convert(pickles.load(path)).generator
+    with torch.no_grad():
+        assert published.largest_difference(published.reference(name), generator) < 1e-4
+
+
+def test_of_three_networks_the_averaged_one_is_taken_wherever_it_stands():
+    g, d, gs = trained("stylegan1")
+    for content in [(g, d, gs), [gs, g, d], {"G": g, "Gs": gs, "D": d}, gs]:
+        generator = tensorflow.convert(content).generator
+        assert generator.mapping.w_avg.abs().max() > 0
+    assert tensorflow.convert((g, d)).generator.mapping.w_avg.abs().max() == 0
+
+
+def test_labels_and_sizes_come_from_the_file():
+    pggan = tensorflow.convert(trained("pggan")).generator
+    assert (pggan.spec.space, pggan.spec.dim, pggan.spec.classes) == ("z", 16, 5)
+    stylegan = tensorflow.convert(trained("stylegan1")).generator
+    assert (stylegan.spec.layers, stylegan.spec.dim, stylegan.spec.classes) == (8, 20, 4)
+    assert stylegan.config.mapping_layers == 3
+    assert stylegan.config.mapping_width == 28
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_how_the_network_doubles_is_read_from_its_arguments(fused):
+    plain = tensorflow.convert(trained("stylegan1-128")).generator
+    other = tensorflow.convert(trained("stylegan1-128", fused_scale=fused)).generator
+    with torch.no_grad():
+        latent = plain.sample([0])
+        # "auto" fuses from 128 px on: either choice changes some doubling.
+        assert (plain.synthesize(latent) - other.synthesize(latent)).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "layer"),
+    [
+        ("pggan", None, "16x16/Conv0_up/weight"),
+        ("pggan", None, "ToRGB_lod0/bias"),
+        ("stylegan1", "synthesis", "16x16/Conv1/bias"),
+        ("stylegan1", "mapping", "Dense0/weight"),
+        ("pggan", None, "4x4/Dense/bias"),
+        ("stylegan1", "synthesis", "8x8/Conv1/StyleMod/bias"),
+        ("stylegan1", "synthesis", "noise3"),
+        ("stylegan1", "mapping", "Dense1/bias"),
+        ("stylegan1", None, "dlatent_avg"),
+        ("stylegan2-tensorflow", "synthesis", "16x16/ToRGB/mod_bias"),
+        ("stylegan2-tensorflow", "synthesis", "8x8/Conv0_up/noise_strength"),
+    ],
+)
+def test_a_variable_that_is_missing_misshapen_or_not_a_number_is_named(name, part, layer):
+    *_, gs = trained(name)
+    found = variables(gs, part)
+    missing = {key: value for key, value in found.items() if key != layer}
+    misshapen = found | {layer: np.zeros((2, 3, 2), np.float32)}
+    not_a_number = found | {layer: found[layer] * np.float32("nan")}
+    for changed in (missing, misshapen, not_a_number):
+        with pytest.raises(InputError, match=layer):
+            tensorflow.convert(with_variables(gs, part, changed))
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [("use_wscale", False), ("nonlinearity", "relu"), ("blur_filter", None), ("label_size", -1)],
+)
+def test_a_network_of_another_making_is_refused(argument, value):
+    name = "pggan" if argument in ("use_wscale", "label_size") else "stylegan1"
+    with pytest.raises(InputError, match=argument):
+        tensorflow.convert(trained(name, **{argument: value}))
+
+
+def test_a_network_that_is_still_growing_is_refused():
+    *_, gs = trained("pggan")
+    growing = with_variables(gs, None, variables(gs) | {"lod": np.float32(1.5)})
+    with pytest.raises(InputError, match=r"level of detail is 1\.5"):
+        tensorflow.convert(growing)
+
+
+@pytest.mark.parametrize("name", ["pggan-unfused", "stylegan1-128"])
+def test_grey_comes_out_as_three_equal_channels(name):
+    *_, gs = trained(name)
+    part = "synthesis" if name.startswith("stylegan") else None
+    found = variables(gs, part)
+    grey = {f"ToRGB_lod0/{n}": found[f"ToRGB_lod0/{n}"][..., :1] for n in ("weight", "bias")}
+    generator = tensorflow.convert(with_variables(gs, part, found | grey)).generator
+    with torch.no_grad():
+        image = generator.synthesize(generator.sample([0]))
+    assert image.shape[1] == 3
+    assert torch.equal(image[:, 0], image[:, 2])
+
+
+def test_training_in_half_precision_is_noted():
+    assert tensorflow.convert(trained("pggan")).notes == ()
+    (note,) = tensorflow.convert(trained("pggan", pixelnorm_epsilon=1e-4)).notes
+    assert "0.0001" in note
+
+
+def test_more_layers_than_any_network_has_are_refused():
+    *_, gs = trained("pggan")
+    more = {
+        f"{2**k}x{2**k}/{part}/bias": np.zeros(4)
+        for k in (6, 7, 8, 9, 10, 11, 12)
+        for part in ("Conv0_up", "Conv1")
+    }
+    with pytest.raises(InputError, match="22 layers"):
+        tensorflow.convert(with_variables(gs, None, variables(gs) | more))
+
+
+def test_networks_without_a_generator_are_refused():
+    with pytest.raises(InputError, match="networks D: none"):
+        tensorflow.convert(trained("pggan")[1])
+
+
+@pytest.mark.parametrize("content", [None, 3, {}, [], (1, 2), {"G": 1}, Foreign("m", "Network")])
+def test_other_content_is_not_recognised(content):
+    assert not tensorflow.recognise(content)
+
+
+def test_damaged_variables_are_refused():
+    damaged = Foreign("m", "Network", state={"name": "Gs", "variables": [("lod",), 3]})
+    with pytest.raises(InputError, match="damaged variables"):
+        tensorflow.convert(damaged)
+    words = Foreign("m", "Network", state={"variables": [("ToRGB_lod0/weight", "text")]})
+    with pytest.raises(InputError, match="expected numbers, found str"):
+        tensorflow.convert(words)
