@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from dseinvert.errors import DseInvertError
-from dseinvert.models import pick_device
+from dseinvert.models import open_model, pick_device
 from dseinvert.training import stages
-from dseinvert.training.bundle import Sources, make_bundle
+from dseinvert.training.branch import BranchOptions
+from dseinvert.training.bundle import Sources, branch_bundle, make_bundle
 from dseinvert.training.gan_state import AdversarialOptions
 from dseinvert.training.joint import JointOptions
 from dseinvert.training.options import TrainOptions
@@ -46,9 +47,16 @@ def joint(words: Sequence[str]) -> None:
     """faces-64."""
     parser = common("faces-64", "runs/bundled")
     numbers(parser, JointOptions, JOINT)
+    parser.add_argument(
+        "--branch-for", metavar="MODEL", help="train only the feature branch, for this model"
+    )
     given = parser.parse_args(words)
     if given.data is None:
         parser.error("--data is required")
+    if given.branch_for:
+        model, faces = open_model(given.branch_for), sources(given.data).faces
+        branch_bundle(model, faces, BranchOptions(), given.work, given.out)
+        return
     options = JointOptions(**{name: getattr(given, name) for name in JOINT})
     make_bundle(options, sources(given.data), given.work, given.out, given.name)
 

@@ -1,13 +1,34 @@
-"""Three-scale centre crops, which make the losses look harder at the target (DSE, Section III-B).
-
-The crops keep their size: the losses average over pixels, so enlarging a crop changes nothing.
-"""
+"""What is compared besides whole images, to look harder at the target (DSE, Section III-B)."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from torch import Tensor
 
 from dseinvert.similarity.weights import Attention
+
+Scales = Callable[[Tensor, Tensor], list[tuple[float, Tensor, Tensor]]]
+"""Real and fake images [B, 3, H, W] -> the pairs to compare, each with its weight (Equation 6);
+the first pair is the whole images."""
+
+
+def whole(real: Tensor, fake: Tensor) -> list[tuple[float, Tensor, Tensor]]:
+    """The Scales without attentions: the whole images alone."""
+    return [(1, real, fake)]
+
+
+def centre_crops(mu: Attention) -> Scales:
+    """The whole images and both centre crops: for images whose target is in the middle.
+
+    The crops keep their size: the losses average over pixels, so enlarging a crop changes nothing.
+    """
+
+    def scales(real: Tensor, fake: Tensor) -> list[tuple[float, Tensor, Tensor]]:
+        crops = [(mu.mu1, at1(real), at1(fake)), (mu.mu2, at2(real), at2(fake))]
+        return whole(real, fake) + crops
+
+    return scales
 
 
 def at1(images: Tensor) -> Tensor:
@@ -22,12 +43,3 @@ def at2(images: Tensor) -> Tensor:
     height, width = images.shape[-2:]
     top, left = height * 5 // 32, width * 5 // 32
     return images[..., top : height - top, left : width - left]
-
-
-def scales(real: Tensor, fake: Tensor, attention: Attention) -> list[tuple[float, Tensor, Tensor]]:
-    """Pairs of the whole images and of both crops, each with its weight (Equation 6)."""
-    return [
-        (1, real, fake),
-        (attention.mu1, at1(real), at1(fake)),
-        (attention.mu2, at2(real), at2(fake)),
-    ]

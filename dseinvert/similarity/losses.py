@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from pytorch_msssim import ssim as windowed_ssim
 from torch import Tensor
 
-from dseinvert.similarity.attention import scales
-from dseinvert.similarity.weights import Attention, LossWeights
+from dseinvert.similarity.attention import Scales
+from dseinvert.similarity.weights import LossWeights
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 """Two batches of images [B, 3, H, W] in [-1, 1] -> the perceptual distance of each pair [B]."""
@@ -83,11 +83,11 @@ def image_loss(
     real: Tensor,
     fake: Tensor,
     weights: LossWeights,
-    attention: Attention,
+    scales: Scales,
     perceptual: Distance | None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """L_IMG over three scales (Equations 6 and 7): the loss [B], and the terms of whole images."""
-    pairs = scales(real, fake, attention)
+    pairs = scales(real, fake)
     terms = [image_terms(a, b, perceptual) for _, a, b in pairs]
     losses = [mu * weigh(t, weights) for (mu, _, _), t in zip(pairs, terms, strict=True)]
     return torch.stack(losses).sum(0), terms[0]

@@ -8,6 +8,9 @@ from typing import Literal
 Perceptual = Literal["lpips", "features", "none"]
 """The perceptual term: LPIPS, the distance of EfficientNet-lite0 features, or left out."""
 
+Gradients = Literal["maps", "images", "none"]
+"""What the attentions of Grad-CAM hand gradients to: see `similarity.gradcam`."""
+
 
 @dataclass(frozen=True)
 class LossWeights:
@@ -39,7 +42,7 @@ class LossWeights:
 
 @dataclass(frozen=True)
 class Attention:
-    """Weights mu of the two centre crops in Equation 6."""
+    """Weights mu of the two attentions AT1 and AT2 in Equation 6."""
 
     mu1: float
     mu2: float

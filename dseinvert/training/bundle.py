@@ -17,11 +17,16 @@ from torch import Tensor
 
 from dseinvert.editing.directions import Direction
 from dseinvert.editing.discover import calibrate, regress
+from dseinvert.encoders import Encoder
 from dseinvert.encoders.dse import DSEEncoder
+from dseinvert.encoders.dse_feature import DSEFeatureEncoder
+from dseinvert.errors import UsageError
 from dseinvert.generators.stylegan2 import StyleGAN2
 from dseinvert.media.atomic import write_bytes
-from dseinvert.models import generator_sha256, save_model
+from dseinvert.models import Model, generator_sha256, save_model
 from dseinvert.similarity.features import FeatureDistance
+from dseinvert.training import branch
+from dseinvert.training.branch import BranchOptions
 from dseinvert.training.joint import JointOptions, Pair, encode, fit_mapping, train
 from dseinvert.training.pictures import Pixels, Variations, foreground, read_tar
 from dseinvert.training.scorers import FACE, FaceFeatures, Scorer, appearance, fit_scorer, relit
@@ -55,8 +60,8 @@ def make_bundle(options: JointOptions, sources: Sources, work: Path, out: Path, 
     pictures, masks = _pictures(sources.faces, int(options.resolution * STORED), work)
     known, unseen = pictures[:-HELD_OUT], to_tensor(pictures[-HELD_OUT:], options.resolution)
 
-    def vary(batch: int, seed: int) -> Variations:
-        return Variations(known, masks, options.resolution, batch, seed)
+    def vary(batch: int, seed: int, wild: float = 0) -> Variations:
+        return Variations(known, masks, options.resolution, batch, seed, wild=wild)
 
     def watch(pair: Pair, step: int) -> dict[str, float]:
         return watch_pair(pair, unseen, work, step)
@@ -67,14 +72,68 @@ def make_bundle(options: JointOptions, sources: Sources, work: Path, out: Path, 
     rows, bases = codes(pair, torch.cat([images, images.flip(3)]))
     report: dict[str, object] = {"options": asdict(options)}
     report["mapping_distance"] = set_sampling(pair, bases, options.seed)
-    finish(
-        pair.generator, pair.encoder, images, rows[: len(images)], sources, work, out, name, report
+    numbers = BranchOptions()
+    report["branch"] = asdict(numbers)
+    encoder = branched(pair.generator, pair.encoder, numbers, known, masks, work)
+    finish(pair.generator, encoder, images, rows[: len(images)], sources, work, out, name, report)
+
+
+def branch_bundle(model: Model, faces: Path, options: BranchOptions, work: Path, out: Path) -> None:
+    """A finished model once more in `out`, its DSE with a feature branch; goes on where it stopped.
+
+    Raises:
+        UsageError: a model of another family, or whose encoder is no DSE.
+    """
+    generator, trunk = model.generator, model.encoder
+    if not (isinstance(generator, StyleGAN2) and isinstance(trunk, DSEEncoder)):
+        raise UsageError(f"{model.name} has no DSE for a StyleGAN2", "name such a model")
+    work.mkdir(parents=True, exist_ok=True)
+    pictures, masks = _pictures(faces, int(generator.resolution * STORED), work)
+    encoder = branched(generator, trunk, options, pictures[:-HELD_OUT], masks, work)
+    save_model(
+        out,
+        generator,
+        encoder,
+        model.directions,
+        name=model.name,
+        description=model.card["description"],
+        licence=model.card["licence"],
+        half=True,
+        keep_generator=model.folder / "generator.safetensors",
+    )
+
+
+def branched(
+    generator: StyleGAN2,
+    trunk: DSEEncoder,
+    options: BranchOptions,
+    pictures: Pixels,
+    masks: Pixels,
+    work: Path,
+) -> DSEFeatureEncoder:
+    """The trunk with a trained feature branch; its losses go to `work`/branch.log."""
+    side = generator.resolution
+    varied = Variations(pictures, masks, side, options.batch, options.seed, wild=options.wild)
+
+    def watch(encoder: DSEFeatureEncoder, step: int, losses: dict[str, float]) -> None:
+        told = " ".join(f"{name} {value:.5f}" for name, value in losses.items())
+        with (work / "branch.log").open("a") as log:
+            log.write(f"step {step}: {told}\n")
+
+    return branch.train(
+        generator,
+        trunk,
+        options,
+        varied.from_step(branch.begun(work)),
+        FeatureDistance().requires_grad_(False),
+        work,
+        watch,
     )
 
 
 def finish(
     generator: StyleGAN2,
-    encoder: DSEEncoder,
+    encoder: Encoder,
     images: Tensor,
     rows: Tensor,
     sources: Sources,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch import nn
 
-from dseinvert.encoders.dse import DSEEncoder
+from dseinvert.encoders import Encoder
 from dseinvert.errors import MissingError, UsageError
 from dseinvert.media.atomic import write_bytes
 
@@ -29,11 +31,21 @@ DAMAGE = (OSError, RuntimeError, UnpicklingError, EOFError, KeyError, ValueError
 class State:
     """What training changes. Random numbers are not in it: they follow from seed and step."""
 
-    encoder: DSEEncoder
-    smooth: DSEEncoder
-    """Moving average of the encoder's weights: the result."""
+    encoder: nn.Module
+    smooth: nn.Module
+    """Moving average of the encoder's weights."""
     optimiser: torch.optim.Optimizer
     step: int = 0
+
+    @property
+    def learner(self) -> Encoder:
+        """The encoder as the one that is being trained."""
+        return cast(Encoder, self.encoder.train())
+
+    @property
+    def result(self) -> Encoder:
+        """The average as an encoder that is ready for use."""
+        return cast(Encoder, self.smooth.eval())
 
 
 def save_checkpoint(folder: Path, state: State, run: dict[str, Any]) -> None:
@@ -54,8 +66,13 @@ def save_checkpoint(folder: Path, state: State, run: dict[str, Any]) -> None:
     write_bytes(folder / FILE, buffer.getvalue())
 
 
-def resume(folder: Path, state: State, run: dict[str, Any]) -> None:
+def resume(
+    folder: Path, state: State, run: dict[str, Any], before: Mapping[str, Any] | None = None
+) -> None:
     """Bring `state` to where the run in `folder` stopped; does nothing where there is none.
+
+    Args:
+        before: what held for options before there were such; None = nothing.
 
     Raises:
         UsageError: the folder holds another run.
@@ -67,7 +84,7 @@ def resume(folder: Path, state: State, run: dict[str, Any]) -> None:
     try:
         # Nothing in the file is executed.
         content = torch.load(file, map_location="cpu", weights_only=True)
-        _check_same(file, content["run"], run)
+        _check_same(file, {**(before or {}), **content["run"]}, run)
         state.encoder.load_state_dict(content["encoder"])
         state.smooth.load_state_dict(content["smooth"])
         state.optimiser.load_state_dict(content["optimiser"])

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from dseinvert.encoders.dse import DSEEncoder
-from dseinvert.generators.stylegan2 import StyleGAN2
+from dseinvert.encoders import Encoder
+from dseinvert.generators import Generator
 from dseinvert.latent import Latent
+from dseinvert.similarity.attention import Scales
 from dseinvert.similarity.losses import Distance, image_loss, latent_loss
 from dseinvert.similarity.weights import LossWeights
+from dseinvert.training.mirror import comparable
 from dseinvert.training.options import TrainOptions
 from dseinvert.training.samples import Batch
 
@@ -20,13 +22,14 @@ from dseinvert.training.samples import Batch
 class Objective:
     """What an encoder is trained for; bfloat16 for the networks and float32 for the losses."""
 
-    generator: StyleGAN2
+    generator: Generator
     options: TrainOptions
+    scales: Scales
     distance: Distance | None
     bfloat16: bool
 
     def __call__(
-        self, encoder: DSEEncoder, batch: Batch, *, measure: bool = True
+        self, encoder: Encoder, batch: Batch, *, measure: bool = True
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The number to descend, and what it is made of by name.
 
@@ -36,8 +39,10 @@ class Objective:
         weights, count = self.options.weights, len(batch.codes)
         with self._autocast():
             # Lines 8-9. The paper prints E(G(E(x))); its code, as here, runs E once, on x = G(w).
-            codes = encoder(batch.images)[0].float()
-        latent = latent_loss(batch.codes, codes[:count], weights).mean()
+            found = encoder.encode(batch.images, batch.labels)
+        found = replace(found, code=found.code.float())
+        wanted = comparable(self.generator, batch.codes)
+        latent = latent_loss(wanted, comparable(self.generator, found.code[:count]), weights).mean()
         figures = {"latent": latent}
         # Line 12 as one backward of the sum. Two steps of one Adam, as published, each have the
         # size of the learning rate, so that epsilon would not count, and the second would follow
@@ -45,16 +50,16 @@ class Objective:
         loss = weights.epsilon * latent  # Equation 8
         if self.options.strategy == 2 or measure:
             with torch.set_grad_enabled(self.options.strategy == 2):
-                image, terms = self._images(batch, codes)
+                image, terms = self._images(batch, found)
             figures |= {"image": image, **terms}
         if self.options.strategy == 2:
             loss = loss + image  # Equation 8
         return loss, {"loss": loss, **figures}
 
-    def _images(self, batch: Batch, codes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def _images(self, batch: Batch, found: Latent) -> tuple[Tensor, dict[str, Tensor]]:
         """The mean image loss; of real images without the cosine and KL terms."""
         with self._autocast():
-            drawn = self.generator.synthesize(Latent(codes, "w+")).float()  # line 8
+            drawn = self.generator.synthesize(found).float()  # line 8
         weights, count = self.options.weights, len(batch.codes)
         losses, terms = self._compare(batch.images[:count], drawn[:count], weights)
         if count < len(drawn):
@@ -67,7 +72,7 @@ class Objective:
     def _compare(
         self, real: Tensor, fake: Tensor, weights: LossWeights
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        return image_loss(real, fake, weights, self.options.attention, self.distance)
+        return image_loss(real, fake, weights, self.scales, self.distance)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.generator.device.type, torch.bfloat16, enabled=self.bfloat16)

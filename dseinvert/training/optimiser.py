@@ -34,7 +34,8 @@ def build_optimiser(
 def rate_factor(name: str, parameter: nn.Parameter) -> float:
     """The initial deviation of a weight of the DSE encoder; 1 for biases and noise scales.
 
-    Convolutions before a leaky ReLU have gain sqrt(2); the bypass and the FCs have gain 1.
+    Convolutions before a leaky ReLU have gain sqrt(2); the bypass and the FCs have gain 1, and so
+    have the FCs of conditional norms, although those start at 0.
     """
     if parameter.ndim < 2:
         return 1.0

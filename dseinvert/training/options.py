@@ -7,10 +7,21 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from dseinvert.errors import UsageError
-from dseinvert.similarity.weights import STRATEGIES, Attention, LossWeights, Perceptual
+from dseinvert.similarity.weights import STRATEGIES, Attention, Gradients, LossWeights, Perceptual
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Head = Literal["taps", "base"]
+Start = Literal["scratch", "model"]
+AttentionKind = Literal["none", "crops", "gradcam"]
+CHOICES = {
+    "start": Start,
+    "attention": AttentionKind,
+    "gradcam_gradients": Gradients,
+    "perceptual": Perceptual,
+    "precision": Precision,
+    "head": Head,
+}
+"""The options that are one of a few words."""
 
 
 @dataclass(frozen=True)
@@ -22,35 +33,53 @@ class TrainOptions:
     iterations: int = 210_000
     """Steps in all; the paper's 7 epochs of 30,000."""
     batch: int | None = None
-    """Images a step; None = 8 up to 256 px, 4 at 512, 2 at 1024, as in the paper."""
+    """Images a step, as in the paper; None = 8 up to 256 px, 4 at 512, 2 at 1024."""
     lr: float = 0.0015
+    """Learning rate of Adam (0, 0.99)."""
     seed: int = 0
     """Of the samples, the encoder's first weights and its noise."""
-    psi: float = 0.7
-    """Truncation of the samples; 1 = none."""
-    cutoff: int | None = 8
-    """Rows of w that are truncated; None = all."""
+    psi: float | None = None
+    """Truncation of the samples, 1 = none; None = 0.7, or BigGAN's own, or 1 for PGGAN."""
+    cutoff: int | None = None
+    """Rows of w that are truncated; None = the first 8."""
+    mixing: float = 0.0
+    """Share of the samples whose rows of w come from two seeds (StyleGAN's style mixing)."""
     ema: float = 0.999
     """Share of the old weights in each step of their moving average, which is what is saved."""
+    start: Start = "scratch"
+    """scratch = fresh weights, model = those of the encoder that the --gan model has."""
     real: Path | None = None
-    """Tar of aligned real images; None = samples of the generator only."""
+    """Tar of aligned real images to train on besides; None = samples of the generator only."""
     real_share: float = 0.25
     """Share of real images in each batch, where there are any."""
+    attention: AttentionKind = "crops"
+    """What is compared besides whole images: crops = two centre crops, for aligned images;
+    gradcam = heat maps of VGG16, and the images under them; none = nothing."""
+    gradcam_gradients: Gradients = "maps"
+    """What Grad-CAM hands gradients to: maps = the heat map of the reconstruction and its pixels
+    under the map, images = its pixels alone, none = nothing, as published."""
+    gradcam_weights: Path | None = None
+    """torchvision's ImageNet weights of VGG16; None = the file in torch's cache."""
     perceptual: Perceptual = "lpips"
+    """Perceptual term; features = of EfficientNet-lite0."""
     precision: Precision = "auto"
     """auto = bfloat16 on GPUs that compute it natively, float32 elsewhere."""
     widths: tuple[int, ...] | None = None
-    """Encoder channels from full resolution down to 4x4; None = Table I."""
-    head: Head = "taps"
-    """taps = as published; base = each row gets one FC of the flattened z_c' besides."""
+    """Encoder channels from the full size down to 4x4, as 64,128,256; None = Tables I and II."""
+    head: Head | None = None
+    """base = every row of w also gets one FC of the flattened z_c'; None = taps, as published."""
     weights: LossWeights = field(default_factory=LossWeights)
+    """Of the terms of the losses."""
     log_every: int = 50
+    """Steps a row of losses."""
     eval_every: int = 1000
+    """Steps an evaluation."""
     eval_samples: int = 64
     """Samples of the held-out evaluation, from seeds that no run trains on."""
     grid_every: int = 1000
     """Steps between picture grids; 0 = none."""
     checkpoint_every: int = 1000
+    """Steps a checkpoint."""
 
     def __post_init__(self) -> None:
         _require(self.strategy in STRATEGIES, "strategy", self.strategy, "1 or 2")
@@ -63,12 +92,14 @@ class TrainOptions:
             value = getattr(self, name)
             _require(value is None or value >= 1, name, value, "at least 1")
         _require(0 < self.lr <= 1, "lr", self.lr, "above 0, at most 1")
-        _require(0 < self.psi <= 2, "psi", self.psi, "above 0, at most 2")
+        _require(self.psi is None or 0 < self.psi <= 2, "psi", self.psi, "above 0, at most 2")
+        _require(0 <= self.mixing <= 1, "mixing", self.mixing, "from 0 to 1")
         _require(0 <= self.ema < 1, "ema", self.ema, "at least 0, below 1")
         _require(0 < self.real_share < 1, "real_share", self.real_share, "between 0 and 1")
-        for name, words in (("perceptual", Perceptual), ("precision", Precision), ("head", Head)):
-            known = get_args(words)
-            _require(getattr(self, name) in known, name, getattr(self, name), " or ".join(known))
+        for name, words in CHOICES.items():
+            known = (*get_args(words), *([None] if name == "head" else []))
+            wanted = " or ".join(get_args(words))
+            _require(getattr(self, name) in known, name, getattr(self, name), wanted)
         if self.widths is not None:
             object.__setattr__(self, "widths", tuple(self.widths))
             _require(min(self.widths, default=0) >= 1, "widths", self.widths, "all at least 1")
@@ -77,11 +108,44 @@ class TrainOptions:
                 "--real with --strategy 1: real images have no latent to regress",
                 "use --strategy 2",
             )
+        if self.attention != "gradcam":
+            for name in ("gradcam_weights", "gradcam_gradients"):
+                default = getattr(TrainOptions, name)
+                wanted = "--attention gradcam with it"
+                _require(getattr(self, name) == default, name, getattr(self, name), wanted)
 
     @property
-    def attention(self) -> Attention:
-        """The crop weights of the strategy."""
+    def mu(self) -> Attention:
+        """How much each attention counts in the strategy."""
         return STRATEGIES[self.strategy]
+
+    def psi_for(self, truncates: bool, usual: float) -> float:
+        """Truncation of the samples of a generator.
+
+        Args:
+            truncates: whether psi means anything to it.
+            usual: where the user has not said.
+
+        Raises:
+            UsageError: truncation is asked of one that has none.
+        """
+        if self.psi not in (None, 1) and not truncates:
+            raise UsageError(f"--psi {self.psi}: this generator has no truncation", "leave it out")
+        return usual if self.psi is None else self.psi
+
+    def cutoff_for(self, rows: int) -> int | None:
+        """Truncated rows of a generator with so many; None = all of them.
+
+        Raises:
+            UsageError: the latent has but one row.
+        """
+        if rows > 1:
+            return self.cutoff or 8
+        if self.cutoff is not None:
+            raise UsageError(
+                f"--cutoff {self.cutoff}: this generator's latent is not in rows", "leave it out"
+            )
+        return None
 
     def batch_at(self, resolution: int) -> int:
         """Images a step for a generator of that size."""
@@ -105,6 +169,7 @@ class TrainOptions:
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         return plain | {
             "real": None if self.real is None else str(self.real),
+            "gradcam_weights": None if self.gradcam_weights is None else str(self.gradcam_weights),
             "widths": None if self.widths is None else list(self.widths),
             "weights": self.weights.by_term() | {"epsilon": self.weights.epsilon},
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from dseinvert.errors import UsageError
-from dseinvert.generators.stylegan2 import StyleGAN2
+from dseinvert.generators import Generator
+from dseinvert.latent import Latent
 from dseinvert.training.pictures import Variations, foreground, read_tar
 
 # torch's CPU generator keeps only the low 32 bits of a seed: the lower half of them trains, the
@@ -25,24 +26,38 @@ class Batch:
 
     images: Tensor
     codes: Tensor
+    labels: Tensor | None = None
+    """[B, classes]; None = the generator has no classes."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Draws samples of a frozen generator from truncated w (psi on the first `cutoff` rows)."""
+    """Draws samples of a frozen generator (psi on the first `cutoff` rows), with their labels."""
 
-    generator: StyleGAN2
+    generator: Generator
     psi: float
     cutoff: int | None
 
     @torch.no_grad()
-    def draw(self, seeds: list[int]) -> Batch:
-        """The images and codes of these seeds."""
+    def draw(self, seeds: list[int], mixing: float = 0) -> Batch:
+        """The images and codes of these seeds; `mixing` is the chance of each to be mixed."""
         latent = self.generator.sample(seeds, self.psi, self.cutoff)
-        return Batch(self.generator.synthesize(latent), latent.code)
+        if mixing:
+            latent = self._mixed(latent, seeds, mixing)
+        return Batch(self.generator.synthesize(latent), latent.code, latent.label)
+
+    def _mixed(self, latent: Latent, seeds: list[int], mixing: float) -> Latent:
+        """Rows from a random cut on come from another seed of the same class (StyleGAN, 3.1)."""
+        labels = None if latent.label is None else latent.label.argmax(1).tolist()
+        rows = latent.code.shape[1]
+        partners, cuts = zip(*(_mixture(seed, mixing, rows) for seed in seeds), strict=True)
+        other = self.generator.sample(partners, self.psi, self.cutoff, labels).code
+        row = torch.arange(rows, device=other.device)[:, None]
+        early = row < torch.tensor(cuts, device=other.device)[:, None, None]
+        return replace(latent, code=torch.where(early, latent.code, other))
 
     def held_out(self, count: int, batch: int) -> Iterator[Batch]:
-        """The samples that measure progress: the same in every run, trained on in none."""
+        """The samples that measure progress: the same in every run, none mixed or trained on."""
         for start in range(0, count, batch):
             yield self.draw(held_out_seeds(start, min(count, start + batch)))
 
@@ -53,28 +68,49 @@ def training_seeds(seed: int, start: int, stop: int) -> list[int]:
     return [(first + index) % HALF for index in range(start, stop)]
 
 
+def _mixture(seed: int, mixing: float, rows: int) -> tuple[int, int]:
+    """What a sample is mixed with, and from which row on; `rows` where it stays as it is."""
+    rng = np.random.default_rng((seed, 1))
+    partner, cut, chance = rng.integers(HALF), rng.integers(1, rows), rng.random()
+    return int(partner), int(cut) if chance < mixing else rows
+
+
 def held_out_seeds(start: int, stop: int) -> list[int]:
     """The seeds of held-out samples start..stop-1."""
     return [HALF + index for index in range(start, stop)]
 
 
 def batches(
-    source: Source, seed: int, synthetic: int, real: Variations | None, step: int
+    source: Source,
+    seed: int,
+    synthetic: int,
+    real: Variations | None,
+    step: int,
+    mixing: float = 0,
 ) -> Iterator[Batch]:
     """Training batches from `step` on; each depends on the seed and its step alone.
 
     Args:
         synthetic: samples of the generator in each batch.
         real: further images; None = none.
+        mixing: the share of mixed samples.
     """
     pictures = real.from_step(step) if real else None
     while True:
-        drawn = source.draw(training_seeds(seed, step * synthetic, (step + 1) * synthetic))
+        seeds = training_seeds(seed, step * synthetic, (step + 1) * synthetic)
+        drawn = source.draw(seeds, mixing)
         if pictures is not None:
-            images = torch.cat([drawn.images, next(pictures).to(drawn.images)])
-            drawn = Batch(images, drawn.codes)
+            drawn = joined(drawn, next(pictures).to(drawn.images))
         yield drawn
         step += 1
+
+
+def joined(drawn: Batch, real: Tensor) -> Batch:
+    """Samples and real images [N, 3, R, R] behind them, which have no class: their label is 0."""
+    labels = drawn.labels
+    if labels is not None:
+        labels = torch.cat([labels, labels.new_zeros(len(real), labels.shape[1])])
+    return Batch(torch.cat([drawn.images, real]), drawn.codes, labels)
 
 
 def real_pictures(path: Path, resolution: int, batch: int, seed: int) -> Variations:

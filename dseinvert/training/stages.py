@@ -21,7 +21,7 @@ from dseinvert.latent import Latent
 from dseinvert.media.atomic import write_bytes
 from dseinvert.models import Model, open_model, save_model
 from dseinvert.similarity.features import FeatureDistance
-from dseinvert.training import adversarial, checkpoints, gan_state, loop
+from dseinvert.training import adversarial, checkpoints, gan_state, loop, mirror
 from dseinvert.training.bundle import HELD_OUT, Sources, finish, to_tensor
 from dseinvert.training.device_pictures import DevicePictures
 from dseinvert.training.frechet import frechet, spread
@@ -29,6 +29,7 @@ from dseinvert.training.gan_state import AdversarialOptions
 from dseinvert.training.options import TrainOptions
 from dseinvert.training.pictures import Pixels, foreground, read_tar
 from dseinvert.training.pieces import grown, pack, shrunk, tar_bytes, unpack
+from dseinvert.training.prepare import planned
 from dseinvert.training.samples import held_out_seeds
 
 STAGES = ("prepare", "adversarial", "encoder", "directions")
@@ -149,7 +150,8 @@ def trained_encoder(model: Model, options: TrainOptions, work: Path) -> DSEEncod
     """
     file = _present(work / "encoder" / checkpoints.FILE)
     content = torch.load(file, map_location="cpu", weights_only=True)
-    trained = DSEEncoder(loop.encoder_config(model, options))
+    trained = mirror.build(planned(model, options), model.generator)
+    assert isinstance(trained, DSEEncoder)
     trained.load_state_dict(content["smooth"])
     return trained.eval().requires_grad_(False)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dseinvert.similarity.attention import at1, at2, scales
+from dseinvert.similarity.attention import at1, at2, centre_crops, whole
 from dseinvert.similarity.weights import STRATEGIES, Attention
 
 
@@ -31,8 +31,9 @@ def test_images_need_not_be_square():
 
 def test_whole_images_weigh_one_and_crops_mu():
     image = positions(32, 32)
-    weights = [weight for weight, _, _ in scales(image, image, Attention(5, 9))]
+    weights = [weight for weight, _, _ in centre_crops(Attention(5, 9))(image, image)]
     assert weights == [1, 5, 9]
+    assert whole(image, image) == [(1, image, image)]
 
 
 def test_the_strategies_weigh_crops_as_published():

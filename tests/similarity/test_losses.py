@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from dseinvert.similarity.attention import at1, at2
+from dseinvert.similarity.attention import at1, at2, centre_crops, whole
 from dseinvert.similarity.losses import (
     cosine,
     image_loss,
@@ -20,7 +20,7 @@ from dseinvert.similarity.losses import (
 from dseinvert.similarity.weights import Attention, LossWeights
 
 PAPER = LossWeights()
-NO_CROPS = Attention(0, 0)
+CROPS = centre_crops(Attention(5, 9))
 
 
 def images(count: int = 3, side: int = 32, seed: int = 0) -> torch.Tensor:
@@ -120,13 +120,13 @@ def test_the_image_loss_is_equation_7_at_three_scales():
         return kl(a, b) + 5 * mse(a, b) + 3 * cosine(*flat) + 2 * distance(a, b) + structure
 
     a, b = images(), images(seed=1)
-    loss, _ = image_loss(a, b, PAPER, Attention(5, 9), distance)
+    loss, _ = image_loss(a, b, PAPER, CROPS, distance)
     wanted = one_scale(a, b) + 5 * one_scale(at1(a), at1(b)) + 9 * one_scale(at2(a), at2(b))
     torch.testing.assert_close(loss, wanted)
 
 
 def test_equal_images_lose_nothing():
-    loss, _ = image_loss(images(), images(), PAPER, Attention(5, 9), None)
+    loss, _ = image_loss(images(), images(), PAPER, CROPS, None)
     assert loss.abs().max() < 1e-4
 
 
@@ -158,12 +158,12 @@ def test_ssim_and_the_perceptual_distance_see_at_most_256_rows():
 def test_a_term_of_weight_zero_has_no_gradient():
     fake = images(seed=1).requires_grad_()
     nothing = LossWeights(alpha=0, beta=0, gamma=0, delta=0, kl=0)
-    image_loss(images(), fake, nothing, NO_CROPS, None)[0].sum().backward()
+    image_loss(images(), fake, nothing, whole, None)[0].sum().backward()
     assert fake.grad is not None and not fake.grad.any()
 
 
 def test_losses_are_finite_on_black_images():
     fake = torch.zeros(1, 3, 32, 32, requires_grad=True)
-    loss = image_loss(torch.zeros(1, 3, 32, 32), fake, PAPER, Attention(5, 9), None)[0].sum()
+    loss = image_loss(torch.zeros(1, 3, 32, 32), fake, PAPER, CROPS, None)[0].sum()
     loss.backward()
     assert math.isfinite(loss.item()) and fake.grad is not None and fake.grad.isfinite().all()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from dseinvert.errors import (
     DeviceError,
@@ -21,7 +22,8 @@ from dseinvert.errors import (
 from dseinvert.inversion.inverter import Inverter
 from dseinvert.media.images import read_image
 from dseinvert.models import open_model
-from dseinvert.training import loop
+from dseinvert.similarity.gradcam import GradCAM
+from dseinvert.training import loop, prepare
 from dseinvert.training.checkpoints import FILE
 from dseinvert.training.loop import train
 
@@ -132,7 +134,10 @@ def test_a_finished_run_is_left_alone(gan, options, tmp_path):
     assert files(tmp_path / "run") == before
 
 
-@pytest.mark.parametrize("change", [{"lr": 0.1}, {"seed": 1}, {"batch": 2}, {"strategy": 1}])
+@pytest.mark.parametrize(
+    "change",
+    [{"lr": 0.1}, {"seed": 1}, {"batch": 2}, {"strategy": 1}, {"psi": 1.0}, {"attention": "none"}],
+)
 def test_another_run_in_the_folder_is_refused_and_kept(gan, options, tmp_path, change):
     train(gan, options, tmp_path / "run")
     before = files(tmp_path / "run")
@@ -234,3 +239,109 @@ def test_missing_lpips_stops_the_run_before_it_starts(gan, options, tmp_path, mo
     with pytest.raises(MissingError, match="--without-lpips"):
         train(gan, replace(options, perceptual="lpips"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_can_start_from_the_encoder_of_the_model(gan, options, tmp_path):
+    train(gan, options, tmp_path / "first")
+    first = open_model(str(tmp_path / "first"))
+    train(first, replace(options, start="model", widths=None), tmp_path / "second")
+    before, after = (
+        column(tmp_path / run / "evaluation.csv", "mse") for run in ("first", "second")
+    )
+    assert after[0] == before[-1]  # where one ended, the other begins
+    assert after[-1] != after[0]
+    second = open_model(str(tmp_path / "second"))
+    assert second.encoder.config == first.encoder.config
+    assert first.encoder_sha256 == open_model(str(tmp_path / "first")).encoder_sha256
+
+
+def test_a_start_from_an_encoder_goes_on_bit_for_bit(gan, options, tmp_path):
+    train(gan, options, tmp_path / "first")
+    first, again = open_model(str(tmp_path / "first")), replace(options, start="model", seed=1)
+    train(first, again, tmp_path / "whole" / "run")
+    train(first, replace(again, iterations=3), tmp_path / "parts" / "run")
+    train(first, again, tmp_path / "parts" / "run")
+    whole, parts = files(tmp_path / "whole" / "run"), files(tmp_path / "parts" / "run")
+    assert parts["encoder.safetensors"] == whole["encoder.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"), [({}, "no encoder"), ({"widths": (8, 8, 8)}, "widths")]
+)
+def test_a_start_without_a_fitting_encoder_is_refused(gan, options, tmp_path, change, named):
+    if change:
+        train(gan, options, tmp_path / "first")
+        gan = open_model(str(tmp_path / "first"))
+    with pytest.raises(UsageError, match=f"--start model: .*{named}"):
+        train(gan, replace(options, start="model", **change), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_mixed_samples_go_on_bit_for_bit(gan, options, tmp_path):
+    options = replace(options, mixing=0.5)
+    train(gan, options, tmp_path / "whole" / "run")
+    train(gan, replace(options, iterations=3), tmp_path / "parts" / "run")
+    train(gan, options, tmp_path / "parts" / "run")
+    whole, parts = files(tmp_path / "whole" / "run"), files(tmp_path / "parts" / "run")
+    assert parts["encoder.safetensors"] == whole["encoder.safetensors"]
+
+
+def untrained_gradcam(*_) -> GradCAM:
+    """Heat maps of a classifier of random weights."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(196, 5))
+    return GradCAM(net, "1")
+
+
+@pytest.mark.parametrize("gradients", ["maps", "images", "none"])
+def test_attentions_of_grad_cam_go_on_bit_for_bit(gan, options, tmp_path, monkeypatch, gradients):
+    monkeypatch.setattr(prepare, "open_gradcam", untrained_gradcam)
+    options = replace(options, attention="gradcam", gradcam_gradients=gradients)
+    train(gan, options, tmp_path / "whole" / "run")
+    train(gan, replace(options, iterations=3), tmp_path / "parts" / "run")
+    train(gan, options, tmp_path / "parts" / "run")
+    whole, parts = files(tmp_path / "whole" / "run"), files(tmp_path / "parts" / "run")
+    assert parts["encoder.safetensors"] == whole["encoder.safetensors"]
+
+
+def test_each_attention_trains_another_encoder(gan, options, tmp_path, monkeypatch):
+    monkeypatch.setattr(prepare, "open_gradcam", untrained_gradcam)
+    changes = [{"attention": word} for word in ("none", "crops", "gradcam")]
+    changes += [{"attention": "gradcam", "gradcam_gradients": word} for word in ("images", "none")]
+    results = []
+    for number, change in enumerate(changes):
+        out = tmp_path / str(number)
+        train(gan, replace(options, iterations=2, **change), out)
+        results.append((out / "encoder.safetensors").read_bytes())
+    assert len({*results}) == 4
+    assert results[0] == results[4]  # as published, the attentions train nothing
+
+
+def test_grad_cam_without_its_weights_stops_the_run_before_it_starts(
+    gan, options, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    with pytest.raises(MissingError, match="VGG16"):
+        train(gan, replace(options, attention="gradcam"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_from_before_an_option_was_there_goes_on(gan, options, tmp_path):
+    train(gan, options, tmp_path / "run")
+    checkpoint = tmp_path / "run" / FILE
+    content = torch.load(checkpoint, weights_only=True)
+    for name in ("mixing", "start", "attention", "gradcam_gradients", "gradcam_weights", "encoder"):
+        del content["run"][name]
+    torch.save(content, checkpoint)
+    assert train(gan, replace(options, iterations=8), tmp_path / "run").step == 8
+    with pytest.raises(UsageError, match="mixing"):
+        train(gan, replace(options, iterations=8, mixing=0.5), tmp_path / "run")
+
+
+def test_the_generator_is_written_once(gan, options, tmp_path, monkeypatch):
+    train(gan, replace(options, iterations=3), tmp_path / "run")
+    file = tmp_path / "run" / "generator.safetensors"
+    assert file.read_bytes() == (gan.folder / file.name).read_bytes()
+    before = file.stat().st_mtime_ns, file.stat().st_ino
+    train(gan, options, tmp_path / "run")
+    assert (file.stat().st_mtime_ns, file.stat().st_ino) == before

@@ -6,17 +6,20 @@ import pytest
 import torch
 
 from dseinvert.encoders.dse import DSEEncoder
+from dseinvert.similarity.attention import centre_crops
 from dseinvert.similarity.losses import image_loss, latent_loss
 from dseinvert.similarity.weights import Attention
-from dseinvert.training.loop import encoder_config
+from dseinvert.training.mirror import Wishes, build, mirror
 from dseinvert.training.objective import Objective
 from dseinvert.training.samples import Batch, Source, training_seeds
+
+CROPS = centre_crops(Attention(5, 9))
 
 
 @pytest.fixture
 def encoder(gan, options) -> DSEEncoder:
     torch.manual_seed(0)
-    return DSEEncoder(encoder_config(gan, options), gan.generator.mapping.w_avg).eval()
+    return build(mirror(gan.generator, 0.7, Wishes(options.widths)), gan.generator).eval()
 
 
 @pytest.fixture
@@ -34,7 +37,7 @@ def latent_part(encoder, batch, weights):
 
 
 def test_strategy_1_is_latent_regression_alone(gan, options, encoder, batch):
-    objective = Objective(gan.generator, replace(options, strategy=1), None, bfloat16=False)
+    objective = Objective(gan.generator, replace(options, strategy=1), CROPS, None, bfloat16=False)
     loss, figures = objective(encoder, batch)
     wanted = latent_part(encoder, batch, options.weights)
     torch.testing.assert_close(loss, wanted)
@@ -44,16 +47,16 @@ def test_strategy_1_is_latent_regression_alone(gan, options, encoder, batch):
 
 
 def test_strategy_1_draws_no_image_unless_it_is_to_be_measured(gan, options, encoder, batch):
-    objective = Objective(gan.generator, replace(options, strategy=1), None, bfloat16=False)
+    objective = Objective(gan.generator, replace(options, strategy=1), CROPS, None, bfloat16=False)
     loss, figures = objective(encoder, batch, measure=False)
     assert set(figures) == {"loss", "latent"}
     assert torch.equal(loss, objective(encoder, batch)[0])
 
 
 def test_strategy_2_sums_image_and_latent_losses(gan, options, encoder, batch):
-    loss, figures = Objective(gan.generator, options, None, bfloat16=False)(encoder, batch)
+    loss, figures = Objective(gan.generator, options, CROPS, None, bfloat16=False)(encoder, batch)
     drawn = gan.generator.synthesize(encoder.encode(batch.images))
-    image, _ = image_loss(batch.images, drawn, options.weights, Attention(5, 9), None)
+    image, _ = image_loss(batch.images, drawn, options.weights, CROPS, None)
     wanted = image.mean() + latent_part(encoder, batch, options.weights)
     torch.testing.assert_close(loss, wanted)
     assert figures["image"].requires_grad
@@ -62,13 +65,13 @@ def test_strategy_2_sums_image_and_latent_losses(gan, options, encoder, batch):
 
 def test_the_generator_stays_as_it_is(gan, options, encoder, batch):
     before = {name: value.clone() for name, value in gan.generator.state_dict().items()}
-    Objective(gan.generator, options, None, bfloat16=False)(encoder, batch)[0].backward()
+    Objective(gan.generator, options, CROPS, None, bfloat16=False)(encoder, batch)[0].backward()
     assert all(parameter.grad is None for parameter in gan.generator.parameters())
     assert all(torch.equal(before[k], v) for k, v in gan.generator.state_dict().items())
 
 
 def test_real_images_have_neither_latent_nor_cosine_nor_kl_terms(gan, options, encoder, batch):
-    objective = Objective(gan.generator, options, None, bfloat16=False)
+    objective = Objective(gan.generator, options, CROPS, None, bfloat16=False)
     plain = replace(options.weights, beta=0, kl=0)
     real = torch.rand(2, 3, 16, 16) * 2 - 1
     mixed = Batch(torch.cat([batch.images, real]), batch.codes)
@@ -76,7 +79,7 @@ def test_real_images_have_neither_latent_nor_cosine_nor_kl_terms(gan, options, e
     _, alone = objective(encoder, batch)
     torch.testing.assert_close(figures["latent"], alone["latent"])
     drawn = gan.generator.synthesize(encoder.encode(real))
-    more, terms = image_loss(real, drawn, plain, options.attention, None)
+    more, terms = image_loss(real, drawn, plain, CROPS, None)
     torch.testing.assert_close(figures["image"], (3 * alone["image"] + more.sum()) / 5)
     torch.testing.assert_close(figures["real_mse"], terms["mse"].mean())
 
@@ -85,14 +88,14 @@ def test_a_perceptual_distance_counts_gamma_times(gan, options, encoder, batch):
     def distance(a, b):
         return torch.ones(len(a))
 
-    with_it = Objective(gan.generator, options, distance, bfloat16=False)(encoder, batch)[0]
-    without = Objective(gan.generator, options, None, bfloat16=False)(encoder, batch)[0]
+    with_it = Objective(gan.generator, options, CROPS, distance, bfloat16=False)(encoder, batch)[0]
+    without = Objective(gan.generator, options, CROPS, None, bfloat16=False)(encoder, batch)[0]
     torch.testing.assert_close(with_it - without, torch.tensor(2.0 * (1 + 5 + 9)))
 
 
 def test_bfloat16_networks_still_give_a_float32_loss(gan, options, encoder, batch):
-    loss, _ = Objective(gan.generator, options, None, bfloat16=True)(encoder, batch)
-    exact, _ = Objective(gan.generator, options, None, bfloat16=False)(encoder, batch)
+    loss, _ = Objective(gan.generator, options, CROPS, None, bfloat16=True)(encoder, batch)
+    exact, _ = Objective(gan.generator, options, CROPS, None, bfloat16=False)(encoder, batch)
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss, exact, rtol=0.05, atol=0)
     assert all(gradient.isfinite().all() for gradient in gradients(loss, encoder))

@@ -20,6 +20,10 @@ from dseinvert.training.options import TrainOptions
         {"lr": float("nan")},
         {"seed": -1},
         {"psi": 0.0},
+        {"mixing": 1.1},
+        {"start": "afresh"},
+        {"attention": "eyes"},
+        {"gradcam_gradients": "all"},
         {"cutoff": 0},
         {"ema": 1.0},
         {"real_share": 1.0},
@@ -41,9 +45,33 @@ def test_a_value_that_makes_no_sense_is_refused_by_its_option(wrong):
 
 def test_the_defaults_are_the_papers():
     options = TrainOptions()
-    assert (options.lr, options.psi, options.iterations) == (0.0015, 0.7, 7 * 30_000)
-    assert options.attention == Attention(5, 9)
+    assert (options.lr, options.iterations) == (0.0015, 7 * 30_000)
+    assert options.mu == Attention(5, 9)
+    assert options.attention == "crops"
     assert [options.batch_at(side) for side in (256, 512, 1024)] == [8, 4, 2]
+
+
+def test_psi_is_the_usual_one_unless_the_user_says_another():
+    assert [TrainOptions(psi=psi).psi_for(True, 0.7) for psi in (None, 0.5, 1)] == [0.7, 0.5, 1]
+    assert [TrainOptions(psi=psi).psi_for(False, 1.0) for psi in (None, 1)] == [1, 1]
+    with pytest.raises(UsageError, match=r"--psi 0\.5"):
+        TrainOptions(psi=0.5).psi_for(False, 1.0)
+
+
+def test_the_first_eight_rows_are_truncated_where_there_are_rows():
+    assert [TrainOptions(cutoff=cutoff).cutoff_for(18) for cutoff in (None, 4, 18)] == [8, 4, 18]
+    assert TrainOptions().cutoff_for(1) is None
+    with pytest.raises(UsageError, match="--cutoff 4"):
+        TrainOptions(cutoff=4).cutoff_for(1)
+
+
+@pytest.mark.parametrize(
+    "lost", [{"gradcam_weights": Path("vgg16.pth")}, {"gradcam_gradients": "images"}]
+)
+def test_options_of_grad_cam_do_nothing_without_it_and_are_refused(lost):
+    with pytest.raises(UsageError, match="--attention gradcam"):
+        TrainOptions(**lost)
+    TrainOptions(**lost, attention="gradcam")
 
 
 def test_small_generators_get_no_larger_batch_than_256_px_ones():
@@ -73,7 +101,9 @@ def test_without_real_images_there_are_none():
 
 
 def test_options_are_plain_values_for_json():
-    options = TrainOptions(real=Path("a.tar"), widths=(8, 12))
+    options = TrainOptions(
+        real=Path("a.tar"), widths=(8, 12), attention="gradcam", gradcam_weights=Path("b.pth")
+    )
     plain = json.loads(json.dumps(options.asdict()))
     assert plain == options.asdict()
     assert set(plain) == set(TrainOptions.__dataclass_fields__)

@@ -1,0 +1,176 @@
+"""What a training run needs before its first step, refused here where it makes no sense."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from dseinvert.errors import OutputError, UsageError
+from dseinvert.generators import Generator
+from dseinvert.media.atomic import write_bytes
+from dseinvert.models import Model
+from dseinvert.similarity.attention import Scales, centre_crops, whole
+from dseinvert.similarity.gradcam import gradcam_scales, open_gradcam
+from dseinvert.similarity.metrics import PROTOCOL
+from dseinvert.similarity.perceptual import open_distance
+from dseinvert.training.checkpoints import State, resume
+from dseinvert.training.mirror import Mirror, Wishes, build, continued, mirror, usual_psi
+from dseinvert.training.objective import Objective
+from dseinvert.training.optimiser import build_optimiser
+from dseinvert.training.options import TrainOptions
+from dseinvert.training.pictures import Variations
+from dseinvert.training.samples import Batch, Source, batches, real_pictures
+
+
+@dataclass(frozen=True)
+class Run:
+    """What stays the same from the first step to the last."""
+
+    gan: Model
+    options: TrainOptions
+    out: Path
+    source: Source
+    objective: Objective
+    real: Variations | None
+
+    @property
+    def batch(self) -> int:
+        """Images a step."""
+        return self.options.batch_at(self.gan.generator.resolution)
+
+    def batches(self, step: int) -> Iterator[Batch]:
+        """Training batches from `step` on."""
+        options = self.options
+        synthetic = self.batch - options.real_at(self.gan.generator.resolution)
+        return batches(self.source, options.seed, synthetic, self.real, step, options.mixing)
+
+
+def prepare(gan: Model, options: TrainOptions, out: Path) -> tuple[Run, State]:
+    """Refuse what can be refused, then build, or read, all that training needs.
+
+    Nothing is written before everything else has gone well.
+    """
+    generator = gan.generator
+    assert isinstance(generator, nn.Module)
+    generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    check(gan, options, out)
+    real_batch = options.real_at(generator.resolution)
+    state = new_state(gan, options)
+    # Runs from before an option was there had its default.
+    resume(out, state, identity(gan, options), before=identity(gan, TrainOptions()))
+    distance = open_distance(options.perceptual, generator.device)
+    scales = open_scales(options, generator.device)
+    half = bfloat16(options, generator.device)
+    objective = Objective(generator, options, scales, distance, half)
+    real = None
+    if options.real is not None:
+        real = real_pictures(options.real, generator.resolution, real_batch, options.seed)
+    psi, cutoff = truncation(generator, options)
+    source = Source(generator, psi, cutoff)
+    _make_folder(out)
+    settings = identity(gan, options) | {"gan": str(gan.folder), "metrics": PROTOCOL}
+    write_bytes(out / "training.json", (json.dumps(settings, indent=2) + "\n").encode())
+    return Run(gan, options, out, source, objective, real), state
+
+
+def check(gan: Model, options: TrainOptions, out: Path) -> None:
+    """Refuse options that do not fit the generator.
+
+    Raises:
+        UsageError: they do not.
+    """
+    family, spec = gan.generator.family, gan.generator.spec
+    if out.resolve() == gan.folder.resolve():
+        raise UsageError(f"--out {out} is the model given as --gan", "choose another folder")
+    if options.mixing and spec.space != "w+":
+        raise UsageError(
+            f"--mixing {options.mixing}: a {family}'s latent is not in rows", "leave it out"
+        )
+    if options.real is not None and spec.classes and spec.space != "w+":
+        raise UsageError(
+            f"--real: a {family} needs to know the class of each image, and a tar names none",
+            "leave it out",
+        )
+
+
+def truncation(generator: Generator, options: TrainOptions) -> tuple[float, int | None]:
+    """psi of a generator's samples, and the rows of w that it applies to; None = all there are.
+
+    Raises:
+        UsageError: options that do not fit the generator.
+    """
+    psi = options.psi_for(generator.truncates, usual_psi(generator))
+    cutoff = options.cutoff_for(generator.spec.layers)
+    return psi, cutoff if psi != 1 else None
+
+
+def planned(gan: Model, options: TrainOptions) -> Mirror:
+    """The encoder that a run is about.
+
+    Raises:
+        UsageError: none fits both the generator and the options.
+    """
+    psi, _ = truncation(gan.generator, options)
+    wishes = Wishes(options.widths, options.head)
+    if options.start == "model":
+        return continued(gan.generator, psi, gan.encoder, wishes)
+    return mirror(gan.generator, psi, wishes)
+
+
+def open_scales(options: TrainOptions, device: torch.device) -> Scales:
+    """The attentions of a run.
+
+    Raises:
+        MissingError: the classifier of Grad-CAM is not here.
+    """
+    if options.attention == "none":
+        return whole
+    if options.attention == "crops":
+        return centre_crops(options.mu)
+    maps = open_gradcam(options.gradcam_weights, device)
+    return gradcam_scales(maps, options.mu, options.gradcam_gradients)
+
+
+def new_state(gan: Model, options: TrainOptions) -> State:
+    """An untrained encoder on the generator's device, or the one that the model has."""
+    torch.manual_seed(options.seed)
+    encoder = build(planned(gan, options), gan.generator)
+    if options.start == "model":
+        assert isinstance(gan.encoder, nn.Module)
+        encoder.load_state_dict(gan.encoder.state_dict())
+    smooth = copy.deepcopy(encoder).requires_grad_(False)
+    return State(encoder, smooth, build_optimiser(encoder, options.lr))
+
+
+def identity(gan: Model, options: TrainOptions) -> dict[str, Any]:
+    """What a run that goes on must have in common with its beginning."""
+    psi, cutoff = truncation(gan.generator, options)
+    return options.asdict() | {
+        "batch": options.batch_at(gan.generator.resolution),
+        "psi": psi,
+        "cutoff": cutoff,
+        "head": options.head or "taps",
+        "generator": gan.sha256,
+        "encoder": gan.encoder_sha256 if options.start == "model" else "",
+    }
+
+
+def bfloat16(options: TrainOptions, device: torch.device) -> bool:
+    """Whether the networks run in bfloat16, whose range needs no loss scaling."""
+    if options.precision != "auto":
+        return options.precision == "bfloat16"
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out}: cannot make this folder: {error.strerror}") from error
