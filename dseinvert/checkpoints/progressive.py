@@ -62,11 +62,16 @@ class Source:
         return self.name(part, index) in self.state
 
     def count(self, *parts: str) -> int:
-        """How many layers have one of them, to the first that has none."""
-        index = 0
-        while any(self.has(part, index) for part in parts):
-            index += 1
-        return index
+        """How many layers have one of them.
+
+        Raises:
+            InputError: a gap between them.
+        """
+        there = [index for index in range(MOST + 2) if any(self.has(part, index) for part in parts)]
+        for index, layer in enumerate(there):
+            if index != layer:
+                raise InputError(f"layer {self.name(parts[0], index)} is missing")
+        return len(there)
 
     def weight(self, part: str, index: int, *sides: int, gain: float = GAIN) -> Tensor:
         """A weight [O, I, ...] with its scale."""

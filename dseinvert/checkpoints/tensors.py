@@ -25,6 +25,8 @@ def take(state: State, name: str, *shape: int) -> Tensor:
         raise InputError(f"layer {name}: expected {list(shape)}, found {found}")
     if not tensor.isfinite().all():
         raise InputError(f"layer {name}: holds NaN or infinite numbers")
+    if tensor.is_complex():
+        raise InputError(f"layer {name}: holds complex numbers")
     return tensor.float()
 
 
@@ -47,9 +49,16 @@ def below(state: State, prefix: str) -> dict[str, Any]:
 
 
 def count(state: State, prefix: str) -> int:
-    """How many there are of `prefix`0, `prefix`1, ... counted to the first gap."""
+    """How many there are of `prefix`0, `prefix`1, ...
+
+    Raises:
+        InputError: a gap between them.
+    """
     numbers = set(_numbers(state, prefix))
-    return next(n for n in range(len(numbers) + 1) if n not in numbers)
+    for number in range(len(numbers)):
+        if number not in numbers:
+            raise InputError(f"layer {prefix}{number} is missing")
+    return len(numbers)
 
 
 def _numbers(state: State, prefix: str) -> Iterator[int]:

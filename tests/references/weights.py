@@ -1,4 +1,4 @@
-"""Random weights that any program can make again: the same numbers for the same names and shapes."""
+"""Random weights that any program can make again: equal names and shapes give equal numbers."""
 
 from __future__ import annotations
 
