@@ -16,6 +16,7 @@ import torch
 from measure.edits import edits
 from measure.inversion import inversion
 from measure.speed import speed
+from measure.synthesis import synthesis
 from measure.tables import Table, document
 from measure.trust import trust
 
@@ -26,6 +27,7 @@ VERBS = {
     "inversion": (inversion, "the encoder beside the mean latent and W+ optimisation"),
     "edits": (edits, "how far edits move held-out scorers, and whom they leave"),
     "speed": (speed, "`images` from end to end beside the bare networks"),
+    "synthesis": (synthesis, "how fast StyleGAN2 draws, beside what the machine could"),
     "scorers": (trust, "how far the scorers can be trusted"),
 }
 
@@ -49,6 +51,14 @@ def arguments() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True)
     for name, (_, what) in VERBS.items():
         add = verbs.add_parser(name, help=what, description=what).add_argument
+        if name == "synthesis":
+            add("--resolution", type=int, default=256)
+            add("--channel-base", type=int, action="append", help="default: 16384 and 32768")
+            add("--batch", type=int, action="append", help="default: 1 and 8")
+            add("--rounds", type=int, default=5)
+            add("--out", type=Path, help="JSON file for the numbers")
+            add("--device", default="auto")
+            continue
         add("--data", type=Path, default=Path("../shared/data"), help="folder of sets and scorers")
         add("--count", type=int, help="images of each set; default: all real, 250 synthetic")
         add("--out", type=Path, help="JSON file for the numbers")

@@ -103,6 +103,18 @@ def test_speed_is_measured_beside_the_bare_networks(tiny_model: Path, tmp_path: 
     assert table[0]["% of the bare networks"] == pytest.approx(100)
 
 
+def test_synthesis_is_measured_at_any_size(tmp_path: Path) -> None:
+    out = tmp_path / "numbers.json"
+    done = bench(
+        *("synthesis", "--resolution", 16, "--channel-base", 64, "--batch", 1, "--batch", 2),
+        *("--rounds", 1, "--device", "cpu", "--out", out),
+    )
+    assert done.returncode == 0, done.stderr
+    (table,) = rows(out)
+    assert [row["batch"] for row in table] == ["1"] * 3 + ["2"] * 3
+    assert all(row["images/s"] > 0 and row["% of the matrix peak"] > 0 for row in table)
+
+
 def test_a_mistake_is_one_line_and_the_exit_code_of_the_error(tmp_path: Path) -> None:
     done = bench("inversion", "--model", tmp_path / "nothing")
     assert done.returncode == 2
