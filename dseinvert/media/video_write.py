@@ -1,0 +1,355 @@
+"""The output video: encoded frames, and the source's sound, subtitles, chapters and tags with them.
+
+The pictures are written upright, without a display matrix. Times are kept to the tick in mp4 and
+mov; Matroska and WebM count in whole milliseconds.
+"""
+
+from __future__ import annotations
+
+import heapq
+import io
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from dseinvert.errors import OutputError, UsageError
+from dseinvert.media.atomic import part_path, replacing, shown
+from dseinvert.media.clip import Clip, Trouble, open_video, packets
+from dseinvert.media.encoding import CODECS, CONTAINERS, Encoding, configure, container_of
+from dseinvert.media.segments import EVERY, Segments, read_segment, segment_files, segment_times
+from dseinvert.media.video_verify import verify
+
+_COPIED = ("audio", "subtitle", "attachment")
+_STALE_TAGS = frozenset(
+    {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "rotate"}
+    | {"bps", "number_of_frames", "number_of_bytes", "vendor_id"}
+)
+_MOST_TICKS = (1 << 31) - 1
+_LONGEST_LAST = 100  # average frames
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Which part of a source an output shows, in seconds of the source; None = to its end."""
+
+    start: Fraction | None = None
+    end: Fraction | None = None
+
+    def zero(self, source: Clip | None) -> Fraction:
+        """What is taken off every time.
+
+        A cut starts at 0, and so does what a transport stream counts from; no frame may be shown
+        before 0. Otherwise the times stay.
+        """
+        if self.start is not None or source is None:
+            return self.start or Fraction(0)
+        return source.origin or min(source.start, Fraction(0))
+
+
+WHOLE = Cut()
+
+
+@contextmanager
+def writing(
+    path: Path,
+    settings: Encoding,
+    source: Clip | None = None,
+    cut: Cut = WHOLE,
+    segments: Path | None = None,
+    every: int = EVERY,
+) -> Iterator[Segments]:
+    """Yield where to write the frames; on leaving it `path` is there, or nothing is.
+
+    source: what sound, subtitles, chapters and tags are copied from; None = there are none.
+    segments: the folder in which a killed run's work is kept and found again, gone when `path` is
+    there; None = the work is not kept. Raises as `check_output` and `join` do.
+    """
+    check_output(path, settings, source)
+    folder = segments or part_path(path.with_name(f"{path.name}.segments"))
+    try:
+        if segments is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        with Segments(folder, settings, every) as frames:
+            yield frames
+        frames.problems += join(path, folder, settings, source, cut)
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        if segments is None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def join(
+    path: Path, folder: Path, settings: Encoding, source: Clip | None = None, cut: Cut = WHOLE
+) -> list[str]:
+    """Write the segments of `folder` as one video, with all that `source` has beside its pictures.
+
+    Nothing is encoded again. The file is read back before it gets its name. Returns what was wrong
+    with the streams copied, a phrase each. Raises OutputError where the file cannot be written.
+    """
+    files = segment_files(folder)
+    order = [pts for file in files for pts in segment_times(file, settings)]
+    if not order:
+        raise OutputError(f"{shown(path)}: there is no frame to write")
+    zero = cut.zero(source)
+    shift = round(zero / settings.time_base)
+    trouble = Trouble()
+    with replacing(path) as part:
+        last = _last_duration(order, settings, source, cut)
+        pictures = _stamped(files, order, settings, shift, last)
+        _mux(path, part, settings, source, cut, pictures, trouble)
+        verify(part, path, [(pts - shift) * settings.time_base for pts in sorted(order)])
+    return trouble.problems
+
+
+def check_output(path: Path, settings: Encoding, source: Clip | None = None) -> None:
+    """Raise UsageError where `path`'s container cannot hold a stream; nothing is written."""
+    with ExitStack() as stack:
+        _laid_out(stack, path, io.BytesIO(), settings, source, WHOLE)
+
+
+def suffix_for(source: Clip, settings: Encoding) -> str:
+    """The suffix of a container that holds all streams: the source's own, else .mp4, else .mkv."""
+    own = source.path.suffix.lower()
+    for suffix in (own, ".mp4", ".mkv") if own in CONTAINERS else (".mp4", ".mkv"):
+        with suppress(UsageError):
+            check_output(Path(f"x{suffix}"), settings, source)
+            return suffix
+    return ".mkv"
+
+
+@dataclass(frozen=True, order=True)
+class _Packet:
+    """A packet on its way to the muxer, ordered by when it must be decoded."""
+
+    seconds: Fraction
+    stream: int
+    number: int
+    packet: Any
+
+
+def _mux(
+    path: Path,
+    part: Path,
+    settings: Encoding,
+    source: Clip | None,
+    cut: Cut,
+    pictures: Iterator[Any],
+    trouble: Trouble,
+) -> None:
+    import av
+
+    with ExitStack() as stack:
+        try:
+            output, opened, copies = _laid_out(stack, path, str(part), settings, source, cut)
+            own = _numbered(pictures, output.streams[0])
+            others = _copied(opened, copies, cut, cut.zero(source), trouble)
+            for item in heapq.merge(own, others):
+                output.mux_one(item.packet)
+            output.close()
+        except av.error.FFmpegError as error:
+            if isinstance(error, OSError):
+                raise
+            raise OutputError(f"{shown(path)}: cannot be written: {error.strerror}") from error
+
+
+def _laid_out(
+    stack: ExitStack, path: Path, file: Any, settings: Encoding, source: Clip | None, cut: Cut
+) -> tuple[Any, Any, dict[int, Any]]:
+    """The output with its header written, the opened source, and the copy of each stream in it."""
+    import av
+
+    kind = container_of(path)
+    options = _muxer_options(kind, settings, faststart=isinstance(file, str))
+    output = av.open(file, "w", format=kind, container_options=options)
+    stack.callback(_closed, output)
+    opened = stack.enter_context(open_video(source.path)) if source and not source.files else None
+    codec = CODECS[settings.codec]
+    try:
+        video = output.add_stream(codec.encoder, settings.rate)
+    except ValueError as error:
+        raise UsageError(f"{shown(path)}: {kind} cannot hold {settings.codec}", _INSTEAD) from error
+    configure(video.codec_context, settings)
+    video.time_base = settings.time_base
+    if codec.tag and kind in ("mp4", "mov"):
+        video.codec_context.codec_tag = codec.tag
+    copies: dict[int, Any] = {}
+    if opened:
+        copies = _add_copies(path, kind, output, opened)
+        _describe(output, video, opened, source, cut)
+    try:
+        output.start_encoding()
+    except (av.error.ArgumentError, av.error.InvalidDataError) as error:
+        what = f"{shown(path)}: {kind} cannot hold these streams: {error.strerror}"
+        raise UsageError(what, _INSTEAD) from error
+    return output, opened, copies
+
+
+_INSTEAD = "end the name in .mkv, which holds everything"
+
+
+def _closed(container: Any) -> None:
+    """Close after a failure, which the muxer answers with another one."""
+    import av
+
+    with suppress(av.error.FFmpegError, OSError):
+        container.close()
+
+
+def _muxer_options(kind: str, settings: Encoding, faststart: bool) -> dict[str, str]:
+    options = {"fflags": "+bitexact"}  # or Matroska draws random numbers as names
+    if kind in ("mp4", "mov"):
+        ticks = settings.time_base.denominator
+        if ticks <= _MOST_TICKS:  # both, for the start of a track is told in those of the movie
+            options |= {"video_track_timescale": str(ticks), "movie_timescale": str(ticks)}
+        options |= {"movflags": "+faststart"} if faststart else {}
+    return options
+
+
+def _add_copies(path: Path, kind: str, output: Any, opened: Any) -> dict[int, Any]:
+    copies = {}
+    for stream in opened.streams:
+        if stream.type not in _COPIED:
+            continue
+        try:
+            if stream.type == "attachment":
+                if kind != "matroska":
+                    raise ValueError
+                output.add_attachment(stream.name or "", stream.mimetype or "", stream.data)
+                continue
+            copy = output.add_stream_from_template(stream, opaque=True)
+        except ValueError as error:
+            codec = stream.codec_context.name if stream.codec_context else "unknown"
+            what = f"the {stream.type}" if stream.type == "attachment" else f"{codec} {stream.type}"
+            message = f"{shown(path)}: {kind} cannot hold {what} of {shown(Path(opened.name[5:]))}"
+            raise UsageError(message, _INSTEAD) from error
+        copy.metadata.update(_kept_tags(stream.metadata))
+        copy.disposition = stream.disposition
+        copies[stream.index] = copy
+    return copies
+
+
+def _describe(output: Any, video: Any, opened: Any, source: Clip | None, cut: Cut) -> None:
+    """Copy tags and chapters."""
+    assert source is not None
+    output.metadata.update(_kept_tags(opened.metadata))
+    video.metadata.update(_kept_tags(opened.streams[source.stream].metadata))
+    video.disposition = opened.streams[source.stream].disposition
+    zero, chapters = cut.zero(source), []
+    for chapter in opened.chapters():
+        base = chapter["time_base"]
+        start, end = (round((chapter[key] * base - zero) / base) for key in ("start", "end"))
+        if end > 0 and (cut.end is None or start * base < cut.end - zero):
+            chapters.append({**chapter, "start": max(start, 0), "end": end})
+    output.set_chapters(chapters)
+
+
+def _kept_tags(tags: dict[str, str]) -> dict[str, str]:
+    return {
+        key: value
+        for key, value in tags.items()
+        if key.lower() not in _STALE_TAGS and not key.startswith("_STATISTICS")
+    }
+
+
+def _last_duration(order: list[int], settings: Encoding, source: Clip | None, cut: Cut) -> int:
+    """Ticks the last frame is shown: what the source's length leaves for it, or the average."""
+    step = max(1, round(1 / (settings.rate * settings.time_base)))
+    if source and source.duration and not (source.partial or cut.end):
+        left = round((source.start + source.duration) / settings.time_base) - max(order)
+        if source.container.startswith("mov") and 0 < left <= _LONGEST_LAST * step:
+            return left
+    return step
+
+
+def _stamped(
+    files: list[Path], order: list[int], settings: Encoding, shift: int, last: int
+) -> Iterator[Any]:
+    """Packets of all segments with the times of one stream, in ticks.
+
+    order: the packets' `pts` as stored, of which `shift` is taken off; last: how long the last
+    frame is shown.
+    """
+    import av
+
+    moved = [pts - shift for pts in order]
+    shown_at = sorted(moved)
+    rank = {pts: index for index, pts in enumerate(shown_at)}
+    ends = [*shown_at[1:], shown_at[-1] + last]
+    decoded_at = _decoding_times(moved, shown_at, rank, ends)
+    stored = (packet for file in files for packet in read_segment(file, settings))
+    for kept, pts, dts in zip(stored, moved, decoded_at, strict=True):
+        packet = av.Packet(kept.data)
+        packet.pts, packet.dts = pts, dts
+        packet.duration = ends[rank[pts]] - pts
+        packet.is_keyframe = kept.key
+        packet.time_base = settings.time_base
+        yield packet
+
+
+def _decoding_times(
+    order: list[int], shown_at: list[int], rank: dict[int, int], ends: list[int]
+) -> list[int]:
+    """When each packet of `order` is decoded: the times of showing, some packets late.
+
+    The first ones lie before the first time of showing, by so much that decoding lasts as long as
+    showing: mp4 takes a track's length from there.
+    """
+    delay = max(index - rank[pts] for index, pts in enumerate(order))
+    last = ends[rank[order[-1]]] - order[-1]
+    early = ends[-1] - shown_at[-1 - delay] - last
+    if shown_at[0] > 0:  # or FFmpeg's reader loses some of the time before the first frame
+        early = min(early, max(shown_at[0], shown_at[delay] - shown_at[0]))
+    early = max(early, delay)
+    first = [shown_at[0] - early * (delay - index) // delay for index in range(delay)]
+    return first + shown_at[: len(shown_at) - delay]
+
+
+def _numbered(pictures: Iterator[Any], stream: Any) -> Iterator[_Packet]:
+    for number, packet in enumerate(pictures):
+        packet.stream = stream
+        yield _Packet(packet.dts * packet.time_base, 0, number, packet)
+
+
+def _copied(
+    opened: Any, copies: dict[int, Any], cut: Cut, zero: Fraction, trouble: Trouble
+) -> Iterator[_Packet]:
+    """The packets of the copied streams that are heard or seen within `cut`."""
+    if not copies:
+        return
+    from av.stream import Discard
+
+    for stream in opened.streams:
+        if stream.index not in copies:
+            stream.discard = Discard.all
+    latest: dict[int, int] = {}
+    streams = [opened.streams[index] for index in copies]
+    for number, packet in enumerate(packets(opened, streams, trouble)):
+        if not packet.size or (packet.pts is None and packet.dts is None):
+            continue
+        if not _within(packet, cut):
+            continue
+        index = packet.stream_index
+        _move(packet, zero)
+        packet.dts = max(packet.dts, latest.get(index, packet.dts - 1) + 1)
+        packet.pts = max(packet.pts, packet.dts)
+        latest[index] = packet.dts
+        packet.stream = copies[index]
+        yield _Packet(packet.dts * packet.time_base, index + 1, number, packet)
+
+
+def _within(packet: Any, cut: Cut) -> bool:
+    start = (packet.dts if packet.pts is None else packet.pts) * packet.time_base
+    end = start + (packet.duration or 0) * packet.time_base
+    return (cut.start is None or end > cut.start) and (cut.end is None or start < cut.end)
+
+
+def _move(packet: Any, zero: Fraction) -> None:
+    """Take `zero` seconds off a packet's times, and give it both."""
+    shift = round(zero / packet.time_base)
+    pts = packet.dts if packet.pts is None else packet.pts
+    dts = packet.pts if packet.dts is None else packet.dts
+    packet.pts, packet.dts = pts - shift, dts - shift
