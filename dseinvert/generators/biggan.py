@@ -173,7 +173,8 @@ class SelfAttention(nn.Module):
         query = self.query(x).flatten(2).transpose(1, 2)  # [B, HW, C/8]
         key = F.max_pool2d(self.key(x), 2).flatten(2).transpose(1, 2)  # [B, HW/4, C/8]
         value = F.max_pool2d(self.value(x), 2).flatten(2).transpose(1, 2)  # [B, HW/4, C/2]
-        seen = F.scaled_dot_product_attention(query, key, value, scale=1.0)
+        heads = (each[:, None] for each in (query, key, value))  # one; ONNX asks for that axis
+        seen = F.scaled_dot_product_attention(*heads, scale=1.0)[:, 0]
         seen = seen.transpose(1, 2).unflatten(2, x.shape[2:])
         return x + self.gamma * self.out(seen)
 
@@ -308,7 +309,7 @@ class BigGAN(nn.Module):
         if latent.label is None or latent.label.shape[1:] != (self.config.classes,):
             raise ValueError(f"this generator needs a label [B, {self.config.classes}]")
         z = latent.code[:, 0]
-        return torch.cat([z, self.embed(latent.label.to(z)).expand(len(z), -1)], dim=1)
+        return torch.cat([z, self.embed(latent.label.to(z)).expand(z.shape[0], -1)], dim=1)
 
     def _truncation(self, latent: Latent) -> float:
         truncation = float(latent.origin.get("truncation", self.config.truncation))

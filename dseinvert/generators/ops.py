@@ -14,6 +14,12 @@ from torch import Tensor, nn
 
 SQRT2 = math.sqrt(2)
 
+AT_ONCE = 4 * 2**20
+"""Numbers of features that are best computed at once on a CPU: 16 MiB.
+
+Memory of 32 MiB and more is asked from the system each time, which costs more than the arithmetic.
+"""
+
 
 def leaky(x: Tensor) -> Tensor:
     """Leaky ReLU (0.2) with the gain sqrt(2) that keeps the variance."""
@@ -194,7 +200,11 @@ class StyledConv(nn.Module):
         if self.blur is None:
             x = convolved(x, weight, bias, up=False)
         else:
-            x = self.blur(convolved(x, weight, up=True))
+            channels = len(weight)
+            count = min(channels * 4 * x[0, 0].numel() // AT_ONCE, channels // 32)
+            parts = weight.chunk(max(1, count))
+            done = [self.blur(convolved(x, part, up=True)) for part in parts]
+            x = torch.cat(done, dim=1) if len(done) > 1 else done[0]
             x += bias[:, None, None]
         x += noise * self.gain
         x = F.leaky_relu_(x, 0.2)

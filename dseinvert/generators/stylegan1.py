@@ -133,7 +133,7 @@ class Constant(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """A batch of anything, [B, ...] -> [B, C, 4, 4]."""
-        return self.value.expand(len(x), -1, -1, -1)
+        return self.value.expand(x.shape[0], -1, -1, -1)  # len() would fix it
 
 
 class Synthesis(nn.Module):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dseinvert.generators.ops import (
+    AT_ONCE,
     SQRT2,
     Bypass,
     StyledConv,
@@ -27,12 +28,6 @@ from dseinvert.latent import Latent, LatentSpec, Skip
 
 Architecture = Literal["skip", "orig", "resnet"]
 Noise = Sequence[Tensor] | Literal["const", "none"]
-
-AT_ONCE = 4 * 2**20
-"""Numbers in the largest features that a CPU computes for several samples at once: 16 MiB.
-
-Memory of 32 MiB and more is asked from the system each time, and costs more than the arithmetic.
-"""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dseinvert.generators import stylegan2
+from dseinvert.generators import ops, stylegan2
 from dseinvert.generators.ops import Blur, ModulatedConv, StyledConv, Upsample, fir_kernel
 from dseinvert.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from dseinvert.latent import Latent, concat
@@ -246,6 +246,16 @@ def test_plain_inference_gives_the_images_of_training(variant, batch, noise):
     recorded = variant.synthesize(latent, noise)
     with torch.no_grad():
         close(variant.synthesize(latent, noise), recorded)
+
+
+def test_large_features_may_be_doubled_in_parts(monkeypatch):
+    torch.manual_seed(0)
+    conv = StyledConv(6, 70, 16, 16, up=True)
+    x, w = torch.randn(1, 6, 8, 8), torch.randn(1, 16)
+    recorded = conv(x, w)
+    monkeypatch.setattr(ops, "AT_ONCE", 1)
+    with torch.no_grad():
+        close(conv(x, w), recorded)
 
 
 @pytest.mark.parametrize("at_once", [1, 2 * 12 * 32 * 32])
