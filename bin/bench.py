@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from measure.backends import backends
 from measure.edits import edits
 from measure.inversion import inversion
 from measure.speed import speed
@@ -28,6 +29,7 @@ VERBS = {
     "edits": (edits, "how far edits move held-out scorers, and whom they leave"),
     "speed": (speed, "`images` from end to end beside the bare networks"),
     "synthesis": (synthesis, "how fast StyleGAN2 draws, beside what the machine could"),
+    "backends": (backends, "how fast each runtime encodes and draws, beside PyTorch"),
     "scorers": (trust, "how far the scorers can be trusted"),
 }
 
@@ -59,6 +61,15 @@ def arguments() -> argparse.ArgumentParser:
             add("--out", type=Path, help="JSON file for the numbers")
             add("--device", default="auto")
             continue
+        if name == "backends":
+            add("--model", action="append", help="or a resolution, for random weights; repeated")
+            add("--batch", type=int, action="append", help="default: 1 and 8")
+            add("--rounds", type=int, default=5)
+            add("--way", type=way, action="append", help="as onnx-fp32; default: all there are")
+            add("--without-compile", action="store_true", help="leave out torch.compile")
+            add("--out", type=Path, help="JSON file for the numbers")
+            add("--device", default="auto")
+            continue
         add("--data", type=Path, default=Path("../shared/data"), help="folder of sets and scorers")
         add("--count", type=int, help="images of each set; default: all real, 250 synthetic")
         add("--out", type=Path, help="JSON file for the numbers")
@@ -78,6 +89,12 @@ def arguments() -> argparse.ArgumentParser:
         if name == "speed":
             add("--rounds", type=int, default=5)
     return parser
+
+
+def way(text: str) -> tuple[str, str]:
+    """`onnx-int8` -> ("onnx", "int8")."""
+    name, _, precision = text.partition("-")
+    return name, precision
 
 
 def report(given: argparse.Namespace, tables: list[Table]) -> bytes:

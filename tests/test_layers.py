@@ -51,6 +51,7 @@ def test_a_room_imports_only_from_rooms_above_it(path: Path) -> None:
         ("dseinvert.media.scan", ("torch",)),
         ("dseinvert.faces.detect", ("torch",)),
         ("dseinvert.faces.paste", ("torch",)),
+        *((f"dseinvert.video.{name}", ("torch",)) for name in ("tracks", "steady", "metrics")),
     ],
 )
 def test_importing_it_does_not_load(module: str, heavy: tuple[str, ...]) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from dseinvert.encoders.dse_feature import DSEFeatureEncoder
+from dseinvert.inversion.inverter import Inverter
 from dseinvert.inversion.optimise import OptimiseOptions, optimise
 from dseinvert.latent import concat
 from dseinvert.models import Model
@@ -54,6 +56,9 @@ def drawing(model: Model, given: argparse.Namespace) -> dict[str, Draw]:
         "mean latent": lambda images: inverter.render(concat([mean] * len(images))),
         "encoder": lambda images: inverter.invert(images).images,
     }
+    if isinstance(model.encoder, DSEFeatureEncoder):
+        trunk = Inverter(model.generator, model.encoder.trunk)
+        methods["encoder, w+ alone"] = lambda images: trunk.invert(images).images
     for steps in given.steps or (100, 500):
         lr = given.lr or best_rate(model, steps)
         methods[f"{steps} steps in w+, lr {lr:g}"] = optimising(model, steps, lr)

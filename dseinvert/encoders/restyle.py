@@ -50,8 +50,8 @@ class ReStyleEncoder(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """[B, 3, R, R] in [-1, 1] -> w' [B, L, D]."""
         images = self.network.shrink(images)
-        rows = self.w_avg.expand(len(images), -1, -1)
-        result = self.average().expand(len(images), -1, -1, -1)
+        rows = self.w_avg.expand(images.shape[0], -1, -1)  # len() would fix it
+        result = self.average().expand(images.shape[0], -1, -1, -1)
         for left in reversed(range(self.config.iterations)):
             rows = rows + self.network(torch.cat([images, result], dim=1))
             if left:

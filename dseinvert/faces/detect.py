@@ -102,6 +102,10 @@ class EmbeddedDetector:
         faces = [face for face in faces if face.score >= self.min_score]
         return _largest_first(faces[k] for k in _distinct([_core(face) for face in faces]))
 
+    def place(self, image: Image, points: Floats) -> tuple[NDArray[np.float64], float]:
+        """Points [5, 2] of a face roughly known, such as from the frame before; probability."""
+        return self._points(image, _level(np.asarray(points, np.float64), FINE))
+
     def _boxes(self, image: Image) -> Iterator[NDArray[np.float64]]:
         """Rows x0, y0, x1, y1, score of three sizes of the photo."""
         longest = max(image.shape[:2])

@@ -32,10 +32,10 @@ def paste(
     source = patch.astype(np.float32)
     if match_color:
         source += _ring_shift(photo, patch, quad, feather, roundness)
-    window = _window(photo, quad)
+    window = window_of(photo, quad)
     under = photo[window].astype(np.float32)
     mask = _mask(window, quad, feather, roundness)
-    return _put(photo, window, under + mask * (_warp_back(source, quad, window) - under))
+    return put(photo, window, under + mask * (warp_back(source, quad, window) - under))
 
 
 def paste_difference(
@@ -51,9 +51,9 @@ def paste_difference(
     The photo keeps its own sharpness, and an edit that changes nothing returns it bit for bit.
     """
     change = edited.astype(np.float32) - reconstruction.astype(np.float32)
-    window = _window(photo, quad)
+    window = window_of(photo, quad)
     mask = _mask(window, quad, feather, roundness)
-    return _put(photo, window, photo[window] + mask * _warp_back(change, quad, window))
+    return put(photo, window, photo[window] + mask * warp_back(change, quad, window))
 
 
 def mask_weight(
@@ -75,7 +75,7 @@ def _mask(
     return mask_weight(u, v, feather, roundness)[..., None]
 
 
-def _window(photo: Image, quad: Floats) -> tuple[slice, slice]:
+def window_of(photo: Image, quad: Floats) -> tuple[slice, slice]:
     """The rows and columns of the photo that the quad may touch, at least one of each."""
     shape = np.array(photo.shape[1::-1])
     start = np.clip(np.floor(np.min(quad, 0)), 0, shape - 1).astype(int)
@@ -83,7 +83,7 @@ def _window(photo: Image, quad: Floats) -> tuple[slice, slice]:
     return slice(start[1], stop[1]), slice(start[0], stop[0])
 
 
-def _warp_back(
+def warp_back(
     patch: NDArray[np.float32], quad: Floats, window: tuple[slice, slice]
 ) -> NDArray[np.float32]:
     """The patch in a window of the photo; resized first, so that the warp is one to one."""
@@ -113,7 +113,8 @@ def _ring_shift(
     return np.asarray(np.average(gap, axis=(0, 1), weights=ring), np.float32)
 
 
-def _put(photo: Image, window: tuple[slice, slice], pixels: NDArray[Any]) -> Image:
+def put(photo: Image, window: tuple[slice, slice], pixels: NDArray[Any]) -> Image:
+    """A copy of the photo with `pixels` [h, w, 3] of 0 .. 255 in the window, rounded."""
     result = photo.copy()
     result[window] = np.rint(pixels).clip(0, 255).astype(np.uint8)
     return result

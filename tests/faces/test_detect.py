@@ -13,7 +13,13 @@ import pytest
 
 from dseinvert.errors import MissingError, UsageError
 from dseinvert.faces.align import crop_matrix, face_quad
-from dseinvert.faces.detect import Detector, Face, five_points, open_detector
+from dseinvert.faces.detect import (
+    Detector,
+    EmbeddedDetector,
+    Face,
+    five_points,
+    open_detector,
+)
 from dseinvert.media.images import read_image
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "faces" / "portrait-1.jpg"
@@ -194,3 +200,11 @@ def test_faces_never_import_torch() -> None:
         "detect.open_detector('embedded'); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_points_placed_afresh_agree_with_a_search() -> None:
+    image, detector = read_image(EXAMPLE), EmbeddedDetector()
+    (face,) = detector.detect(image)
+    points, score = detector.place(image, face.points + np.array([3, -2]))
+    assert score > 0.9 and np.abs(points - face.points).max() < 1.5
+    assert detector.place(np.full_like(image, 90), face.points)[1] < 0.5

@@ -1,0 +1,1 @@
+"""From the frames of a clip to its edited frames: shots, tracks, smoothing, blending, measures."""

@@ -1,0 +1,56 @@
+"""What an edit adds to a face, kept on the face: carried along the motion of the source.
+
+Each frame's change is mixed with the one before it, moved to where the source moved. So it does not
+lag behind the face, while what flickers in it is averaged; the idea of temporally consistent video
+editing (TCSVE, 2022: the edit should move as the photo does), done in the picture.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dseinvert.faces.align import Image
+from dseinvert.video.flow import Singles, dense_flow, trusted, warp
+
+# Sides in pixels of the crops that flow is searched in.
+SIDE = 256
+
+
+class Steadier:
+    """Steadies the changes of one track; they come in order, one for each frame."""
+
+    def __init__(self, seconds: float) -> None:
+        """`seconds` until a change has been renewed by two thirds; 0 = leave them as they are."""
+        self._seconds = seconds
+        self._before: tuple[float, Image, Singles] | None = None
+
+    def feed(self, source: Image, change: NDArray[Any], time: Fraction | float) -> Singles:
+        """The steadied change [N, N, 3] of the next frame.
+
+        Args:
+            source: the frame's own crop uint8 [M, M, 3] of the same quad; 256 pixels are enough.
+            change: what is to be seen in the crop, such as edited - reconstruction, [N, N, 3].
+            time: seconds.
+        """
+        source = _sized(source, min(SIDE, len(source)))
+        result: Singles = np.asarray(change, np.float32)
+        if self._before is not None and self._seconds > 0:
+            then, crop, last = self._before
+            kept = np.float32(np.exp((then - float(time)) / self._seconds))
+            flow = dense_flow(source, crop, fine=False)
+            back = dense_flow(crop, source, fine=False)
+            share = kept * _sized(trusted(flow, back).astype(np.float32), len(result))[..., None]
+            flow = _sized(flow, len(result)) * np.float32(len(result) / len(source))
+            result = np.asarray(result + share * (warp(last, flow) - result), np.float32)
+        self._before = float(time), source, result
+        return result
+
+
+def _sized(image: NDArray[Any], side: int) -> NDArray[Any]:
+    method = cv2.INTER_AREA if side < len(image) else cv2.INTER_LINEAR
+    return image if side == len(image) else cv2.resize(image, (side, side), interpolation=method)

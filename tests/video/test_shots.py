@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from dseinvert.video.shots import ShotDetector, shot_starts
+
+RATE = 25
+
+
+def scene(seed: int, count: int, speed: float = 0.5, size: int = 96) -> list[np.ndarray]:
+    """A drifting texture in the colours of its seed, with film grain."""
+    rng = np.random.default_rng(seed)
+    base, spread = rng.uniform(50, 200, 3), rng.uniform(-50, 50, (4, 3))
+    waves, turns = rng.uniform(0.02, 0.15, (4, 2)), rng.uniform(0, 6, 4)
+    y, x = np.mgrid[:size, :size].astype(float)
+    frames = []
+    for k in range(count):
+        parts = [
+            np.sin((x + speed * k) * wave[0] + y * wave[1] + turn)
+            for wave, turn in zip(waves, turns, strict=True)
+        ]
+        grain = rng.normal(0, 3, (size, size, 3))
+        picture = base + np.einsum("khw,kc->hwc", parts, spread) + grain
+        frames.append(picture.clip(0, 255).astype(np.uint8))
+    return frames
+
+
+def timed(
+    frames: Iterable[np.ndarray], rate: int | Fraction = RATE
+) -> Iterator[tuple[np.ndarray, Fraction]]:
+    return ((frame, Fraction(k) / rate) for k, frame in enumerate(frames))
+
+
+def bright(frame: np.ndarray, by: float) -> np.ndarray:
+    return (frame.astype(float) * by).clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("rate", [6, 24, 60])
+@pytest.mark.parametrize("seeds", [(1, 2, 3), (4, 5, 6), (7, 8, 9)])
+def test_cuts_are_found_at_any_rate(seeds: tuple[int, ...], rate: int) -> None:
+    frames = [frame for seed in seeds for frame in scene(seed, 30)]
+    assert shot_starts(timed(frames, rate)) == [0, 30, 60]
+
+
+def test_a_still_scene_is_one_shot() -> None:
+    assert shot_starts(timed(scene(1, 60))) == [0]
+
+
+@pytest.mark.parametrize("speed", [4, 12, 30])
+def test_fast_motion_is_no_cut(speed: float) -> None:
+    assert shot_starts(timed(scene(2, 20) + scene(2, 40, speed)[1:])) == [0]
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+@pytest.mark.parametrize("strength", [2.5, 20])
+def test_a_flash_is_no_cut(length: int, strength: float) -> None:
+    frames = scene(3, 60)
+    for k in range(30, 30 + length):
+        frames[k] = bright(frames[k], strength)
+    assert shot_starts(timed(frames)) == [0]
+
+
+def test_a_cut_beside_a_flash_is_still_found() -> None:
+    frames = scene(3, 30) + scene(5, 30)
+    frames[20] = bright(frames[20], 20)
+    assert shot_starts(timed(frames)) == [0, 30]
+
+
+@pytest.mark.parametrize("level", [0, 255])
+def test_a_fade_through_a_blank_is_one_new_shot(level: int) -> None:
+    ramp = np.linspace(1, 0, 20)
+    mixed = [
+        [(frame * share + level * (1 - share)).astype(np.uint8) for frame, share in pairs]
+        for pairs in (
+            zip(scene(1, 20), ramp, strict=True),
+            zip(scene(2, 20), ramp[::-1], strict=True),
+        )
+    ]
+    blank = [np.full_like(mixed[0][0], level)] * 5
+    starts = shot_starts(timed([*scene(1, 20), *mixed[0], *blank, *mixed[1], *scene(2, 20)]))
+    assert len(starts) == 2 and 38 <= starts[1] <= 50
+
+
+def test_a_slow_change_of_light_is_no_cut() -> None:
+    frames = [bright(frame, 0.4 + k / 60) for k, frame in enumerate(scene(6, 60))]
+    assert shot_starts(timed(frames)) == [0]
+
+
+def test_every_frame_gets_one_answer_and_few_wait() -> None:
+    detector, answers, waiting = ShotDetector(), 0, 0
+    for k, (frame, time) in enumerate(timed(scene(1, 100) + scene(2, 100))):
+        answers += len(detector.feed(frame, time))
+        waiting = max(waiting, k + 1 - answers)
+        assert len(detector._views) <= 16
+    answers += len(detector.finish())
+    assert answers == 200 and waiting <= 6
+
+
+def test_irregular_times_do_not_disturb_it() -> None:
+    frames = scene(1, 30) + scene(2, 30)
+    times = np.cumsum(np.random.default_rng(0).choice([1 / 60, 1 / 15, 1 / 10], 60))
+    assert shot_starts(zip(frames, times.tolist(), strict=True)) == [0, 30]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_a_clip_may_be_as_short_as_it_likes(count: int) -> None:
+    assert shot_starts(timed(scene(1, count))) == [0][:count]
