@@ -12,11 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dseinvert.models import open_model
 from tests.conftest import ROOT, child_environment
+from tests.moving_face import clip
+from tests.references import contents, files
+from tests.references.progressive import reference
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # What makes a training of hours one of seconds; added to the command, never taken from it.
-SHORT = "--iterations 2 --batch 2 --perceptual none --eval-samples 2 --widths 8,12,16"
+SHORT = "--iterations 2 --batch 2 --perceptual none --eval-samples 2"
 
 
 def commands(page: Path) -> list[str]:
@@ -28,7 +32,7 @@ def commands(page: Path) -> list[str]:
 def examples_of_the_help() -> list[str]:
     """The command lines that the help of each verb shows."""
     found = []
-    for verb in ("images", "edit", "train", "models"):
+    for verb in ("images", "video", "edit", "train", "models"):
         text = subprocess.run(
             [sys.executable, "-m", "dseinvert", verb, "--help"],
             capture_output=True,
@@ -44,15 +48,37 @@ def examples_of_the_help() -> list[str]:
 def place(tmp_path: Path, faces_folder: Path, tiny_model: Path, foreign_gan: Path) -> Path:
     """A folder with all that the commands name."""
     faces = sorted(faces_folder.iterdir())[:2]
-    for folder in ("faces", "photos", "aligned"):
+    for folder in ("faces", "photos", "aligned", "pictures", "cocks"):
         (tmp_path / folder).mkdir()
         for face in faces:
             shutil.copy(face, tmp_path / folder)
     shutil.copy(faces[0], tmp_path / "group-photo.jpg")
+    clip(tmp_path / "clip.mp4", 14, sound=True)
     shutil.copytree(tiny_model, tmp_path / "my-gan")
     shutil.copy(foreign_gan, tmp_path / "my-gan.pth")
     np.save(tmp_path / "smile.npy", np.eye(1, 20))
     return tmp_path
+
+
+@pytest.fixture
+def published(place: Path) -> Path:
+    """The same folder with a small file of each format, named as its authors name them."""
+    pickled = {
+        "karras2018iclr-celebahq-1024x1024.pkl": contents.tensorflow("pggan"),
+        "karras2019stylegan-ffhq-1024x1024.pkl": contents.tensorflow("stylegan1"),
+        "cifar10.pkl": contents.stylegan2_ada("stylegan2-ada-resnet"),
+        "stylegan3-t-ffhqu-256x256.pkl": contents.stylegan3("stylegan3-t"),
+    }
+    for name, content in pickled.items():
+        files.write_nvlabs(place / name, content)
+    rosinality = contents.rosinality()
+    dim = len(rosinality["latent_avg"])
+    encoder = contents.deep_gan_encoder(reference("deep-gan-e"), dim)
+    files.write_torch(place / "stylegan2-ffhq-config-f.pt", rosinality)
+    files.write_torch(place / "E_stylegan2.pth", encoder)
+    files.write_torch(place / "psp_ffhq_encode.pt", contents.psp("psp"))
+    files.write_biggan(place / "biggan-deep-256")
+    return place
 
 
 def run_line(line: str, place: Path) -> None:
@@ -60,7 +86,7 @@ def run_line(line: str, place: Path) -> None:
     words = [word for part in shlex.split(line) for word in expanded(part, place)]
     if words[0] == "dseinvert":
         words[:1] = [sys.executable, "-m", "dseinvert"]
-        extra = SHORT if words[3] == "train" else ""
+        extra = short(words[4:], place) if words[3] == "train" else ""
     else:
         words[0], extra = str(ROOT / words[0]), ""
     result = subprocess.run(
@@ -71,6 +97,16 @@ def run_line(line: str, place: Path) -> None:
         env=child_environment(),
     )
     assert result.returncode == 0, f"{line}\n{result.stderr}"
+
+
+def short(options: list[str], place: Path) -> str:
+    """What is added to a training: also the narrowest encoder, where it does not go on with one."""
+    if "--start" in options:
+        return SHORT
+    gan = options[options.index("--gan") + 1]
+    path = place / gan
+    side = open_model(str(path) if path.exists() else gan).generator.resolution
+    return f"{SHORT} --widths {','.join(['8'] * (side.bit_length() - 2))}"
 
 
 def expanded(word: str, place: Path) -> list[str]:
@@ -87,12 +123,12 @@ def runnable(line: str) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_commands_of_a_page_work_in_their_order(page: Path, place: Path) -> None:
+def test_the_commands_of_a_page_work_in_their_order(page: Path, published: Path) -> None:
     lines = [line for line in commands(page) if runnable(line)]
     if page.name == "integrators.md" or page.name == "artists.md":
         lines.insert(0, "dseinvert images ./faces --out ./latents")
     for line in lines:
-        run_line(line, place)
+        run_line(line, published)
 
 
 def test_the_pages_show_commands() -> None:

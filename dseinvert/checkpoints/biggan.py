@@ -15,6 +15,7 @@ from dseinvert.checkpoints.tensors import State, shape, take
 from dseinvert.errors import InputError
 from dseinvert.generators import Generator
 from dseinvert.generators.biggan import BigGAN, BigGANConfig
+from dseinvert.generators.blank import Blank
 
 WEIGHTS, CONFIG = "pytorch_model.bin", "config.json"
 ATTENTION = {
@@ -45,7 +46,7 @@ def convert(content: Any, generator: Generator | None = None) -> Found:
     """
     state = content.get(WEIGHTS, content)
     config = _config(state, content.get(CONFIG))
-    with torch.device("meta"):
+    with torch.device("meta"), Blank():
         network = BigGAN(config)
     network.load_state_dict(_weights(state, config, network.state_dict()), assign=True)
     notes = ("class labels: the 1000 of ImageNet",) if config.classes == 1000 else ()

@@ -18,6 +18,7 @@ from dseinvert.encoders.psp import PSPConfig, PSPEncoder
 from dseinvert.encoders.restyle import ReStyleConfig, ReStyleEncoder
 from dseinvert.errors import InputError
 from dseinvert.generators import Generator
+from dseinvert.generators.blank import Blank
 
 RELATIVE = (
     *("Encoder4Editing", "ProgressiveBackboneEncoder"),
@@ -144,7 +145,7 @@ def _build(
 ) -> PSPEncoder | ReStyleEncoder:
     encoder: PSPEncoder | ReStyleEncoder
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), Blank():
             if config.in_channels == 6:
                 times = int(options.get("n_iters_per_batch", 5))
                 encoder = ReStyleEncoder(ReStyleConfig(config, times))

@@ -173,8 +173,9 @@ class SelfAttention(nn.Module):
         query = self.query(x).flatten(2).transpose(1, 2)  # [B, HW, C/8]
         key = F.max_pool2d(self.key(x), 2).flatten(2).transpose(1, 2)  # [B, HW/4, C/8]
         value = F.max_pool2d(self.value(x), 2).flatten(2).transpose(1, 2)  # [B, HW/4, C/2]
-        heads = (each[:, None] for each in (query, key, value))  # one; ONNX asks for that axis
-        seen = F.scaled_dot_product_attention(*heads, scale=1.0)[:, 0]
+        # One head, named as such: ONNX has no attention without that axis.
+        query, key, value = query[:, None], key[:, None], value[:, None]
+        seen = F.scaled_dot_product_attention(query, key, value, scale=1.0)[:, 0]
         seen = seen.transpose(1, 2).unflatten(2, x.shape[2:])
         return x + self.gamma * self.out(seen)
 

@@ -20,6 +20,7 @@ from dseinvert.editing.directions import dumps as dump_directions
 from dseinvert.encoders import Encoder, kinds
 from dseinvert.errors import MissingError, OutputError, UsageError
 from dseinvert.generators import Generator, families
+from dseinvert.generators.blank import Blank
 from dseinvert.media.atomic import write_bytes
 
 FORMAT = "dseinvert-model-1"
@@ -66,11 +67,13 @@ def open_folder(folder: Path, device: str | torch.device = "cpu") -> Model:
     """
     card = read_card(folder)
     try:
-        network = families.build(card["generator"])
+        with Blank():
+            network = families.build(card["generator"])
         generator = _load(network, folder / GENERATOR, device)
         encoder = None
         if "encoder" in card:
-            network = kinds.build(card["encoder"])
+            with Blank():
+                network = kinds.build(card["encoder"])
             encoder = _load(network, folder / ENCODER, device)
             encoder.attach(generator)
     except (TypeError, ValueError, KeyError) as error:

@@ -125,6 +125,7 @@ def save(run: Run, state: State) -> None:
         alignment=run.gan.alignment,
         # Byte for byte: directions and latents know the generator by its hash.
         keep_generator=run.gan.folder / "generator.safetensors",
+        more={key: run.gan.card[key] for key in ("source", "notes") if key in run.gan.card},
     )
 
 

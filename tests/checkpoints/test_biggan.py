@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,45 +9,14 @@ import torch
 from dseinvert.checkpoints import biggan, pickles
 from dseinvert.errors import InputError
 from dseinvert.latent import Latent
+from tests.references import progressive as published
+from tests.references.contents import biggan as published_state
 
-REFERENCES = Path(__file__).parents[1] / "references"
 BLOCK = "generator.layers.0"
 
 
-def weights_module() -> Any:
-    spec = importlib.util.spec_from_file_location("weights", REFERENCES / "weights.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-fill = weights_module().fill
-
-
 def reference(resolution: int) -> dict[str, Any]:
-    return json.loads((REFERENCES / f"biggan-{resolution}.json").read_text())
-
-
-def published_state(numbers: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """The state dict that the reference images were drawn with; the recipe is in the file."""
-    state = fill(numbers["shapes"], numbers["seed"])
-    for name in sorted(state):
-        if name.endswith("running_vars"):
-            state[name] = np.abs(state[name]) + np.float32(0.1)
-        if name.endswith("weight_u"):
-            original, v = name[:-1] + "orig", name[:-1] + "v"
-            state[name], state[v] = power_iterations(state[original], state[name])
-    return {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in state.items()}
-
-
-def power_iterations(weight: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    matrix = weight.reshape(len(u), -1)
-    for _ in range(5):
-        v = matrix.T @ u
-        v = v / np.linalg.norm(v)
-        u = matrix @ v
-        u = u / np.linalg.norm(u)
-    return u, v
+    return published.reference(f"biggan-{resolution}")
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +34,7 @@ def test_images_are_those_of_the_published_code(resolution):
     numbers = reference(resolution)
     content = {"pytorch_model.bin": published_state(numbers), "config.json": numbers["config"]}
     generator = biggan.convert(content).generator
-    z = torch.from_numpy(fill({"z": (2, 32)}, numbers["seed"] + 1)["z"]).clamp(-2, 2)
+    z = torch.from_numpy(published.fill({"z": (2, 32)}, numbers["seed"] + 1)["z"]).clamp(-2, 2)
     label = torch.eye(12)[numbers["labels"]]
     for image in numbers["images"]:
         truncation = image["truncation"]

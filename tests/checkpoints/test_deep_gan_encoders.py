@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,24 +13,11 @@ from dseinvert.generators import Generator
 from dseinvert.generators.biggan import BigGAN, BigGANConfig
 from dseinvert.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from dseinvert.latent import Latent
-from tests.references.encoder_weights import encoder_state, pictures
+from tests.references.contents import deep_gan_encoder as state
+from tests.references.encoder_weights import pictures
+from tests.references.progressive import reference
 
-REFERENCES = Path(__file__).parents[1] / "references"
 KINDS = {"deep-gan-e": "dse", "deep-gan-e-blur": "deep-gan", "deep-gan-e-big": "deep-gan-big"}
-
-
-def reference(name: str) -> dict[str, Any]:
-    return json.loads((REFERENCES / f"{name}.json").read_text())
-
-
-def state(numbers: dict[str, Any]) -> dict[str, torch.Tensor]:
-    matrices = ("weight", "weight_orig")
-    plain = [
-        name
-        for name, shape in numbers["shapes"].items()
-        if len(shape) > 1 and name.rpartition(".")[2] in matrices
-    ]
-    return encoder_state(numbers["shapes"], numbers["seed"], plain)
 
 
 def generator(numbers: dict[str, Any]) -> Generator:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +7,9 @@ import torch
 
 from dseinvert.checkpoints import genforce, pickles
 from dseinvert.errors import InputError
+from tests.references import progressive as published
+from tests.references.contents import genforce as state_of
 
-REFERENCES = Path(__file__).parents[1] / "references"
 FAMILIES = {
     "pggan-genforce": "pggan",
     "pggan-interfacegan": "pggan",
@@ -19,21 +18,6 @@ FAMILIES = {
     "stylegan1-idinvert": "stylegan1",
     "stylegan2-genforce": "stylegan2",
 }
-
-
-def published_module() -> Any:
-    spec = importlib.util.spec_from_file_location("progressive", REFERENCES / "progressive.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-published = published_module()
-
-
-def state_of(name: str) -> dict[str, torch.Tensor]:
-    arrays = published.state(published.reference(name))
-    return {key: torch.tensor(value) for key, value in arrays.items()}
 
 
 def zeros_of(name: str) -> dict[str, torch.Tensor]:

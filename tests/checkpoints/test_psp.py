@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -15,33 +14,19 @@ from dseinvert.checkpoints.read import read
 from dseinvert.encoders.psp import PSPEncoder
 from dseinvert.errors import InputError
 from dseinvert.models import open_model, save_model
-from tests.references.encoder_weights import encoder_state, pictures
+from tests.references import contents, progressive
+from tests.references.encoder_weights import pictures
 
 REFERENCES = Path(__file__).parents[1] / "references"
 NAMES = ("psp", "psp-w", "psp-wplus", "e4e", "restyle-psp", "restyle-e4e")
 
 
-@functools.cache
-def reference(name: str) -> dict[str, Any]:
-    return json.loads((REFERENCES / f"{name}.json").read_text())
-
-
-@functools.cache
-def state(name: str) -> dict[str, torch.Tensor]:
-    numbers = reference(name)
-    plain = ["encoder.output_layer_2.3.weight"]
-    return encoder_state(numbers["shapes"], numbers["seed"], plain)
+reference = functools.cache(progressive.reference)
+state = functools.cache(contents.psp_state)
 
 
 def checkpoint(name: str, **opts: Any) -> dict[str, Any]:
-    numbers = reference(name)
-    row = np.random.RandomState(numbers["seed"] + 1).standard_normal((1, 64)) * 0.5
-    average = torch.from_numpy(row.astype(np.float32)).repeat(numbers["latent_avg_rows"], 1)
-    return {
-        "state_dict": dict(state(name)),
-        "opts": numbers["opts"] | opts,
-        "latent_avg": average,
-    }
+    return contents.psp(name, state(name), **opts)
 
 
 def images(name: str) -> torch.Tensor:

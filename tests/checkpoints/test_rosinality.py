@@ -1,52 +1,16 @@
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-from typing import Any
-
 import pytest
 import torch
 
 from dseinvert.checkpoints import pickles, rosinality
 from dseinvert.errors import InputError
+from tests.references import progressive as published
+from tests.references.contents import latent_avg
+from tests.references.contents import rosinality as checkpoint
+from tests.references.contents import rosinality_state as state
 
-REFERENCES = Path(__file__).parents[1] / "references"
-
-
-def published_module() -> Any:
-    spec = importlib.util.spec_from_file_location("progressive", REFERENCES / "progressive.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-published = published_module()
 NUMBERS = published.reference("stylegan2-rosinality")
-FIR = torch.outer(torch.tensor([1.0, 3, 3, 1]), torch.tensor([1.0, 3, 3, 1])) / 64
-
-
-def state() -> dict[str, torch.Tensor]:
-    """The generator's state dict that the reference images were drawn with."""
-    tensors = {}
-    for name, array in published.fill(NUMBERS["shapes"], NUMBERS["seed"]).items():
-        tensor = torch.from_numpy(array)
-        if name.endswith("kernel"):
-            tensor = 4 * FIR
-        elif name.startswith("style."):
-            tensor = tensor * 100
-        elif name.endswith("modulation.bias"):
-            tensor = tensor + 1
-        tensors[name] = tensor
-    return tensors
-
-
-def latent_avg() -> torch.Tensor:
-    array = published.fill({"latent_avg": [NUMBERS["z_dim"]]}, NUMBERS["seed"])["latent_avg"]
-    return torch.from_numpy(array)
-
-
-def checkpoint() -> dict[str, Any]:
-    return {"g_ema": state(), "g": {}, "d": {}, "args": None, "latent_avg": latent_avg()}
 
 
 @pytest.mark.parametrize("recorded", [False, True])

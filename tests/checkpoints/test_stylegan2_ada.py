@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,65 +8,12 @@ import torch
 from dseinvert.checkpoints import stylegan2_ada
 from dseinvert.checkpoints.pickles import Foreign
 from dseinvert.errors import InputError
+from tests.references import progressive as published
+from tests.references.contents import stylegan2_ada as content
+from tests.references.contents import stylegan2_ada_network as pickled
+from tests.references.contents import stylegan2_ada_state as tensors
 
-REFERENCES = Path(__file__).parents[1] / "references"
 NAMES = ["stylegan2-ada-skip", "stylegan2-ada-orig", "stylegan2-ada-resnet"]
-FIR = torch.outer(torch.tensor([1.0, 3, 3, 1]), torch.tensor([1.0, 3, 3, 1])) / 64
-
-
-def published_module() -> Any:
-    spec = importlib.util.spec_from_file_location("progressive", REFERENCES / "progressive.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-published = published_module()
-
-
-def tensors(numbers: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """The state dict that the reference images were drawn with."""
-    made = {}
-    for name, array in published.fill(numbers["shapes"], numbers["seed"]).items():
-        tensor = torch.as_tensor(array)
-        if name.endswith("resample_filter"):
-            tensor = FIR
-        elif name.startswith("mapping.fc"):
-            tensor = tensor * 100
-        elif name.endswith("affine.bias"):
-            tensor = tensor + 1
-        made[name] = tensor
-    return made
-
-
-def pickled(state: dict[str, torch.Tensor], clamp: float | None, **changed: Any) -> Foreign:
-    """What the restricted unpickler makes of a persistent network; `changed` goes to each layer."""
-
-    def described(prefix: str) -> Foreign:
-        below = {n[len(prefix) :]: t for n, t in state.items() if n.startswith(prefix)}
-        inner = dict.fromkeys(name.split(".")[0] for name in below if "." in name)
-        own: dict[str, Any] = {
-            "_parameters": {n: t for n, t in below.items() if "." not in n},
-            "_buffers": {},
-            "_modules": {name: described(f"{prefix}{name}.") for name in inner},
-        }
-        layer = prefix.split(".")[-2] if prefix else ""
-        if layer.startswith("fc"):
-            own |= {"bias_gain": 0.01, "activation": "lrelu", **changed}
-        elif layer.startswith("conv"):
-            own |= {"conv_clamp": clamp, "activation": "lrelu", **changed}
-        elif layer in ("affine", "embed"):
-            own |= {"activation": "linear"}
-        meta = {"type": "class", "class_name": "Generator", "module_src": "1/0", "state": own}
-        return Foreign("torch_utils.persistence", "_reconstruct_persistent_obj", (meta,))
-
-    return described("")
-
-
-def content(name: str, **changed: Any) -> dict[str, Any]:
-    numbers = published.reference(name)
-    network = pickled(tensors(numbers), numbers["clamp"], **changed)
-    return {"G": None, "D": None, "G_ema": network, "training_set_kwargs": {}}
 
 
 def without(name: str, *parts: str) -> dict[str, Any]:

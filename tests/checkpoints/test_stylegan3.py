@@ -1,11 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
-import json
-import pickle
-import sys
-import types
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,86 +10,12 @@ from dseinvert.checkpoints import read, stylegan3
 from dseinvert.checkpoints.pickles import Foreign
 from dseinvert.errors import InputError
 from dseinvert.latent import Latent
+from tests.references.contents import stylegan3 as content
+from tests.references.files import write_nvlabs
+from tests.references.progressive import reference
 
-REFERENCES = Path(__file__).parents[1] / "references"
 NAMES = ("stylegan3-t", "stylegan3-r")
 LAYER = "synthesis.L3_52_12"
-
-
-def weights_module() -> Any:
-    spec = importlib.util.spec_from_file_location("weights", REFERENCES / "weights.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-fill = weights_module().fill
-
-
-def reference(name: str) -> dict[str, Any]:
-    return json.loads((REFERENCES / f"{name}.json").read_text("utf-8"))
-
-
-def published(numbers: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """The state dict that the reference images were drawn with; the recipe is in the file."""
-    arrays = fill(numbers["shapes"], numbers["seed"])
-    for name, shape in numbers["shapes"].items():
-        if name in numbers["filter_of"]:
-            taps = numbers["filters"][numbers["filter_of"][name]]
-            arrays[name] = np.array(taps, np.float32).reshape(shape)
-        elif name.endswith("magnitude_ema"):
-            arrays[name] = np.abs(arrays[name]) + np.float32(0.5)
-        elif name.endswith("transform"):
-            arrays[name] = np.array(numbers["transform"], np.float32)
-        elif name.startswith("mapping.fc"):
-            arrays[name] = arrays[name] * np.float32(100)
-    return {name: torch.from_numpy(np.asarray(array)) for name, array in arrays.items()}
-
-
-def persistent(name: str, state: dict[str, Any]) -> Foreign:
-    """A class saved with its source, which must never run."""
-    meta = {
-        "type": "class",
-        "version": 6,
-        "module_src": "raise SystemExit('the source was run')",
-        "class_name": name,
-        "state": state,
-    }
-    return Foreign("torch_utils.persistence", "_reconstruct_persistent_obj", (meta,))
-
-
-def module(name: str, tensors: dict[str, Any], kwargs: dict[str, Any]) -> Foreign:
-    own = {part: tensor for part, tensor in tensors.items() if "." not in part}
-    children: dict[str, dict[str, Any]] = {}
-    for part, tensor in tensors.items():
-        child, _, rest = part.partition(".")
-        if rest:
-            children.setdefault(child, {})[rest] = tensor
-    state = {
-        "training": False,
-        "_parameters": {},
-        "_buffers": own,
-        "_modules": {
-            child: module(child, inner, kwargs if child == "synthesis" else {})
-            for child, inner in children.items()
-        },
-        "_init_args": (),
-        "_init_kwargs": kwargs if name == "synthesis" else {},
-    }
-    if name.startswith("fc"):
-        state["bias_gain"] = 0.01
-    return persistent(name, state)
-
-
-def content(name: str, drop: str = "", **changes: Any) -> dict[str, Any]:
-    """What a pickle holds; `changes` go to the tensors, or else to the constructor's arguments."""
-    numbers = reference(name)
-    tensors, kwargs = published(numbers), dict(numbers["kwargs"])
-    for key, value in changes.items():
-        (tensors if key in tensors else kwargs)[key] = value
-    tensors.pop(drop, None)
-    networks = {"G": None, "D": None, "training_set_kwargs": {}, "augment_pipe": None}
-    return networks | {"G_ema": module("Generator", tensors, kwargs)}
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -154,35 +74,9 @@ def test_other_networks_are_not_recognised():
         assert not stylegan3.recognise(other)
 
 
-def reconstruct(meta: dict[str, Any]) -> Any:
-    raise AssertionError("a function of the file was run")
-
-
-class Pickled:
-    """Pickles as NVlabs' persistent classes do."""
-
-    def __init__(self, foreign: Foreign) -> None:
-        self.meta = dict(foreign.args[0])
-        state = dict(self.meta["state"])
-        state["_modules"] = {n: Pickled(child) for n, child in state["_modules"].items()}
-        self.meta["state"] = state
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return reconstruct, (self.meta,)
-
-
-def test_a_file_is_read_and_nothing_in_it_runs(tmp_path, monkeypatch):
-    package, persistence = types.ModuleType("torch_utils"), types.ModuleType("persistence")
-    monkeypatch.setattr(reconstruct, "__module__", "torch_utils.persistence")
-    monkeypatch.setattr(reconstruct, "__qualname__", "_reconstruct_persistent_obj")
-    monkeypatch.setattr(reconstruct, "__name__", "_reconstruct_persistent_obj")
-    persistence._reconstruct_persistent_obj = reconstruct
-    path = tmp_path / "stylegan3-r.pkl"
+def test_a_file_is_read_and_nothing_in_it_runs(tmp_path):
     saved = content("stylegan3-r")
-    with monkeypatch.context() as importable:
-        importable.setitem(sys.modules, "torch_utils", package)
-        importable.setitem(sys.modules, "torch_utils.persistence", persistence)
-        path.write_bytes(pickle.dumps({"G_ema": Pickled(saved["G_ema"])}))
+    path = write_nvlabs(tmp_path / "stylegan3-r.pkl", {"G_ema": saved["G_ema"]})
     found = read.read(path)
     rows = found.generator.sample([1])
     same = stylegan3.convert(saved).generator.synthesize(rows)

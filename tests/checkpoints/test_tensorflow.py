@@ -1,10 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
-import pickle
-import sys
-import types
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +9,10 @@ import torch
 from dseinvert.checkpoints import pickles, tensorflow
 from dseinvert.checkpoints.pickles import Foreign
 from dseinvert.errors import InputError
+from tests.references import progressive as published
+from tests.references.contents import tensorflow as trained
+from tests.references.files import write_nvlabs
 
-REFERENCES = Path(__file__).parents[1] / "references"
 FAMILIES = {
     "pggan": "pggan",
     "pggan-unfused": "pggan",
@@ -25,59 +22,6 @@ FAMILIES = {
     "stylegan2-resnet": "stylegan2",
     "stylegan2-revised": "stylegan2",
 }
-
-
-def published_module() -> Any:
-    spec = importlib.util.spec_from_file_location("progressive", REFERENCES / "progressive.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-published = published_module()
-
-
-def network(name: str, arrays: dict[str, Any], numbers: dict[str, Any]) -> dict[str, Any]:
-    """The state of a pickled Network, with the variables of its parts in theirs."""
-    parts: dict[str, dict[str, Any]] = {"": {}, "mapping": {}, "synthesis": {}}
-    for variable, value in arrays.items():
-        part, _, rest = variable.partition("/")
-        if part in parts:
-            parts[part][rest] = value
-        else:
-            parts[""][variable] = value
-
-    def described(title: str, part: str) -> dict[str, Any]:
-        return {
-            "version": 3,
-            "name": title,
-            "static_kwargs": dict(numbers["config"]),
-            "build_module_src": "raise SystemExit('the source was run')",
-            "build_func_name": "G",
-            "variables": list(parts[part].items()),
-        }
-
-    components = {p: described(f"G_{p}", p) for p in ("synthesis", "mapping") if parts[p]}
-    return described(name, "") | {"components": components}
-
-
-def foreign(state: dict[str, Any]) -> Foreign:
-    parts = {name: foreign(part) for name, part in state.get("components", {}).items()}
-    return Foreign("dnnlib.tflib.network", "Network", state=state | {"components": parts})
-
-
-def trained(name: str, **changes: Any) -> tuple[Foreign, Foreign, Foreign]:
-    """(G, D, Gs) of a reference; `changes` are arguments Gs was built with."""
-    numbers = published.reference(name)
-    numbers["config"] |= changes
-    arrays = published.state(numbers)
-    raw = {key: value * 0 for key, value in arrays.items()}
-    discriminator = {"4x4/Conv/weight": np.zeros((3, 3, 4, 4)), "FromRGB_lod0/weight": np.zeros(3)}
-    return (
-        foreign(network("G", raw, numbers)),
-        foreign(network("D", discriminator, numbers)),
-        foreign(network("Gs", arrays, numbers)),
-    )
 
 
 def variables(net: Foreign, part: str | None = None) -> dict[str, Any]:
@@ -104,24 +48,8 @@ def test_images_are_those_of_the_original(name):
 
 
 @pytest.mark.parametrize("name", ["pggan", "stylegan1"])
-def test_a_pickle_of_three_networks_is_read_from_disk(name, tmp_path, monkeypatch):
-    module_name = "tfutil" if name == "pggan" else "dnnlib.tflib.network"
-    parents = module_name.split(".")
-    for depth in range(1, len(parents) + 1):
-        name_so_far = ".".join(parents[:depth])
-        monkeypatch.setitem(sys.modules, name_so_far, types.ModuleType(name_so_far))
-    module = sys.modules[module_name]
-    module.Network = type("Network", (), {"__module__": module_name})
-
-    def instance(net: Foreign) -> Any:
-        made = module.Network()
-        parts = {key: instance(part) for key, part in net.state["components"].items()}
-        made.__dict__.update(net.state | {"components": parts})
-        return made
-
-    path = tmp_path / "network-final.pkl"
-    path.write_bytes(pickle.dumps(tuple(instance(net) for net in trained(name))))
-    monkeypatch.delitem(sys.modules, module_name)
+def test_a_pickle_of_three_networks_is_read_from_disk(name, tmp_path):
+    path = write_nvlabs(tmp_path / "network-final.pkl", trained(name))
     generator = tensorflow.convert(pickles.load(path)).generator
     with torch.no_grad():
         assert published.largest_difference(published.reference(name), generator) < 1e-4
