@@ -58,13 +58,21 @@ def add(
     gan: Annotated[
         str, typer.Option(help="The model that an encoder or a direction belongs to.")
     ] = "",
+    faces: Annotated[
+        bool, typer.Option("--faces", help="Its pictures are faces cropped as in FFHQ.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Convert other people's file, once, and keep it; nothing in it is run."""
+    """Convert other people's file, once, and keep it; nothing in it is run.
+
+    With --faces, photos are searched for faces, which are cropped as in FFHQ; without, images
+    are taken as they are, unless the file says otherwise.
+    """
     from dseinvert.models import add as convert
     from dseinvert.models import open_model
 
-    _tell(convert(file, name, open_model(gan) if gan else None), json)
+    belongs = open_model(gan) if gan else None
+    _tell(convert(file, name, belongs, alignment="ffhq" if faces else ""), json)
 
 
 @models.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ def add(
     name: str = "",
     gan: Model | None = None,
     *,
+    alignment: str = "",
     about: Mapping[str, Any] | None = None,
     check: Callable[[Found], None] | None = None,
 ) -> Added:
@@ -46,6 +48,8 @@ def add(
         path: a checkpoint, encoder or direction file.
         name: what to call the model; "" = after the file.
         gan: the model whose generator an encoder or a direction belongs to; None = none.
+        alignment: how the pictures it knows are cropped, "ffhq" or "none"; "" = as the file says,
+            or as those of `gan`.
         about: more for its card; None = nothing.
         check: raises where it is not what was expected; None = anything will do.
 
@@ -58,8 +62,10 @@ def add(
     source = _source(path)
     folder = root() / _key(source, gan)
     if whole(folder):
-        return _again(folder, name)
+        return _again(folder, name, alignment)
     found = read(path, gan.generator if gan else None)
+    if alignment:
+        found = replace(found, alignment=alignment)
     if check is not None:
         check(found)
     if found.generator is None and found.encoder is None and found.directions:
@@ -77,7 +83,7 @@ def add(
         if gan is None:
             _write(part, found, name, card)
         else:
-            _write_with_encoder(part, found, name, card, gan)
+            _write_with_encoder(part, found, name, card, gan, alignment or gan.alignment)
         put(part, folder)
     return Added(read_card(folder)["name"], folder, found.format, found.notes, new=True)
 
@@ -104,11 +110,13 @@ def _key(source: str, gan: Model | None) -> str:
     return hashlib.sha256(f"{source} for {gan.sha256}".encode()).hexdigest()[:32]
 
 
-def _again(folder: Path, name: str) -> Added:
-    """A file that was converted before; another name is a new name for it."""
-    card = read_card(folder)
+def _again(folder: Path, name: str, alignment: str) -> Added:
+    """A file that was converted before; another name or alignment is a new one for it."""
+    old = read_card(folder)
+    card = {**old, "alignment": alignment or old.get("alignment", "none")}
     if name and name != card["name"]:
         card["name"] = free_name(name, folder)
+    if card != old:
         write_parts(folder, card, {})
     told = card.get("source", {}).get("format", "")
     return Added(card["name"], folder, told, tuple(card.get("notes", ())), new=False)
@@ -142,7 +150,7 @@ def _write(part: Path, found: Found, name: str, card: Mapping[str, Any]) -> None
 
 
 def _write_with_encoder(
-    part: Path, found: Found, name: str, card: Mapping[str, Any], gan: Model
+    part: Path, found: Found, name: str, card: Mapping[str, Any], gan: Model, alignment: str
 ) -> None:
     """`gan` as it is on disk, so that its hash and its directions stay, with another encoder."""
     assert found.encoder is not None
@@ -154,7 +162,7 @@ def _write_with_encoder(
         name=name,
         description=f"{found.format}, for {gan.name}",
         licence=gan.card.get("licence", ""),
-        alignment=gan.alignment,
+        alignment=alignment,
         keep_generator=gan.folder / GENERATOR,
         more={**card, "generator_of": gan.name},
     )

@@ -38,6 +38,8 @@ class Row:
     layers: int
     dim: int
     classes: int = 0
+    alignment: str = "none"
+    """How its pictures are cropped: "ffhq", or "none"."""
     url: str = ""
     """Of a file, or with `hub`: "" """
     hub: str = ""
@@ -89,7 +91,13 @@ def pull(name: str, told: Told, registry: Path = REGISTRY) -> store.Added:
     _remember(row.source, sha256)
     about = {"licence": row.licence, "source": {"url": row.source}}
     try:
-        added = cache.add(file, row.name, about=about, check=lambda found: _same_spec(row, found))
+        added = cache.add(
+            file,
+            row.name,
+            alignment=row.alignment,
+            about=about,
+            check=lambda found: _same_spec(row, found),
+        )
     except InputError:
         _forget(row, file)
         raise
@@ -118,6 +126,8 @@ def _check(row: Row) -> None:
         if type(getattr(row, field.name)) is not (int if field.type == "int" else str):
             raise ValueError(f"{row.name}: {field.name} must be of another kind")
     check_name(row.name)
+    if row.alignment not in ("ffhq", "none"):
+        raise ValueError(f"{row.name}: alignment must be ffhq or none")
     if bool(row.url) == bool(row.hub and row.file and row.revision):
         raise ValueError(f"{row.name}: give a url, or a hub repository with file and revision")
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from dseinvert.cli.main import run
+
 Run = Callable[..., int]
 
 
@@ -95,3 +97,19 @@ def test_what_can_be_pulled_is_listed(dse: Run, capfd: pytest.CaptureFixture[str
     lines = capfd.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == [row["name"] for row in rows]
     assert dse("models", "pull", "nothing") == 2
+
+
+def test_a_gan_of_faces_crops_photos_only_when_it_is_said_to_be_one(
+    foreign_gan: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def alignment() -> str:
+        capfd.readouterr()
+        assert run(["models", "show", "mine", "--json"]) == 0
+        return str(json.loads(capfd.readouterr().out)["alignment"])
+
+    assert run(["models", "add", str(foreign_gan), "--name", "mine"]) == 0
+    assert alignment() == "none"
+    assert run(["models", "add", str(foreign_gan), "--faces"]) == 0
+    assert alignment() == "ffhq"
+    assert run(["models", "add", str(foreign_gan)]) == 0
+    assert alignment() == "ffhq"
