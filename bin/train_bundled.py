@@ -54,8 +54,8 @@ def joint(words: Sequence[str]) -> None:
     if given.data is None:
         parser.error("--data is required")
     if given.branch_for:
-        model, faces = open_model(given.branch_for), sources(given.data).faces
-        branch_bundle(model, faces, BranchOptions(), given.work, given.out)
+        model = open_model(given.branch_for)
+        branch_bundle(model, sources(given.data), BranchOptions(), given.work, given.out)
         return
     options = JointOptions(**{name: getattr(given, name) for name in JOINT})
     make_bundle(options, sources(given.data), given.work, given.out, given.name)

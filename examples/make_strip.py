@@ -1,6 +1,6 @@
 """A picture of an output folder of `dseinvert images`: a row for each kind, a column for each face.
 
-python examples/make_strip.py latents strip.png
+python examples/make_strip.py latents strip.jpg
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main(folder: Path, out: Path, scale: int = 2) -> None:
     columns = [[padded(folder / name) for name in face["pictures"].values()] for face in faces]
     picture = Image.fromarray(np.concatenate([np.concatenate(c) for c in columns], axis=1))
     size = (picture.width * scale, picture.height * scale)
-    picture.resize(size, Image.Resampling.LANCZOS).save(out, optimize=True)
+    picture.resize(size, Image.Resampling.LANCZOS).save(out, quality=90)
 
 
 def padded(file: Path) -> np.ndarray:

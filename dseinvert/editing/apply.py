@@ -88,16 +88,24 @@ def apply_edits(
     for edit in edits:
         _check_fits(latent, edit.direction)
         code = code + edit.strength * edit.direction.vector.to(code)
-    edited = replace(latent, code=code)
-    if latent.feature is None or not edits:
-        return edited
+    return move(latent, code, generator) if edits else latent
+
+
+def move(latent: Latent, code: Tensor, generator: Generator | None = None) -> Latent:
+    """The latent with another code [B, L, D]; a feature goes along by the difference rule.
+
+    Raises ValueError for a latent with a feature, and no `generator`.
+    """
+    moved = replace(latent, code=code)
+    if latent.feature is None:
+        return moved
     if generator is None:
         raise ValueError("editing a feature needs the generator")
-    return replace(edited, feature=latent.feature + _moved(latent, edited, generator))
+    return replace(moved, feature=latent.feature + _difference(latent, moved, generator))
 
 
 @torch.no_grad()
-def _moved(before: Latent, after: Latent, generator: Generator) -> Tensor:
+def _difference(before: Latent, after: Latent, generator: Generator) -> Tensor:
     """feat_K(w') - feat_K(w), where the latent is."""
     assert before.layer is not None and before.feature is not None
     plain = (replace(one, feature=None, layer=None) for one in (before, after))

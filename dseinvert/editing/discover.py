@@ -6,10 +6,13 @@ One unit of a direction is one standard deviation of its attribute over the gene
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from dseinvert.editing.apply import Edit, apply_edits
+from dseinvert.editing.directions import Direction
 from dseinvert.generators import Generator
 from dseinvert.latent import Latent
 
@@ -38,19 +41,35 @@ def calibrate(
     psi: float = 1.0,
     step: float = 1.0,
     batch: int = 50,
+    inverted: Latent | None = None,
 ) -> float:
     """The factor that makes `vector` [L, D] one standard deviation of `score` over samples.
 
+    Args:
+        generator: whose samples give the deviation.
+        vector: the direction.
+        score: the attribute.
+        seeds: of the samples.
+        psi: their truncation.
+        step: how far both ways the effect is measured.
+        batch: latents at once.
+        inverted: latents whose change is measured, features and all (a feature that an encoder
+            found holds on to what it saw, so that edits move inverted pictures less than
+            samples); None = the samples.
+
     Returns 0 where the vector does not raise the score at all.
     """
-    plain, slopes = [], []
-    for start in range(0, len(seeds), batch):
-        code = generator.sample(seeds[start : start + batch], psi).code
-        drawn = [
-            score(generator.synthesize(Latent(code + sign * step * vector, "w+")).clamp(-1, 1))
-            for sign in (-1, 0, 1)
-        ]
-        plain.append(drawn[1])
-        slopes.append((drawn[2] - drawn[0]) / (2 * step))
-    deviation, slope = torch.cat(plain).std(), torch.cat(slopes).mean()
-    return float(deviation / slope) if slope > 0 else 0.0
+    direction = Direction("step", vector, "w+", "", "")
+    samples = [generator.sample(seeds[k : k + batch], psi) for k in range(0, len(seeds), batch)]
+    plain = torch.cat([score(generator.synthesize(one).clamp(-1, 1)) for one in samples])
+    moved = samples
+    if inverted is not None:
+        inverted = replace(inverted, origin={})
+        moved = [inverted[k : k + batch] for k in range(0, len(inverted), batch)]
+    slopes = []
+    for one in moved:
+        ends = (apply_edits(one, [Edit(direction, sign * step)], generator) for sign in (1, -1))
+        up, down = (score(generator.synthesize(end).clamp(-1, 1)) for end in ends)
+        slopes.append((up - down) / (2 * step))
+    slope = torch.cat(slopes).mean()
+    return float(plain.std() / slope) if slope > 0 else 0.0

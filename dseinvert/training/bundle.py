@@ -6,7 +6,7 @@ import csv
 import json
 import tarfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -22,6 +22,7 @@ from dseinvert.encoders.dse import DSEEncoder
 from dseinvert.encoders.dse_feature import DSEFeatureEncoder
 from dseinvert.errors import UsageError
 from dseinvert.generators.stylegan2 import StyleGAN2
+from dseinvert.latent import Latent, concat
 from dseinvert.media.atomic import write_bytes
 from dseinvert.models import Model, generator_sha256, save_model
 from dseinvert.similarity.features import FeatureDistance
@@ -40,6 +41,8 @@ CELEBA_TO_FFHQ = (3, 30, 175, 202)
 RELIT = 2
 """Copies of the aged pictures in other light, for the scorer of age."""
 CALIBRATION_SEEDS = range(20_000_000, 20_000_300)
+CALIBRATION_PICTURES = 300
+"""The first ones, inverted, show how far an edit moves a score."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,9 @@ def make_bundle(options: JointOptions, sources: Sources, work: Path, out: Path, 
     finish(pair.generator, encoder, images, rows[: len(images)], sources, work, out, name, report)
 
 
-def branch_bundle(model: Model, faces: Path, options: BranchOptions, work: Path, out: Path) -> None:
+def branch_bundle(
+    model: Model, sources: Sources, options: BranchOptions, work: Path, out: Path
+) -> None:
     """A finished model once more in `out`, its DSE with a feature branch; goes on where it stopped.
 
     Raises:
@@ -88,13 +93,15 @@ def branch_bundle(model: Model, faces: Path, options: BranchOptions, work: Path,
     if not (isinstance(generator, StyleGAN2) and isinstance(trunk, DSEEncoder)):
         raise UsageError(f"{model.name} has no DSE for a StyleGAN2", "name such a model")
     work.mkdir(parents=True, exist_ok=True)
-    pictures, masks = _pictures(faces, int(generator.resolution * STORED), work)
-    encoder = branched(generator, trunk, options, pictures[:-HELD_OUT], masks, work)
+    pictures, masks = _pictures(sources.faces, int(generator.resolution * STORED), work)
+    known = pictures[:-HELD_OUT]
+    encoder = branched(generator, trunk, options, known, masks, work)
+    directions = recalibrated(model, encoder, to_tensor(known, generator.resolution), sources)
     save_model(
         out,
         generator,
         encoder,
-        model.directions,
+        directions,
         name=model.name,
         description=model.card["description"],
         licence=model.card["licence"],
@@ -149,7 +156,7 @@ def finish(
         rows: [N, L, D], their codes.
         report: what is known of the model so far; the directions' quality is added.
     """
-    directions, report["directions"] = find_directions(generator, images, rows, sources)
+    directions, report["directions"] = find_directions(generator, encoder, images, rows, sources)
     write_bytes(work / "report.json", json.dumps(report, indent=2).encode())
     side = generator.resolution
     save_model(
@@ -205,23 +212,45 @@ def set_sampling(pair: Pair, bases: Tensor, seed: int, steps: int = 4000) -> flo
 
 
 def find_directions(
-    generator: StyleGAN2, images: Tensor, rows: Tensor, sources: Sources
+    generator: StyleGAN2, encoder: Encoder, images: Tensor, rows: Tensor, sources: Sources
 ) -> tuple[dict[str, Direction], dict[str, dict[str, float]]]:
     """Directions from scorers applied to the pictures whose codes are `rows`."""
     features = FaceFeatures(round(images.shape[-1] * (FACE[2] - FACE[0])))
     seen = features(images, FACE)
     scorers, quality = _scorers(features, images, seen, sources)
+    inverted = _inverted(encoder, images)
     scores = torch.stack([score.of(seen) for score in scorers.values()], dim=1)
     # Appearance is regressed out: what a light or a pale print does is no part of an attribute.
     vectors = regress(rows, torch.cat([scores, appearance(images)], dim=1))
     sha256 = generator_sha256(generator, half=True)
     directions: dict[str, Direction] = {}
     for (name, score), vector in zip(scorers.items(), vectors, strict=False):
-        factor = calibrate(generator, vector, score, CALIBRATION_SEEDS)
+        factor = calibrate(generator, vector, score, CALIBRATION_SEEDS, inverted=inverted)
         quality[name] |= {"calibration": factor, "deviation": float(scores.std(0)[len(directions)])}
         unit = f"one standard deviation of {name} over the generator's samples"
         directions[name] = Direction(name, vector * factor, "w+", unit, sha256)
     return directions, quality
+
+
+def recalibrated(
+    model: Model, encoder: Encoder, images: Tensor, sources: Sources
+) -> dict[str, Direction]:
+    """The model's directions with the same units for pictures that `encoder` has inverted."""
+    features = FaceFeatures(round(images.shape[-1] * (FACE[2] - FACE[0])))
+    scorers, _ = _scorers(features, images, features(images, FACE), sources)
+    inverted = _inverted(encoder, images)
+    directions = {}
+    for name, old in model.directions.items():
+        score = scorers[name]
+        seeds = CALIBRATION_SEEDS
+        factor = calibrate(model.generator, old.vector, score, seeds, inverted=inverted)
+        directions[name] = replace(old, vector=old.vector * factor)
+    return directions
+
+
+@torch.inference_mode()
+def _inverted(encoder: Encoder, images: Tensor) -> Latent:
+    return concat([encoder.encode(part) for part in images[:CALIBRATION_PICTURES].split(50)])
 
 
 def _scorers(
