@@ -16,6 +16,7 @@ import torch
 from measure.backends import backends
 from measure.edits import edits
 from measure.inversion import inversion
+from measure.parity import parity
 from measure.speed import speed
 from measure.synthesis import synthesis
 from measure.tables import Table, document
@@ -30,6 +31,7 @@ VERBS = {
     "speed": (speed, "`images` from end to end beside the bare networks"),
     "synthesis": (synthesis, "how fast StyleGAN2 draws, beside what the machine could"),
     "backends": (backends, "how fast each runtime encodes and draws, beside PyTorch"),
+    "parity": (parity, "how far exported files are from PyTorch"),
     "scorers": (trust, "how far the scorers can be trusted"),
 }
 
@@ -60,6 +62,10 @@ def arguments() -> argparse.ArgumentParser:
             add("--rounds", type=int, default=5)
             add("--out", type=Path, help="JSON file for the numbers")
             add("--device", default="auto")
+            continue
+        if name == "parity":
+            add("--model", action="append", help="one of the table; default: all")
+            add("--out", type=Path, help="JSON file for the numbers")
             continue
         if name == "backends":
             add("--model", action="append", help="or a resolution, for random weights; repeated")

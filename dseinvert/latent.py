@@ -142,10 +142,11 @@ def _checked(path: Path, header: Mapping[str, str], tensors: dict[str, Tensor]) 
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
         raise InputError(f"{path}: holds NaN or infinite numbers")
     try:
+        feature = tensors.get("feature")
         return Latent(
             code=code.float(),
             space=header["space"],  # type: ignore[arg-type]
-            feature=tensors.get("feature"),
+            feature=None if feature is None else feature.float(),
             layer=int(header["layer"]) if "layer" in header else None,
             skip=header.get("skip", "keep"),  # type: ignore[arg-type]
             label=tensors.get("label"),

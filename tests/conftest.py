@@ -113,12 +113,12 @@ def faces_folder() -> Path:
 def dse(tiny_model: Path) -> Callable[..., int]:
     """Run the command line in this process: `dse("images", folder, "--out", out)` -> exit code.
 
-    `images` and `edit` get the tiny model unless another is named.
+    `images`, `edit` and `video` get the tiny model unless another is named.
     """
 
     def call(verb: str, *arguments: object) -> int:
         words = [verb, *map(str, arguments)]
-        if verb in ("images", "edit") and "--model" not in words:
+        if verb in ("images", "edit", "video") and "--model" not in words:
             words += ["--model", str(tiny_model)]
         return run(words)
 

@@ -20,6 +20,7 @@ def edit(
     edit: Annotated[list[str] | None, typer.Option(help=HELP["edits"])] = None,
     model: Annotated[str, typer.Option(help=HELP["model"])] = "default",
     device: Annotated[str, typer.Option(help=HELP["device"])] = "auto",
+    backend: Annotated[str, typer.Option(help=HELP["backend"])] = "auto",
     batch: Annotated[str, typer.Option(help=HELP["batch"])] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what fails.")] = False,
@@ -31,7 +32,7 @@ def edit(
 
     dseinvert edit latents/*.safetensors --edit smile=+1.5 --out smiling
     """
-    options = EditOptions(out, tuple(edit or ()), model, device, batch_size(batch))
+    options = EditOptions(out, tuple(edit or ()), model, device, backend, batch_size(batch))
     with reserved_stdout():
         from dseinvert.run.progress import watching
         from dseinvert.run.render import run_edit

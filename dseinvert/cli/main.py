@@ -14,9 +14,12 @@ import typer
 
 from dseinvert import __version__
 from dseinvert.cli.edit import edit
+from dseinvert.cli.evaluate import evaluate
+from dseinvert.cli.export import export
 from dseinvert.cli.images import images
 from dseinvert.cli.models import models
 from dseinvert.cli.train import train
+from dseinvert.cli.video import video
 from dseinvert.errors import DseInvertError, ExitCode
 
 app = typer.Typer(
@@ -27,8 +30,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(images)
+app.command()(video)
 app.command()(edit)
+app.command()(evaluate)
 app.command()(train)
+app.command()(export)
 app.add_typer(models, name="models")
 
 

@@ -14,12 +14,13 @@ import cv2
 
 from dseinvert.config import ImagesOptions
 from dseinvert.errors import MissingError, NoInputError, UsageError
+from dseinvert.export.backend import accelerated
 from dseinvert.faces.detect import Detector, open_detector
 from dseinvert.inversion.inverter import Inverter
 from dseinvert.media.atomic import remove_stale_parts, shown
 from dseinvert.media.scan import Scan, scan
 from dseinvert.models import Model, open_model, pick_device
-from dseinvert.run.batchsize import BatchSize, auto_size, computing, in_batches
+from dseinvert.run.batchsize import BatchSize, auto_size, computing, in_batches, share
 from dseinvert.run.compute import Edits, Face, invert_faces, parse_all
 from dseinvert.run.journal import NAME, Entry, Journal, open_journal, read
 from dseinvert.run.outcome import Outcome
@@ -57,7 +58,7 @@ class Job:
             "generator": self.model.sha256,
             "encoder": self.model.encoder_sha256,
             "resolution": self.model.generator.resolution,
-            "edits": {name: _fingerprint(self.edits, name) for name in self.edits},
+            "edits": {name: fingerprint(self.edits, name) for name in self.edits},
             "crop": self.detector.name if self.detector else "none",
             "paste": self.options.paste,
             **({} if self.options.label is None else {"label": self.options.label}),
@@ -76,7 +77,7 @@ def run_images(patterns: Sequence[str], options: ImagesOptions, watcher: Watcher
         watcher.problem(f"{shown(problem.path)}: {problem.reason}")
     if not found.files:
         raise NoInputError("no images found", "name image files, folders or globs")
-    job = open_job(options, open_model(options.model, device))
+    job = open_job(options, open_model(options.model, device), len(found.files))
     if options.dry_run:
         plan = _plan(job, found, read(options.out / NAME))
         return Outcome(options.out, plan, plan.settled, dry=True)
@@ -92,8 +93,11 @@ def run_images(patterns: Sequence[str], options: ImagesOptions, watcher: Watcher
     return outcome
 
 
-def open_job(options: ImagesOptions, model: Model) -> Job:
-    """Check the options against the model; refuses what cannot be honoured before work starts."""
+def open_job(options: ImagesOptions, model: Model, count: int | None = None) -> Job:
+    """Check the options against the model; refuses what cannot be honoured before work starts.
+
+    `count` is the number of images; None = unknown.
+    """
     if model.encoder is None:
         raise MissingError(f"model {model.name!r} has no encoder", "train one: dseinvert train")
     edits = parse_all(options.edits, model.directions)
@@ -104,6 +108,10 @@ def open_job(options: ImagesOptions, model: Model) -> Job:
         known = f"it has 0 to {classes - 1}" if classes else "it has no classes"
         raise UsageError(f"--label {options.label}: not a class of {model.name}", known)
     size = options.batch or auto_size(model.generator.resolution, model.generator.device)
+    if not options.dry_run:
+        shared = share(model.generator.resolution, model.generator.device)
+        model = accelerated(model, options.backend, shared, count)
+    assert model.encoder is not None
     align = options.align and model.alignment != "none"
     cv2.setNumThreads(1)  # reader threads already keep every core busy
     return Job(
@@ -166,7 +174,7 @@ def _tell(watcher: Watcher, entry: Entry) -> None:
         watcher.problem(f"{entry.shown}: {entry.reason}")
 
 
-def _fingerprint(edits: Edits, name: str) -> str:
+def fingerprint(edits: Edits, name: str) -> str:
     """Tells apart directions of one name found at different times."""
     digest = hashlib.sha256()
     for edit in edits[name]:

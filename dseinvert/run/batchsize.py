@@ -14,6 +14,7 @@ from typing import TypeVar
 import torch
 
 from dseinvert.errors import DeviceError
+from dseinvert.export.runtimes import Threads
 from dseinvert.run.stream import Workers, threads
 
 P = TypeVar("P")
@@ -49,19 +50,27 @@ def auto_size(resolution: int, device: torch.device) -> int:
 
 @contextmanager
 def computing(resolution: int, device: torch.device) -> Iterator[Workers]:
-    """Threads that run a model.
+    """Threads that run a model."""
+    shared = share(resolution, device)
+    if shared.calls == 1:
+        with threads(1) as pool:
+            yield Workers(pool, 1)
+        return
+    with threads(shared.calls, partial(torch.set_num_threads, shared.each)) as pool:
+        yield Workers(pool, shared.calls)
+
+
+def share(resolution: int, device: torch.device) -> Threads:
+    """How many batches are computed at once, and by how many threads each.
 
     Small pictures leave most of a core idle when several cores share one batch, so on a CPU each
     core gets batches of its own; large ones fill all cores, and two batches of them much memory.
     """
     cores = os.cpu_count() or 1
     if device.type != "cpu" or resolution > 256:
-        with threads(1) as pool:
-            yield Workers(pool, 1)
-        return
+        return Threads(1, cores)
     count = min(cores, 8)
-    with threads(count, partial(torch.set_num_threads, max(1, cores // count))) as pool:
-        yield Workers(pool, count)
+    return Threads(count, max(1, cores // count))
 
 
 def in_batches(

@@ -11,12 +11,13 @@ from typing import Any
 
 from dseinvert.config import EditOptions
 from dseinvert.errors import ExitCode, InputError, NoInputError
+from dseinvert.export.backend import accelerated
 from dseinvert.latent import Latent, concat, load_latent
 from dseinvert.media.atomic import shown, sync_folder, write_bytes
 from dseinvert.media.images import encode_png
 from dseinvert.media.scan import scan
 from dseinvert.models import Model, open_model, pick_device
-from dseinvert.run.batchsize import BatchSize, auto_size, computing, in_batches
+from dseinvert.run.batchsize import BatchSize, auto_size, computing, in_batches, share
 from dseinvert.run.compute import Edits, parse_all, render_edits
 from dseinvert.run.names import assign, face_names, folded
 from dseinvert.run.plan import Item
@@ -105,6 +106,8 @@ def run_edit(patterns: Sequence[str], options: EditOptions, watcher: Watcher) ->
         raise NoInputError("no latent files found", "name files that `dseinvert images` wrote")
     model = open_model(options.model, device)
     edits: Edits = parse_all(options.edits, model.directions) or {"recon": ()}
+    shared = share(model.generator.resolution, model.generator.device)
+    model = accelerated(model, options.backend, shared, len(found.files))
     make_folder(options.out)
     items = [Item(source, name) for source, name in assign(found.files, {}, ()).items()]
     watcher.begin("rendering", len(items))

@@ -55,10 +55,12 @@ def regroup(
     work: Callable[[Sequence[P]], Sequence[R]],
     size: Callable[[], int],
     workers: Workers,
+    most: int | None = None,
 ) -> Iterator[tuple[T, list[R]]]:
     """Each thing with the results for its parts; `work` gets `size()` parts of several things.
 
-    `workers` have a batch each and one waits for them; the order is that of `things`.
+    `workers` have a batch each and one waits for them; the order is that of `things`. Rather than
+    let more than `most` things wait for a batch to fill, a short one is begun; None = they wait.
     """
     waiting: deque[tuple[T, int]] = deque()
     todo: list[P] = []
@@ -77,6 +79,12 @@ def regroup(
         todo.extend(new)
         while len(todo) >= size():
             begin(size())
+        if most is not None and len(waiting) > most:
+            if todo:
+                begin(len(todo))
+            while pending and len(waiting) > most:
+                ready.extend(pending.popleft().result())
+                yield from _complete(waiting, ready)
         yield from _complete(waiting, ready)
     if todo:
         begin(len(todo))

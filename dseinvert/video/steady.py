@@ -27,7 +27,11 @@ class Steadier:
     def __init__(self, seconds: float) -> None:
         """`seconds` until a change has been renewed by two thirds; 0 = leave them as they are."""
         self._seconds = seconds
-        self._before: tuple[float, Image, Singles] | None = None
+        self.before: tuple[float, Image, Singles] | None = None
+        """Time, source crop and steadied change of the frame before; None = there is none.
+
+        It is all that the next frame depends on, so a run can be continued with it.
+        """
 
     def feed(self, source: Image, change: NDArray[Any], time: Fraction | float) -> Singles:
         """The steadied change [N, N, 3] of the next frame.
@@ -39,15 +43,15 @@ class Steadier:
         """
         source = _sized(source, min(SIDE, len(source)))
         result: Singles = np.asarray(change, np.float32)
-        if self._before is not None and self._seconds > 0:
-            then, crop, last = self._before
+        if self.before is not None and self._seconds > 0:
+            then, crop, last = self.before
             kept = np.float32(np.exp((then - float(time)) / self._seconds))
             flow = dense_flow(source, crop, fine=False)
             back = dense_flow(crop, source, fine=False)
             share = kept * _sized(trusted(flow, back).astype(np.float32), len(result))[..., None]
             flow = _sized(flow, len(result)) * np.float32(len(result) / len(source))
             result = np.asarray(result + share * (warp(last, flow) - result), np.float32)
-        self._before = float(time), source, result
+        self.before = float(time), source, result
         return result
 
 

@@ -119,3 +119,25 @@ def test_a_mistake_is_one_line_and_the_exit_code_of_the_error(tmp_path: Path) ->
     done = bench("inversion", "--model", tmp_path / "nothing")
     assert done.returncode == 2
     assert done.stderr.startswith("bin/bench: ") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_backends_are_timed_beside_torch(tiny_model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    words = ("--way", "onnx-fp32", "--rounds", 1, "--batch", 2, "--without-compile")
+    out = tmp_path / "numbers.json"
+    done = bench("backends", "--model", tiny_model, *words, "--out", out)
+    assert done.returncode == 0, done.stderr
+    (table,) = rows(out)
+    assert [row["backend"] for row in table] == ["torch", "onnx fp32"]
+    assert table[0]["x torch"] == 1
+    assert table[1]["PSNR, dB"] > 70
+
+
+@pytest.mark.slow
+def test_parity_has_a_row_for_each_graph(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    out = tmp_path / "numbers.json"
+    done = bench("parity", "--model", "pggan, dse-pggan", "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert [row["graph"] for row in rows(out)[0]] == ["encoder", "generator"]

@@ -99,3 +99,24 @@ def test_workers_share_the_batches_and_no_more_than_one_waits() -> None:
         next(grouped)
         assert set(begun[:2]) == {"ab", "cd"}
         assert len(taken) <= 4
+
+
+def test_things_without_parts_do_not_pile_up_behind_a_batch_that_is_not_full() -> None:
+    def things() -> Iterator[int]:
+        for thing in range(200):
+            given.append(thing)
+            yield thing
+
+    given: list[int] = []
+    with threads(1) as pool:
+        grouped = regroup(
+            things(),
+            parts=lambda thing: [thing] if thing == 0 else [],
+            work=lambda parts: [-part for part in parts],
+            size=lambda: 8,
+            workers=Workers(pool, 1),
+            most=10,
+        )
+        assert next(grouped) == (0, [0])
+        assert len(given) <= 12
+        assert [thing for thing, _ in grouped] == list(range(1, 200))

@@ -1,0 +1,381 @@
+"""The third pass over a clip: latents steadied in time, edited, drawn, pasted back, encoded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dseinvert.editing.apply import move
+from dseinvert.faces.align import crop
+from dseinvert.generators import Generator
+from dseinvert.latent import Latent
+from dseinvert.media.video_read import Frame
+from dseinvert.models import Model
+from dseinvert.run.batchsize import BatchSize, computing, in_batches
+from dseinvert.run.compute import Edits, render_edits
+from dseinvert.run.prepare import Pixels
+from dseinvert.run.progress import Watcher
+from dseinvert.run.relay import relay
+from dseinvert.run.stream import ahead, regroup, threads
+from dseinvert.run.video_faces import Seen, Stopped, frames_from
+from dseinvert.run.video_plan import Output, Task
+from dseinvert.run.video_sinks import Sink, open_sink
+from dseinvert.run.video_steady import Patches, Steady
+from dseinvert.run.video_store import Rows
+from dseinvert.stop import Stop
+from dseinvert.video.blend import Mode, blend, face_mask, mask_in_frame
+from dseinvert.video.smooth import REACH, row_sigmas, smooth_stream
+
+RECON = "recon"
+# The strength that "auto" means for latents.
+AUTO = 0.5
+# Seconds at strength 1 to steady the colours that lead a replaced face over into its frame.
+RIM = 0.4
+# Seconds at strength 1 until a change carried along with the face has been renewed by two thirds.
+STEADY = 0.3
+# Sides in pixels of the source's crops in which the motion is seen: twice the model's, at most 256.
+_STEADY_SIDE = 256
+_BLENDERS, _AHEAD = 2, 4
+_HELD = 192 << 20  # bytes of frames that may wait for their faces
+_FEWEST, _MOST = 6, 64
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """The opened model and all else that decides about the pictures."""
+
+    model: Model
+    edits: Edits
+    paste: Mode
+    smooth: float
+    """0 to 1."""
+    side_by_side: bool
+    segment: int
+    batch: BatchSize
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face on one frame, ready to be drawn."""
+
+    track: int
+    raw: Mapping[str, NDArray[Any]]
+    """code [L, D] as the encoder gave it, and feature and label where it gave them."""
+    code: NDArray[np.float32]
+    """[L, D] steadied in time."""
+    quad: NDArray[np.float64]
+    points: NDArray[np.float64]
+    presence: float
+    rim: NDArray[np.float32]
+    """[8, 8, 3] from `rim_offset`, steadied in time."""
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A frame with the faces on it."""
+
+    place: int
+    frame: Frame
+    faces: list[Face]
+
+
+Drawn = dict[str, Pixels]
+"""What is drawn of one face, by label."""
+
+
+def render(
+    drawing: Drawing,
+    task: Task,
+    outputs: Sequence[Output],
+    seen: Seen,
+    watcher: Watcher,
+    stop: Stop,
+) -> list[str]:
+    """Write the outputs of a clip whose latents are on disk; returns what was wrong, phrases."""
+    with ExitStack() as stack:
+        every = drawing.segment
+        sinks = {
+            output.label: stack.enter_context(open_sink(task, output, seen.pts, every))
+            for output in outputs
+        }
+        rows = stack.enter_context(Rows(task.latents))
+        first = min(sink.done for sink in sinks.values())
+        watcher.begin(f"{task.name}: rendering", len(seen.pts) - first)
+        wanted = replace(drawing, edits={label: drawing.edits.get(label, ()) for label in sinks})
+        for _ in _written(wanted, task, seen, rows, sinks, first, stop):
+            watcher.advance()
+        if stop.code is not None:
+            raise Stopped
+    return list(dict.fromkeys(p for sink in sinks.values() for p in sink.problems))
+
+
+def _written(
+    drawing: Drawing,
+    task: Task,
+    seen: Seen,
+    rows: Rows,
+    sinks: Mapping[str, Sink],
+    first: int,
+    stop: Stop,
+) -> Iterator[int]:
+    """decode, steady -> [workers] draw -> [blenders] -> [an encoder an output], in order."""
+    if first >= len(seen.pts):
+        return
+    generator = drawing.model.generator
+    draw = partial(_draw, generator, drawing.edits, drawing.paste, _header(rows))
+    with ExitStack() as stack:
+        shots = _shots(drawing, task, seen, rows, first)
+        coming = stop.until(stack.enter_context(relay(shots, _AHEAD)))
+        workers = stack.enter_context(computing(generator.resolution, generator.device))
+        steady = _steady(drawing, task, sinks, first)
+        drawn = regroup(
+            coming,
+            parts=lambda shot: shot.faces,
+            work=lambda faces: in_batches(draw, faces, drawing.batch),
+            size=lambda: drawing.batch.size,
+            workers=workers,
+            most=_window(task),
+        )
+        steadied = stack.enter_context(relay(_steadied(drawing, drawn, steady), _AHEAD))
+        blenders = stack.enter_context(threads(_BLENDERS))
+        results = ahead(blenders, partial(_paste, drawing), steadied, _AHEAD)
+        for label, sink in sinks.items():
+            encoder = stack.enter_context(threads(1))
+            results = ahead(encoder, partial(_write, label, sink), results, _AHEAD)
+        for place, _, _ in results:
+            yield place
+
+
+def _window(task: Task) -> int:
+    """How many frames may wait for their faces."""
+    size = 3 * task.clip.width * task.clip.height * (2 if task.clip.depth > 8 else 1)
+    return max(_FEWEST, min(_MOST, _HELD // size))
+
+
+def _shots(drawing: Drawing, task: Task, seen: Seen, rows: Rows, first: int) -> Iterator[Shot]:
+    depth = 16 if task.clip.depth > 8 and task.settings is not None else 8
+    faces = Faces(rows, float(task.clip.time_base), drawing.smooth, drawing.paste == "replace")
+    for place, frame in frames_from(task, seen, first, depth):
+        yield Shot(place, frame, faces.at(place))
+
+
+def _steady(drawing: Drawing, task: Task, sinks: Mapping[str, Sink], first: int) -> Steady:
+    """What steadies the changes, as it was before frame `first`."""
+    keys = {output.label: output.key for output in task.outputs}
+    folders = {label: task.work / f"steady-{keys[label]}" for label in sinks}
+    steady = Steady(STEADY * drawing.smooth, folders, drawing.segment)
+    steady.resume(first)
+    return steady
+
+
+def _steadied(
+    drawing: Drawing, drawn: Iterable[tuple[Shot, list[Drawn]]], steady: Steady
+) -> Iterator[tuple[Shot, list[Patches]]]:
+    """Each frame with what is to be put into it, steadied in time."""
+    side = min(_STEADY_SIDE, 2 * drawing.model.generator.resolution)
+    for shot, pictures in drawn:
+        patches = [_patches(drawing, one) for one in pictures]
+        if steady.seconds > 0:
+            pixels = shallow(shot.frame.pixels)
+            for k, face in enumerate(shot.faces):
+                source = crop(pixels, face.quad, side)
+                patches[k] = _steadied_face(drawing, face, source, patches[k], shot, steady)
+            steady.done(shot.place, [face.track for face in shot.faces])
+        yield shot, patches
+
+
+def _steadied_face(
+    drawing: Drawing, face: Face, source: Pixels, patches: Patches, shot: Shot, steady: Steady
+) -> Patches:
+    """What "replace" puts in is steadied as a change of the source too."""
+    base = np.zeros(1, np.float32)
+    if drawing.paste == "replace" and patches:
+        size = next(iter(patches.values())).shape[:2]
+        base = cv2.resize(source, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    changes = {label: patch - base for label, patch in patches.items()}
+    found = steady.feed(face.track, source, changes, float(shot.frame.time))
+    return {label: change + base for label, change in found.items()}
+
+
+def _patches(drawing: Drawing, drawn: Drawn) -> Patches:
+    """Of each output: the edited crop, or how far it is from the reconstruction."""
+    floats = {label: drawn[label].astype(np.float32) for label in drawing.edits}
+    if drawing.paste == "replace":
+        return floats
+    return {label: patch - drawn[RECON] for label, patch in floats.items()}
+
+
+class Faces:
+    """The faces of a file of latents, frame by frame in growing order, steadied on the way."""
+
+    def __init__(self, rows: Rows, time_base: float, smooth: float, rims: bool) -> None:
+        """`rims`: whether the colours at the rim are wanted."""
+        self._rows, self._smooth, self._rims = rows, smooth, rims
+        self._frame, self._track = rows.read("frame"), rows.read("track")
+        self._times = rows.read("pts") * time_base
+        self._small = {name: rows.read(name) for name in ("quad", "points", "presence")}
+        self._streams: dict[int, Iterator[tuple[int, NDArray[Any], NDArray[Any]]]] = {}
+        self._raw: list[str] = [name for name in ("code", "feature", "label") if name in rows.names]
+
+    def at(self, place: int) -> list[Face]:
+        """The faces on the frame at `place`."""
+        start, stop = np.searchsorted(self._frame, [place, place + 1])
+        return [self._face(row) for row in range(int(start), int(stop))]
+
+    def _face(self, row: int) -> Face:
+        track = int(self._track[row])
+        if track not in self._streams:
+            self._streams[track] = self._stream(track, row)
+        found, code, rim = next(self._streams[track])
+        assert found == row
+        raw = {name: self._rows.read(name, row, row + 1)[0] for name in self._raw}
+        quad, points, presence = (self._small[key][row] for key in ("quad", "points", "presence"))
+        return Face(track, raw, code, quad, points, float(presence), rim)
+
+    def _stream(self, track: int, first: int) -> Iterator[tuple[int, NDArray[Any], NDArray[Any]]]:
+        """Row, code and rim of each row of a track from `first` on.
+
+        Begins so much earlier that it makes no difference where it began.
+        """
+        mine = np.flatnonzero(self._track == track)
+        sigmas = row_sigmas(self._rows.shape("code")[1], self._smooth)
+        sigma = RIM * self._smooth
+        lead = 2 * REACH * max(sigma, float(sigmas.max()))
+        mine = mine[self._times[mine] >= self._times[first] - lead]
+        codes = smooth_stream(self._items("code", mine), sigmas)
+        rims = smooth_stream(self._items("rim", mine), sigma) if self._rims else None
+        for row in mine:
+            code, _ = next(codes)
+            rim = next(rims)[0] if rims else np.zeros((8, 8, 3), np.float32)
+            if row >= first:
+                yield int(row), code, rim
+
+    def _items(self, name: str, mine: NDArray[Any]) -> Iterator[tuple[float, NDArray[Any], None]]:
+        for row in mine.tolist():
+            yield float(self._times[row]), self._rows.read(name, row, row + 1)[0], None
+
+
+def _header(rows: Rows) -> Mapping[str, Any]:
+    """What the latents of a file have in common, as arguments of `Latent`."""
+    header = rows.header
+    common: dict[str, Any] = {"space": header["space"], "origin": json.loads(header["origin"])}
+    if "layer" in header:
+        common |= {"layer": int(header["layer"]), "skip": header["skip"]}
+    return common
+
+
+@torch.inference_mode()
+def _draw(
+    generator: Generator,
+    edits: Edits,
+    paste: Mode,
+    common: Mapping[str, Any],
+    faces: Sequence[Face],
+) -> list[Drawn]:
+    """One batch."""
+    arrays = {name: np.stack([face.raw[name] for face in faces]) for name in faces[0].raw}
+    tensors: dict[str, Any] = {
+        name: torch.from_numpy(array).float().to(generator.device) for name, array in arrays.items()
+    }
+    steady = torch.from_numpy(np.stack([face.code for face in faces]))
+    latent = move(Latent(**tensors, **common), steady.to(generator.device), generator)
+    wanted = edits if RECON in edits or paste == "replace" else {RECON: (), **edits}
+    pictures = render_edits(generator, latent, wanted)
+    return [{label: shots[i] for label, shots in pictures.items()} for i in range(len(faces))]
+
+
+Pasted = tuple[int, int, dict[str, Pixels]]
+"""Place, time in ticks, and the frame of each output."""
+
+
+def _paste(drawing: Drawing, work: tuple[Shot, list[Patches]]) -> Pasted:
+    shot, patches = work
+    frame = shot.frame.pixels
+    masks = [face_mask(face.points, face.quad) * face.presence for face in shot.faces]
+    pictures = {}
+    for label in drawing.edits:
+        result = frame
+        for face, mask, of_face in zip(shot.faces, masks, patches, strict=True):
+            result = paste_one(result, face, mask, of_face[label], drawing.paste)
+        pictures[label] = np.hstack([frame, result]) if drawing.side_by_side else result
+    return shot.place, shot.frame.pts, pictures
+
+
+def paste_one(
+    frame: NDArray[Any], face: Face, mask: NDArray[Any], patch: NDArray[Any], mode: Mode
+) -> NDArray[Any]:
+    """The frame uint8 or uint16 [H, W, 3] with the patch [R, R, 3] of one face in it.
+
+    The patch is a change for "difference", a face for "replace".
+    """
+    plain, nothing = shallow(frame), np.zeros_like(patch)
+    offset = face.rim if mode == "replace" else None
+    pasted = blend(plain, face.quad, patch, nothing, mask, mode, offset)
+    if frame.dtype == np.uint8:
+        return pasted
+    # What changed is added to the deep frame, so that the rest keeps all of its bits.
+    change = (pasted.astype(np.int32) - plain) * 257
+    return (frame + change).clip(0, 65535).astype(np.uint16)
+
+
+def shallow(frame: NDArray[Any]) -> Pixels:
+    """A frame with 8 bits a sample."""
+    if frame.dtype == np.uint8:
+        return frame
+    return np.asarray(cv2.convertScaleAbs(frame, alpha=1 / 257), np.uint8)
+
+
+def _write(label: str, sink: Sink, pasted: Pasted) -> Pasted:
+    place, pts, pictures = pasted
+    if place >= sink.done:
+        sink.write(pictures[label], pts)
+    return pasted
+
+
+@dataclass(frozen=True)
+class Pictured:
+    """One frame uint8 [H, W, 3] as it is before it is encoded."""
+
+    source: Pixels
+    mask: NDArray[np.float32]
+    """[H, W] of all faces."""
+    results: Mapping[str, Pixels]
+    """The reconstruction and each edit, by label."""
+
+
+def pictured(
+    drawing: Drawing, task: Task, seen: Seen, rows: Rows, places: Sequence[int]
+) -> dict[int, Pictured]:
+    """Some frames, by place, with their faces reconstructed and edited."""
+    plain = replace(drawing, side_by_side=False)
+    replaced = replace(plain, edits={RECON: ()}, paste="replace")
+    found = {}
+    for place in places:
+        _, frame = next(iter(frames_from(task, seen, place)))
+        faces = Faces(rows, float(task.clip.time_base), drawing.smooth, True).at(place)
+        shot = Shot(place, frame, faces)
+        edits = {RECON: (), **drawing.edits}
+        draw = partial(_draw, drawing.model.generator, edits, drawing.paste, _header(rows))
+        drawn = in_batches(draw, faces, drawing.batch)
+        results: dict[str, Pixels] = {}
+        for how in (plain, replaced):
+            results |= _paste(how, (shot, [_patches(how, one) for one in drawn]))[2]
+        found[place] = Pictured(frame.pixels, _mask(frame.pixels, faces), results)
+    return found
+
+
+def _mask(frame: Pixels, faces: Sequence[Face]) -> NDArray[np.float32]:
+    mask = np.zeros(frame.shape[:2], np.float32)
+    for face in faces:
+        window, part = mask_in_frame(frame, face.quad, face_mask(face.points, face.quad))
+        mask[window] = np.maximum(mask[window], part)
+    return mask

@@ -1,0 +1,136 @@
+"""A small model of random weights for every generator family and every kind of encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dseinvert.encoders.deep_gan import (
+    DeepGanBigConfig,
+    DeepGanBigEncoder,
+    DeepGanConfig,
+    DeepGanEncoder,
+)
+from dseinvert.encoders.dse import DSEConfig, DSEEncoder
+from dseinvert.encoders.dse_biggan import DSEBigGANConfig, DSEBigGANEncoder
+from dseinvert.encoders.dse_feature import DSEFeatureConfig, DSEFeatureEncoder
+from dseinvert.encoders.dse_pggan import DSEPGGANConfig, DSEPGGANEncoder
+from dseinvert.encoders.psp import PSPConfig, PSPEncoder
+from dseinvert.encoders.restyle import ReStyleConfig, ReStyleEncoder
+from dseinvert.generators.biggan import BigGAN, BigGANConfig
+from dseinvert.generators.pggan import PGGAN, PGGANConfig
+from dseinvert.generators.stylegan1 import StyleGAN1, StyleGAN1Config
+from dseinvert.generators.stylegan2 import StyleGAN2, StyleGAN2Config
+from dseinvert.generators.stylegan3 import StyleGAN3, StyleGAN3Config
+from dseinvert.models import Model
+
+CHANNELS = {4: 16, 8: 16, 16: 8}
+
+
+def stylegan2(**numbers: Any) -> Any:
+    given = {"resolution": 16, "channels": CHANNELS, "w_dim": 16, "z_dim": 16, "mapping_layers": 2}
+    return _noisy(StyleGAN2(StyleGAN2Config(**{**given, **numbers})))
+
+
+def stylegan1(**numbers: Any) -> Any:
+    given = {"resolution": 16, "channels": CHANNELS, "w_dim": 16, "z_dim": 16, "mapping_layers": 2}
+    return _noisy(StyleGAN1(StyleGAN1Config(**{**given, **numbers})))
+
+
+def stylegan3(**numbers: Any) -> Any:
+    config = StyleGAN3Config(
+        16, channel_base=256, channel_max=16, w_dim=16, z_dim=16, num_layers=6, **numbers
+    )
+    return StyleGAN3(config)
+
+
+def pggan(**numbers: Any) -> Any:
+    return PGGAN(PGGANConfig(16, CHANNELS, z_dim=16, **numbers))
+
+
+def biggan() -> Any:
+    config = BigGANConfig((32, 32, 16, 16, 8), 3, z_dim=8, class_dim=8, classes=5, statistics=6)
+    gan = BigGAN(config)
+    for module in gan.modules():
+        if hasattr(module, "means"):
+            module.means.normal_(0, 0.3)
+            module.variances.uniform_(0.5, 1.5)
+    torch.nn.init.constant_(gan.attention.gamma, 0.5)
+    return gan
+
+
+def dse(layers: int = 6) -> Any:
+    return DSEEncoder(DSEConfig(16, layers, 16, (8, 16, 16)))
+
+
+def dse_feature() -> Any:
+    return DSEFeatureEncoder(
+        DSEFeatureConfig(DSEConfig(16, 6, 16, (8, 16, 16)), layer=3, side=8, channels=16, width=8)
+    )
+
+
+def psp(head: str = "pyramid", channels: int = 3, trunk: str = "irse") -> PSPConfig:
+    crop = (0.125, 0.875) if head == "w" else (0.0, 1.0)
+    return PSPConfig(
+        6, 16, trunk, (16, 16, 16, 16), (1, 1, 1, 1), head, head == "last", 32, crop, channels
+    )
+
+
+Parts = Callable[[], tuple[Any, Any]]
+MODELS: dict[str, Parts] = {
+    "stylegan2, dse": lambda: (stylegan2(), dse()),
+    "stylegan2, dse-feature": lambda: (stylegan2(), dse_feature()),
+    "stylegan2, psp": lambda: (stylegan2(), PSPEncoder(psp())),
+    "stylegan2, psp (e4e)": lambda: (stylegan2(), PSPEncoder(psp("last"))),
+    "stylegan2, psp (w+ of resnet)": lambda: (stylegan2(), PSPEncoder(psp("w+", trunk="resnet"))),
+    "stylegan2, psp (w)": lambda: (stylegan2(), PSPEncoder(psp("w"))),
+    "stylegan2, restyle": lambda: (
+        stylegan2(),
+        ReStyleEncoder(ReStyleConfig(psp("last", channels=6), 2)),
+    ),
+    "stylegan2, deep-gan": lambda: (stylegan2(), DeepGanEncoder(DeepGanConfig((8, 16, 16), 16, 1))),
+    "stylegan2 (resnet with classes), none": lambda: (
+        stylegan2(architecture="resnet", classes=3),
+        None,
+    ),
+    "stylegan2 (grey and clamped), none": lambda: (stylegan2(image_channels=1, clamp=256.0), None),
+    "stylegan1, dse": lambda: (stylegan1(), dse()),
+    "stylegan1 (classes), none": lambda: (stylegan1(classes=3), None),
+    "stylegan3, dse": lambda: (stylegan3(), dse(8)),
+    "stylegan3 (R), none": lambda: (
+        stylegan3(conv_kernel=1, use_radial_filters=True),
+        None,
+    ),
+    "pggan, dse-pggan": lambda: (pggan(), DSEPGGANEncoder(DSEPGGANConfig(16, 16, (8, 16, 16)))),
+    "pggan (classes), none": lambda: (pggan(classes=3), None),
+    "biggan, dse-biggan": lambda: (
+        biggan(),
+        DSEBigGANEncoder(DSEBigGANConfig(16, 8, 8, (8, 16, 16))),
+    ),
+    "biggan, deep-gan-big": lambda: (
+        biggan(),
+        DeepGanBigEncoder(DeepGanBigConfig((8, 16, 16), 8, 8)),
+    ),
+}
+
+
+def model_of(name: str, seed: int = 0) -> Model:
+    """One of MODELS, as `open_model` would give it."""
+    torch.manual_seed(seed)
+    generator, encoder = MODELS[name]()
+    generator.eval().requires_grad_(False)
+    if encoder is not None:
+        encoder.eval().requires_grad_(False)
+        encoder.attach(generator)
+    return Model(name, Path(), generator, encoder, {}, "0" * 64, "1" * 64, "none", {})
+
+
+def _noisy(generator: Any) -> Any:
+    """Noise that would be missed: its strength starts at zero."""
+    for name, parameter in generator.named_parameters():
+        if name.endswith("noise_strength"):
+            torch.nn.init.constant_(parameter, 0.3)
+    return generator

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from dseinvert.errors import UsageError
+from dseinvert.export.graphs import graphs
+from dseinvert.latent import Latent
+from dseinvert.models import Model
+from dseinvert.run.compute import to_pixels, to_tensor
+
+
+def test_a_model_is_two_graphs_and_those_of_its_feature_two_more(
+    model_of: Callable[[str], Model],
+) -> None:
+    names = [graph.name for graph in graphs(model_of("stylegan2, dse"))]
+    assert names == ["encoder", "generator"]
+    made = {graph.name: graph for graph in graphs(model_of("stylegan2, dse-feature"))}
+    assert [*made] == ["encoder", "generator", "generator-feature", "features"]
+    assert made["encoder"].outputs == ("code", "feature")
+    assert made["generator-feature"].about["layer"] == "3"
+
+
+def test_graphs_compute_what_the_model_does(model_of: Callable[[str], Model]) -> None:
+    model = model_of("stylegan2, dse-feature")
+    made = {graph.name: graph for graph in graphs(model)}
+    assert model.encoder is not None
+    with torch.no_grad():
+        images = model.generator.synthesize(model.generator.sample([5]))
+        latent = model.encoder.encode(images)
+        drawn = model.generator.synthesize(latent)
+    found = made["encoder"].run({"images": images})
+    assert torch.equal(found["feature"], latent.feature)  # type: ignore[arg-type]
+    again = made["generator-feature"].run(found)["images"]
+    assert torch.equal(again, drawn)
+    plain = made["features"].run({"code": latent.code})["feature"]
+    with torch.no_grad():
+        assert torch.equal(plain, model.generator.features(Latent(latent.code, "w+"), 3))
+
+
+def test_pixels_in_the_graph_are_the_pixels_of_files(model_of: Callable[[str], Model]) -> None:
+    model = model_of("stylegan2, dse")
+    plain = {graph.name: graph for graph in graphs(model)}
+    whole = {graph.name: graph for graph in graphs(model, pixels=True)}
+    code = model.generator.sample([7, 8]).code
+    pixels = whole["generator"].run({"code": code})["images"]
+    drawn = plain["generator"].run({"code": code})["images"]
+    assert [p.tolist() for p in to_pixels(drawn)] == pixels.tolist()
+    floats = to_tensor([*pixels.numpy()])
+    found = (whole["encoder"].run({"images": pixels}), plain["encoder"].run({"images": floats}))
+    assert torch.equal(found[0]["code"], found[1]["code"])
+
+
+def test_a_class_is_an_input_only_where_it_is_read(model_of: Callable[[str], Model]) -> None:
+    def inputs(name: str) -> list[list[str]]:
+        model = model_of(name)
+        what = "both" if model.encoder is not None else "generator"
+        return [[*graph.inputs] for graph in graphs(model, what)]
+
+    assert inputs("biggan, dse-biggan") == [["images", "label"], ["code", "label"]]
+    assert inputs("stylegan1 (classes), none") == [["code"]]
+
+
+def test_what_cannot_be_exported_is_refused(model_of: Callable[[str], Model]) -> None:
+    model = model_of("stylegan1 (classes), none")
+    with pytest.raises(UsageError, match="no encoder"):
+        graphs(model)
+    with pytest.raises(UsageError, match="--layer 9"):
+        graphs(model, "generator", layer=9)
