@@ -32,7 +32,7 @@ def commands(page: Path) -> list[str]:
 def examples_of_the_help() -> list[str]:
     """The command lines that the help of each verb shows."""
     found = []
-    for verb in ("images", "video", "edit", "train", "models"):
+    for verb in ("images", "video", "edit", "train", "models", "export"):
         text = subprocess.run(
             [sys.executable, "-m", "dseinvert", verb, "--help"],
             capture_output=True,
