@@ -38,7 +38,8 @@ class Latent:
     `code` is [B, L, D]. `feature` [B, C, H, W] replaces the output of styled convolution `layer`
     (counted from 1); `skip` says whether the RGB images below that layer are kept (Feature-Style
     Encoder) or dropped (BDInvert). `label` is [B, num_classes]. `origin` is free text about where
-    the latent came from: generator and encoder hashes, source file, crop matrix, version.
+    the latent came from: generator and encoder hashes, source file, crop matrix, version. One
+    entry is read again: BigGAN draws with `truncation`, so that batches share one value of it.
     """
 
     code: Tensor

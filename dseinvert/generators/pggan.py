@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dseinvert.generators.ops import normalize_2nd_moment
+from dseinvert.generators.sampling import alike, checked_label, draw
 from dseinvert.latent import Latent, LatentSpec
 
 
@@ -81,19 +82,6 @@ def doubling_kernel(kernel: Tensor) -> Tensor:
     return spread[..., 1:, 1:] + spread[..., :-1, 1:] + spread[..., 1:, :-1] + spread[..., :-1, :-1]
 
 
-def normal(seeds: Sequence[int], size: int, classes: int) -> tuple[Tensor, Tensor]:
-    """A normal vector [B, size] and a class [B] for each seed, none depending on the batch."""
-    draws = [_draw(seed, size, classes) for seed in seeds]
-    vectors, picks = zip(*draws, strict=True)
-    return torch.stack(vectors), torch.stack(picks)
-
-
-def _draw(seed: int, size: int, classes: int) -> tuple[Tensor, Tensor]:
-    source = torch.Generator().manual_seed(seed)
-    vector = torch.randn(size, generator=source)
-    return vector, torch.randint(max(classes, 1), (), generator=source)
-
-
 class PGGAN(nn.Module):
     """A PGGAN generator behind the Generator protocol."""
 
@@ -131,10 +119,8 @@ class PGGAN(nn.Module):
 
     def mean_latent(self) -> Latent:
         """The centre of the sphere, [1, 1, D], and every class alike."""
-        classes = self.config.classes
-        code = torch.zeros(1, 1, self.config.z_dim, device=self.device)
-        label = torch.full((1, classes), 1 / classes, device=self.device) if classes else None
-        return Latent(code, "z", label=label)
+        code = torch.zeros(1, 1, self.config.z_dim)
+        return Latent(code, "z", label=alike(self.config.classes)).to(self.device)
 
     def sample(
         self,
@@ -153,9 +139,9 @@ class PGGAN(nn.Module):
         """
         if psi != 1:
             raise ValueError("a PGGAN has no truncation: psi must be 1")
-        z, picks = normal(seeds, self.config.z_dim, self.config.classes)
-        label = one_hot(picks if labels is None else labels, self.config.classes)
-        return Latent(normalize_2nd_moment(z)[:, None], "z", label=label).to(self.device)
+        latent = draw(seeds, self.config.z_dim, self.config.classes, labels)
+        code = normalize_2nd_moment(latent.code[:, 0])[:, None]
+        return replace(latent, code=code).to(self.device)
 
     def synthesize(self, latent: Latent) -> Tensor:
         """[B, 1, D] -> [B, 3, R, R]; not clamped."""
@@ -190,26 +176,6 @@ class PGGAN(nn.Module):
             )
         label = checked_label(latent.label, self.config.classes)
         return latent.code[:, 0] if label is None else torch.cat((latent.code[:, 0], label), dim=1)
-
-
-def one_hot(labels: Tensor | Sequence[int], classes: int) -> Tensor | None:
-    """[B, classes] with a one at each sample's class; None where there are no classes."""
-    if classes == 0:
-        return None
-    picks = torch.as_tensor(labels)
-    if len(picks) and not 0 <= int(picks.min()) <= int(picks.max()) < classes:
-        raise ValueError(f"labels must be 0..{classes - 1}, got {picks.tolist()}")
-    return F.one_hot(picks, classes).float()
-
-
-def checked_label(label: Tensor | None, classes: int) -> Tensor | None:
-    """The label [B, classes] that a generator needs; None where it has no classes."""
-    if classes == 0:
-        return None
-    if label is None or label.shape[1:] != (classes,):
-        found = "none" if label is None else list(label.shape)
-        raise ValueError(f"this generator takes a label [B, {classes}], got {found}")
-    return label
 
 
 def _activated(x: Tensor) -> Tensor:

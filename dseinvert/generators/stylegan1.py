@@ -13,14 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dseinvert.generators.ops import fir_kernel, linear, normalize_2nd_moment
-from dseinvert.generators.pggan import (
-    checked_channels,
-    checked_label,
-    conv,
-    doubling_conv,
-    normal,
-    one_hot,
-)
+from dseinvert.generators.pggan import checked_channels, conv, doubling_conv
+from dseinvert.generators.sampling import alike, checked_label, draw, truncated
 from dseinvert.latent import Latent, LatentSpec
 
 Noise = Sequence[Tensor] | Literal["const", "none"]
@@ -218,9 +212,8 @@ class StyleGAN1(nn.Module):
 
     def mean_latent(self) -> Latent:
         """The mean of w: [1, L, D]; with classes every one alike."""
-        classes = self.config.classes
-        label = torch.full((1, classes), 1 / classes, device=self.device) if classes else None
-        return Latent(self._rows(self.mapping.w_avg[None]), "w+", label=label)
+        code = self._rows(self.mapping.w_avg[None])
+        return Latent(code, "w+", label=alike(self.config.classes)).to(self.device)
 
     def sample(
         self,
@@ -237,14 +230,8 @@ class StyleGAN1(nn.Module):
             cutoff: rows truncated; None = all.
             labels: the class of each sample; None = drawn from its seed, where there are classes.
         """
-        z, picks = normal(seeds, self.config.z_dim, self.config.classes)
-        label = one_hot(picks if labels is None else labels, self.config.classes)
-        latent = Latent(z[:, None], "z", label=label).to(self.device)
-        code = self.rows(latent)
-        if psi != 1:
-            rows = torch.arange(self.config.layers, device=self.device)[:, None]
-            limit = self.config.layers if cutoff is None else cutoff
-            code = torch.where(rows < limit, self.mapping.w_avg.lerp(code, psi), code)
+        latent = draw(seeds, self.config.z_dim, self.config.classes, labels).to(self.device)
+        code = truncated(self.rows(latent), self.mapping.w_avg, psi, cutoff)
         return Latent(code, "w+", label=latent.label)
 
     def synthesize(self, latent: Latent, noise: Noise = "const") -> Tensor:

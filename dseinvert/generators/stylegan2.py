@@ -23,7 +23,7 @@ from dseinvert.generators.ops import (
     normalize_2nd_moment,
     plain_inference,
 )
-from dseinvert.generators.pggan import checked_label, normal, one_hot
+from dseinvert.generators.sampling import alike, checked_label, draw, truncated
 from dseinvert.latent import Latent, LatentSpec, Skip
 
 Architecture = Literal["skip", "orig", "resnet"]
@@ -271,16 +271,14 @@ class StyleGAN2(nn.Module):
 
     def mean_latent(self) -> Latent:
         """The mean of w in every row: [1, L, D]; of all classes alike."""
-        classes = self.config.classes
-        label = torch.full((1, classes), 1 / classes, device=self.device) if classes else None
-        return Latent(self._rows(self.mapping.w_avg[None]), "w+", label=label)
+        code = self._rows(self.mapping.w_avg[None])
+        return Latent(code, "w+", label=alike(self.config.classes)).to(self.device)
 
     @torch.no_grad()
     def measure_mean(self, samples: int = 4096) -> None:
         """Set the mean of w to that of some samples, where none was saved with the weights."""
-        z, picks = normal(range(samples), self.config.z_dim, self.config.classes)
-        label = one_hot(picks, self.config.classes)
-        w = self.mapping(z.to(self.device), None if label is None else label.to(self.device))
+        drawn = draw(range(samples), self.config.z_dim, self.config.classes).to(self.device)
+        w = self.mapping(drawn.code[:, 0], drawn.label)
         self.mapping.w_avg.copy_(w.mean(0))
 
     def sample(
@@ -298,16 +296,8 @@ class StyleGAN2(nn.Module):
             cutoff: rows truncated; None = all.
             labels: the class of each sample; None = drawn from its seed, where there are classes.
         """
-        z, picks = normal(seeds, self.config.z_dim, self.config.classes)
-        label = one_hot(picks if labels is None else labels, self.config.classes)
-        latent = Latent(z[:, None], "z", label=label).to(self.device)
-        code = self.rows(latent)
-        if psi != 1:
-            mean = self.mapping.w_avg
-            truncated = mean.lerp(code, psi)
-            rows = torch.arange(self.config.layers, device=self.device)[:, None]
-            limit = self.config.layers if cutoff is None else cutoff
-            code = torch.where(rows < limit, truncated, code)
+        latent = draw(seeds, self.config.z_dim, self.config.classes, labels).to(self.device)
+        code = truncated(self.rows(latent), self.mapping.w_avg, psi, cutoff)
         return Latent(code, "w+", label=latent.label)
 
     def synthesize(self, latent: Latent, noise: Noise = "const") -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dseinvert.generators.filtered import FilteredLeaky, Lowpass
 from dseinvert.generators.ops import linear
-from dseinvert.generators.pggan import normal, one_hot
+from dseinvert.generators.sampling import alike, draw, truncated
 from dseinvert.generators.stylegan2 import Mapping
 from dseinvert.latent import Latent, LatentSpec
 
@@ -314,9 +314,8 @@ class StyleGAN3(nn.Module):
 
     def mean_latent(self) -> Latent:
         """The mean of w in every row: [1, L, D]; of all classes alike."""
-        classes = self.config.classes
-        label = torch.full((1, classes), 1 / classes, device=self.device) if classes else None
-        return Latent(self._rows(self.mapping.w_avg[None]), "w+", label=label)
+        code = self._rows(self.mapping.w_avg[None])
+        return Latent(code, "w+", label=alike(self.config.classes)).to(self.device)
 
     def sample(
         self,
@@ -333,14 +332,8 @@ class StyleGAN3(nn.Module):
             cutoff: rows truncated; None = all.
             labels: the class of each sample; None = drawn from its seed, where there are classes.
         """
-        z, picks = normal(seeds, self.config.z_dim, self.config.classes)
-        label = one_hot(picks if labels is None else labels, self.config.classes)
-        latent = Latent(z[:, None], "z", label=label).to(self.device)
-        code = self.rows(latent)
-        if psi != 1:
-            rows = torch.arange(self.config.layers, device=self.device)[:, None]
-            limit = self.config.layers if cutoff is None else cutoff
-            code = torch.where(rows < limit, self.mapping.w_avg.lerp(code, psi), code)
+        latent = draw(seeds, self.config.z_dim, self.config.classes, labels).to(self.device)
+        code = truncated(self.rows(latent), self.mapping.w_avg, psi, cutoff)
         return Latent(code, "w+", label=latent.label)
 
     def synthesize(self, latent: Latent, transform: Tensor | None = None) -> Tensor:
