@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,6 +18,8 @@ from dseinvert.errors import InputError
 Space = Literal["z", "z+", "w", "w+"]
 Skip = Literal["keep", "drop"]
 FORMAT = "dseinvert-latent-1"
+_OPTIONAL = ("feature", "label", "style")
+_TUNING = "tuning/"
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,11 @@ class Latent:
     Encoder) or dropped (BDInvert). `label` is [B, num_classes]. `origin` is free text about where
     the latent came from: generator and encoder hashes, source file, crop matrix, version. One
     entry is read again: BigGAN draws with `truncation`, so that batches share one value of it.
+
+    `style` [B, S] is added to the styles of all layers of the generator, which stand one after the
+    other in the order they are used (StyleSpace, Wu et al., 2021); None = nothing is.
+    `tuning` is what was added to the generator's weights for each sample (pivotal tuning), of low
+    rank: "NAME.up" [B, out, r] and "NAME.down" [B, r, rest of the weight NAME]; empty = nothing.
     """
 
     code: Tensor
@@ -49,6 +56,8 @@ class Latent:
     skip: Skip = "keep"
     label: Tensor | None = None
     origin: Mapping[str, str] = field(default_factory=dict)
+    style: Tensor | None = None
+    tuning: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.code.ndim != 3:
@@ -68,8 +77,9 @@ class Latent:
         return f"Latent({self.space}, {', '.join(parts)})"
 
     def tensors(self) -> dict[str, Tensor]:
-        """The tensors present, by field name."""
-        named = {"code": self.code, "feature": self.feature, "label": self.label}
+        """The tensors present, by field name; those of `tuning` as "tuning/NAME"."""
+        named = {"code": self.code} | {name: getattr(self, name) for name in _OPTIONAL}
+        named |= {_TUNING + name: tensor for name, tensor in self.tuning.items()}
         return {name: tensor for name, tensor in named.items() if tensor is not None}
 
     def to(self, device: torch.device | str) -> Latent:
@@ -77,16 +87,18 @@ class Latent:
         return self._map({name: tensor.to(device) for name, tensor in self.tensors().items()})
 
     def _map(self, tensors: dict[str, Tensor]) -> Latent:
-        return replace(
-            self,
-            code=tensors["code"],
-            feature=tensors.get("feature"),
-            label=tensors.get("label"),
-        )
+        return replace(self, **_fields(tensors))
 
     def with_origin(self, **entries: str) -> Latent:
         """The same latents knowing more about where they came from."""
         return replace(self, origin={**self.origin, **entries})
+
+
+def _fields(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What `Latent.tensors` gave, as arguments of `Latent`."""
+    tuning = {n.removeprefix(_TUNING): t for n, t in tensors.items() if n.startswith(_TUNING)}
+    optional = {name: tensors.get(name) for name in _OPTIONAL}
+    return {"code": tensors["code"], **optional, "tuning": tuning}
 
 
 def concat(latents: Sequence[Latent]) -> Latent:
@@ -143,14 +155,11 @@ def _checked(path: Path, header: Mapping[str, str], tensors: dict[str, Tensor]) 
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
         raise InputError(f"{path}: holds NaN or infinite numbers")
     try:
-        feature = tensors.get("feature")
         return Latent(
-            code=code.float(),
+            **_fields({name: tensor.float() for name, tensor in tensors.items()}),
             space=header["space"],  # type: ignore[arg-type]
-            feature=None if feature is None else feature.float(),
             layer=int(header["layer"]) if "layer" in header else None,
             skip=header.get("skip", "keep"),  # type: ignore[arg-type]
-            label=tensors.get("label"),
             origin=json.loads(header.get("origin", "{}")),
         )
     except ValueError as error:

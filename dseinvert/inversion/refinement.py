@@ -1,0 +1,56 @@
+"""What may follow an encoder: improving each image's inversion, as long as a budget lasts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from dseinvert.latent import Latent
+
+Distance = Callable[[Tensor, Tensor], Tensor]
+"""Two batches of images [B, 3, R, R] in [-1, 1], target and drawn -> a loss per image [B]."""
+Watch = Callable[[int, Tensor], None]
+"""Is called after each step with its number from 1 and the losses [B]."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When the refinement of an image ends: at whichever comes first."""
+
+    steps: int
+    """At most so many."""
+    seconds: float | None = None
+    """Wall seconds for each image, however many share a batch; None = no limit. The number of
+    steps, and so the result, then depends on the machine."""
+    until: float | None = None
+    """An image is done once `goal` is at or below this; None = not before the steps are."""
+    goal: Distance | None = None
+    """What `until` is about; None = the refinement's own image loss."""
+
+
+@dataclass(frozen=True)
+class Refined:
+    """What a refinement made of a batch: for each image the best that it met."""
+
+    latent: Latent
+    images: Tensor
+    """[B, 3, R, R] in [-1, 1], drawn from the latent."""
+    steps: Tensor
+    """[B] int64: steps taken."""
+    losses: Tensor
+    """[B] the image loss of the best, at most that of the start."""
+
+
+class Refine(Protocol):
+    """A refinement with all its options; an image's result is free of its batch."""
+
+    def __call__(
+        self, images: Tensor, start: Latent, budget: Budget, watch: Watch | None = None
+    ) -> Refined:
+        """Improve `start`, the encoder's latents of `images` [B, 3, R, R] in [-1, 1].
+
+        Never worse than the start by its own image loss: where nothing helps, the start returns.
+        """
