@@ -40,6 +40,8 @@ class PSPConfig:
     crop: tuple[float, float] = (0.0, 1.0)
     """What of the height is looked at, from and to."""
     in_channels: int = 3
+    batch_norm: bool = False
+    """Whether the trunk has batch norms of its own; folded ones are in its convolutions."""
 
     def __post_init__(self) -> None:
         for name in ("widths", "units", "crop"):
@@ -155,15 +157,15 @@ class PSPNetwork(nn.Module):
     def __init__(self, config: PSPConfig) -> None:
         super().__init__()
         self.config = config
-        self.trunk = Trunk(config.trunk, config.in_channels, config.widths, config.units)
+        self.trunk = Trunk(
+            config.trunk, config.in_channels, config.widths, config.units, config.batch_norm
+        )
         self.head = HEADS[config.head](config)
 
     def forward(self, x: Tensor) -> Tensor:
         """Shrunk images [B, C, S, S] -> [B, L, D]."""
         rows = self.head(self.trunk(x))
-        if not self.config.relative:
-            return rows
-        return torch.cat([rows[:, :1], rows[:, :1] + rows[:, 1:]], dim=1)
+        return summed(rows) if self.config.relative else rows
 
     def shrink(self, images: Tensor) -> Tensor:
         """[B, 3, R, R] -> the rows looked at, [B, 3, h, S], by area."""
@@ -194,6 +196,11 @@ class PSPEncoder(nn.Module):
 
     def attach(self, generator: Generator) -> None:
         """It needs no generator."""
+
+
+def summed(rows: Tensor) -> Tensor:
+    """The first row, and what the others [B, L, D] are as offsets from it (e4e)."""
+    return torch.cat([rows[:, :1], rows[:, :1] + rows[:, 1:]], dim=1)
 
 
 def _style_blocks(config: PSPConfig) -> nn.ModuleList:

@@ -49,14 +49,20 @@ class ReStyleEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, 3, R, R] in [-1, 1] -> w' [B, L, D]."""
+        return self.attempts(images)[-1]
+
+    def attempts(self, images: Tensor) -> list[Tensor]:
+        """w' [B, L, D] after each correction; no gradient goes from one to the one before."""
         images = self.network.shrink(images)
         rows = self.w_avg.expand(images.shape[0], -1, -1)  # len() would fix it
         result = self.average().expand(images.shape[0], -1, -1, -1)
+        found: list[Tensor] = []
         for left in reversed(range(self.config.iterations)):
-            rows = rows + self.network(torch.cat([images, result], dim=1))
+            rows = rows.detach() + self.network(torch.cat([images, result], dim=1))
+            found.append(rows)
             if left:
-                result = self._draw(rows)
-        return rows
+                result = self._draw(rows).detach()
+        return found
 
     def encode(self, images: Tensor, label: Tensor | None = None) -> Latent:
         """[B, 3, R, R] in [-1, 1], shrunk here by area -> Latent in w+; `label` is passed on."""

@@ -24,6 +24,15 @@ from dseinvert.training.prepare import Run, identity, prepare
 from dseinvert.training.record import Record
 from dseinvert.training.samples import Batch
 
+TITLES = {
+    "dse": "DSE",
+    "dse-feature": "DSE feature",
+    "feature-style": "Feature-Style",
+    "psp": "pSp",
+    "e4e": "e4e",
+    "restyle": "ReStyle",
+}
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -89,7 +98,8 @@ def descend(run: Run, state: State, batch: Batch, *, measure: bool) -> dict[str,
     torch.manual_seed(run.options.seed * 0x9E3779B1 + state.step)
     state.optimiser.zero_grad(set_to_none=True)
     try:
-        loss, terms = run.objective(state.learner, batch, measure=measure)
+        progress = state.step / run.options.iterations
+        loss, terms = run.objective(state.learner, batch, progress, measure=measure)
         loss.backward()
     except torch.OutOfMemoryError as error:
         raise DeviceError(f"out of GPU memory at batch {run.batch}", "lower --batch") from error
@@ -119,8 +129,8 @@ def save(run: Run, state: State) -> None:
         run.gan.directions,
         name=re.sub(r"[^\w.-]+|^\W+", "-", run.out.resolve().name, flags=re.ASCII).strip("-._")
         or "trained",
-        description=f"DSE encoder for {run.gan.name}, strategy {run.options.strategy}, "
-        f"step {state.step}",
+        description=f"{TITLES[run.options.method]} encoder for {run.gan.name}, "
+        f"strategy {run.options.strategy}, step {state.step}",
         licence=run.gan.card.get("licence", ""),
         alignment=run.gan.alignment,
         # Byte for byte: directions and latents know the generator by its hash.
@@ -134,7 +144,10 @@ def _average(smooth: nn.Module, encoder: nn.Module, keep: float) -> None:
     """Move the averaged weights, and the running statistics of norms likewise."""
     state = encoder.state_dict()
     for name, kept in smooth.state_dict().items():
-        kept.lerp_(state[name], 1 - keep)
+        if kept.is_floating_point():
+            kept.lerp_(state[name], 1 - keep)
+        else:  # a norm's count of batches
+            kept.copy_(state[name])
 
 
 def _evaluate(run: Run, state: State, record: Record, bar: Progress) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Which encoder mirrors a generator, family by family (DSE, Tables I and II)."""
+"""Which encoder a generator gets: its mirror (DSE, Tables I and II), or another method's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from dseinvert.encoders import Encoder, kinds
 from dseinvert.encoders.blocks import published_widths
 from dseinvert.encoders.dse import DSEConfig, DSEEncoder
 from dseinvert.encoders.dse_biggan import DSEBigGANConfig, DSEBigGANEncoder
+from dseinvert.encoders.dse_feature import DSEFeatureConfig, DSEFeatureEncoder
 from dseinvert.encoders.dse_pggan import DSEPGGANConfig, DSEPGGANEncoder
+from dseinvert.encoders.feature_style import FeatureStyleConfig, FeatureStyleEncoder
+from dseinvert.encoders.psp import PSPConfig, PSPEncoder
+from dseinvert.encoders.restyle import ReStyleConfig, ReStyleEncoder
 from dseinvert.errors import UsageError
 from dseinvert.generators import Config, Generator
 
@@ -26,6 +30,10 @@ class Wishes:
     """Channels from full resolution down to 4x4; None = as published."""
     head: str | None = None
     """As in DSEConfig, for latents in rows; None = taps."""
+    method: str = "dse"
+    """As in TrainOptions."""
+    layer: int | None = None
+    """Of the generator, for methods with a feature; None = the second of 16 px."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,8 @@ def mirror(generator: Generator, psi: float, wishes: Wishes | None = None) -> Mi
         UsageError: wishes that do not fit it, or a family that has no encoder.
     """
     wishes = wishes or Wishes()
+    if wishes.method != "dse":
+        return _other(generator, psi, wishes)
     if generator.family not in MIRRORS:
         raise UsageError(f"no encoder mirrors a {generator.family}", f"known: {', '.join(MIRRORS)}")
     if wishes.head is not None and generator.spec.space != "w+":
@@ -73,11 +83,18 @@ def continued(generator: Generator, psi: float, encoder: Encoder | None, wishes:
     if encoder is None:
         raise UsageError("--start model: this model has no encoder", "use --start scratch")
     own = Mirror(encoder.kind, encoder.config)
+    if wishes.method != "dse":
+        wanted = mirror(generator, psi, wishes)
+        if wanted.kind != own.kind:
+            raise UsageError(
+                f"--start model: its encoder is {own.kind}, not {wanted.kind}",
+                "use --start scratch",
+            )
+        return own
     numbers = own.asdict()
     head = numbers.get("head") if generator.spec.space == "w+" else None
     same = Wishes(wishes.widths or numbers.get("widths"), wishes.head or head)
-    wanted = mirror(generator, psi, same).asdict()
-    for name, value in wanted.items():
+    for name, value in mirror(generator, psi, same).asdict().items():
         if numbers.get(name) != value:
             raise UsageError(
                 f"--start model: its encoder has {name} {numbers.get(name)}, not {value}",
@@ -89,8 +106,10 @@ def continued(generator: Generator, psi: float, encoder: Encoder | None, wishes:
 def build(wanted: Mirror, generator: Generator) -> Any:
     """An untrained encoder on the generator's device, attached to it."""
     encoder = kinds.build(wanted.asdict())
-    if isinstance(encoder, DSEEncoder):
-        encoder.w_avg.copy_(generator.mean_latent().code.mean((0, 1)))
+    if generator.spec.space == "w+":
+        mean = generator.mean_latent().code[0]
+        trunk = encoder.trunk if isinstance(encoder, DSEFeatureEncoder) else encoder
+        trunk.w_avg.copy_(mean.mean(0) if isinstance(trunk, DSEEncoder) else mean)
     encoder.to(generator.device, memory_format=torch.channels_last)
     encoder.attach(generator)
     return encoder
@@ -141,6 +160,59 @@ def _biggan(generator: Generator, widths: tuple[int, ...], head: str, psi: float
     return Mirror(DSEBigGANEncoder.kind, config)
 
 
+def _other(generator: Generator, psi: float, wishes: Wishes) -> Mirror:
+    """The encoder of another method, of its published size or one that fits a small generator."""
+    family, spec, resolution = generator.family, generator.spec, generator.resolution
+    if spec.space != "w+":
+        raise UsageError(f"--method {wishes.method}: a {family}'s latent is not in rows", "use dse")
+    if wishes.head is not None and wishes.method != "dse-feature":
+        raise UsageError(f"--head {wishes.head}: {wishes.method} has none", "leave it out")
+    widths = tuple(wishes.widths) if wishes.widths else None
+    stages = widths or tuple(spec.dim >> k for k in (3, 2, 1, 0))
+    large = resolution >= 256
+    sizes: dict[str, Any] = {
+        "widths": stages,
+        "units": (3, 4, 14, 3) if large else (2, 2, 2, 2),
+        "size": min(resolution, 256),
+    }
+    try:
+        if wishes.method == "dse-feature":
+            plain = Wishes(widths, wishes.head)
+            trunk = mirror(generator, psi, plain).config
+            assert isinstance(trunk, DSEConfig)
+            return Mirror(
+                DSEFeatureEncoder.kind, DSEFeatureConfig(trunk, *_feature(generator, wishes.layer))
+            )
+        if wishes.method == "feature-style":
+            numbers = _feature(generator, wishes.layer)
+            style = FeatureStyleConfig(spec.layers, spec.dim, *numbers, **sizes)
+            return Mirror(FeatureStyleEncoder.kind, style)
+        if wishes.method == "restyle":
+            network = PSPConfig(
+                spec.layers, spec.dim, head="last", in_channels=6, batch_norm=True, **sizes
+            )
+            return Mirror(ReStyleEncoder.kind, ReStyleConfig(network, CORRECTIONS))
+        relative = wishes.method == "e4e"
+        psp = PSPConfig(spec.layers, spec.dim, relative=relative, batch_norm=True, **sizes)
+        return Mirror(PSPEncoder.kind, psp)
+    except ValueError as error:
+        raise UsageError(f"--method {wishes.method}: {error}", "change --widths") from error
+
+
+def _feature(generator: Generator, layer: int | None) -> tuple[int, int, int]:
+    """K, side and channels of the feature at K."""
+    mean = generator.mean_latent()
+    with torch.no_grad():
+        try:
+            layer = layer or (5 if generator.resolution >= 64 else 3)
+            shape = generator.features(mean, layer).shape
+        except ValueError as error:
+            raise UsageError(f"--layer {layer}: {error}") from error
+    return layer, shape[2], shape[1]
+
+
+CORRECTIONS = 3
+"""Of ReStyle, where it is trained here; published are 5."""
 MIRRORS: dict[str, Callable[[Generator, tuple[int, ...], str, float], Mirror]] = {
     "stylegan1": _rows,
     "stylegan2": _rows,

@@ -13,6 +13,7 @@ from dseinvert.latent import Latent
 from dseinvert.similarity.attention import Scales
 from dseinvert.similarity.losses import Distance, image_loss, latent_loss
 from dseinvert.similarity.weights import LossWeights
+from dseinvert.training.lessons import teach
 from dseinvert.training.mirror import comparable
 from dseinvert.training.options import TrainOptions
 from dseinvert.training.samples import Batch
@@ -29,18 +30,20 @@ class Objective:
     bfloat16: bool
 
     def __call__(
-        self, encoder: Encoder, batch: Batch, *, measure: bool = True
+        self, encoder: Encoder, batch: Batch, progress: float = 1.0, *, measure: bool = True
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The number to descend, and what it is made of by name.
 
         Args:
+            progress: share of the training that is done.
             measure: False = leave out image figures that have no gradient (strategy 1).
         """
         weights, count = self.options.weights, len(batch.codes)
         with self._autocast():
             # Lines 8-9. The paper prints E(G(E(x))); its code, as here, runs E once, on x = G(w).
-            found = encoder.encode(batch.images, batch.labels)
-        found = replace(found, code=found.code.float())
+            lesson = teach(encoder, self.generator, batch.images, batch.labels, progress)
+        attempts = [(share, replace(one, code=one.code.float())) for share, one in lesson.attempts]
+        _, found = attempts[-1]
         wanted = comparable(self.generator, batch.codes)
         latent = latent_loss(wanted, comparable(self.generator, found.code[:count]), weights).mean()
         figures = {"latent": latent}
@@ -50,10 +53,11 @@ class Objective:
         loss = weights.epsilon * latent  # Equation 8
         if self.options.strategy == 2 or measure:
             with torch.set_grad_enabled(self.options.strategy == 2):
-                image, terms = self._images(batch, found)
-            figures |= {"image": image, **terms}
+                judged = [(share, *self._images(batch, one)) for share, one in attempts]
+            image = torch.stack([share * one for share, one, _ in judged]).sum()
+            figures |= {"image": image, **judged[-1][2], **lesson.penalties}
         if self.options.strategy == 2:
-            loss = loss + image  # Equation 8
+            loss = torch.stack([loss + image, *lesson.penalties.values()]).sum()  # Equation 8
         return loss, {"loss": loss, **figures}
 
     def _images(self, batch: Batch, found: Latent) -> tuple[Tensor, dict[str, Tensor]]:

@@ -12,6 +12,7 @@ from dseinvert.similarity.weights import STRATEGIES, Attention, Gradients, LossW
 Precision = Literal["auto", "float32", "bfloat16"]
 Head = Literal["taps", "base"]
 Start = Literal["scratch", "model"]
+Method = Literal["dse", "dse-feature", "feature-style", "psp", "e4e", "restyle"]
 AttentionKind = Literal["none", "crops", "gradcam"]
 CHOICES = {
     "start": Start,
@@ -20,6 +21,7 @@ CHOICES = {
     "perceptual": Perceptual,
     "precision": Precision,
     "head": Head,
+    "method": Method,
 }
 """The options that are one of a few words."""
 
@@ -28,14 +30,17 @@ CHOICES = {
 class TrainOptions:
     """One training run of an encoder; making one raises UsageError where it makes no sense."""
 
+    method: Method = "dse"
+    """dse; dse-feature = with a feature branch on its trunk; and, on the same footing, the
+    feature-style encoder, psp, e4e and restyle."""
     strategy: int = 2
     """1 = latent regression (image losses carry no gradient), 2 = full image gradients."""
     iterations: int = 210_000
     """Steps in all; the paper's 7 epochs of 30,000."""
     batch: int | None = None
     """Images a step, as in the paper; None = 8 up to 256 px, 4 at 512, 2 at 1024."""
-    lr: float = 0.0015
-    """Learning rate of Adam (0, 0.99)."""
+    lr: float | None = None
+    """Learning rate; None = 0.0015 for DSE, by Adam (0, 0.99), 0.0005 for the other methods."""
     seed: int = 0
     """Of the samples, the encoder's first weights and its noise."""
     psi: float | None = None
@@ -65,7 +70,11 @@ class TrainOptions:
     precision: Precision = "auto"
     """auto = bfloat16 on GPUs that compute it natively, float32 elsewhere."""
     widths: tuple[int, ...] | None = None
-    """Encoder channels from the full size down to 4x4, as 64,128,256; None = Tables I and II."""
+    """Encoder channels from the full size down to 4x4, as 64,128,256, or those of the four stages
+    of another method; None = as published, or that fit a smaller generator."""
+    layer: int | None = None
+    """Generator layer whose feature dse-feature and feature-style replace; None = the second of
+    16 px."""
     head: Head | None = None
     """base = every row of w also gets one FC of the flattened z_c'; None = taps, as published."""
     weights: LossWeights = field(default_factory=LossWeights)
@@ -88,10 +97,10 @@ class TrainOptions:
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("grid_every", "seed"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
-        for name in ("batch", "cutoff"):
+        for name in ("batch", "cutoff", "layer"):
             value = getattr(self, name)
             _require(value is None or value >= 1, name, value, "at least 1")
-        _require(0 < self.lr <= 1, "lr", self.lr, "above 0, at most 1")
+        _require(self.lr is None or 0 < self.lr <= 1, "lr", self.lr, "above 0, at most 1")
         _require(self.psi is None or 0 < self.psi <= 2, "psi", self.psi, "above 0, at most 2")
         _require(0 <= self.mixing <= 1, "mixing", self.mixing, "from 0 to 1")
         _require(0 <= self.ema < 1, "ema", self.ema, "at least 0, below 1")
@@ -108,11 +117,20 @@ class TrainOptions:
                 "--real with --strategy 1: real images have no latent to regress",
                 "use --strategy 2",
             )
+        if self.layer is not None and "feature" not in self.method:
+            raise UsageError(f"--layer {self.layer}: {self.method} has no feature", "leave it out")
+        if self.strategy == 1 and self.method != "dse":
+            raise UsageError(f"--strategy 1: {self.method} learns from images", "use --strategy 2")
         if self.attention != "gradcam":
             for name in ("gradcam_weights", "gradcam_gradients"):
                 default = getattr(TrainOptions, name)
                 wanted = "--attention gradcam with it"
                 _require(getattr(self, name) == default, name, getattr(self, name), wanted)
+
+    @property
+    def rate(self) -> float:
+        """The learning rate."""
+        return self.lr or (0.0015 if self.method.startswith("dse") else 0.0005)
 
     @property
     def mu(self) -> Attention:

@@ -21,6 +21,7 @@ from dseinvert.similarity.gradcam import gradcam_scales, open_gradcam
 from dseinvert.similarity.metrics import PROTOCOL
 from dseinvert.similarity.perceptual import open_distance
 from dseinvert.training.checkpoints import State, resume
+from dseinvert.training.lessons import SCHEDULED
 from dseinvert.training.mirror import Mirror, Wishes, build, continued, mirror, usual_psi
 from dseinvert.training.objective import Objective
 from dseinvert.training.optimiser import build_optimiser
@@ -118,7 +119,7 @@ def planned(gan: Model, options: TrainOptions) -> Mirror:
         UsageError: none fits both the generator and the options.
     """
     psi, _ = truncation(gan.generator, options)
-    wishes = Wishes(options.widths, options.head)
+    wishes = Wishes(options.widths, options.head, options.method, options.layer)
     if options.start == "model":
         return continued(gan.generator, psi, gan.encoder, wishes)
     return mirror(gan.generator, psi, wishes)
@@ -146,7 +147,14 @@ def new_state(gan: Model, options: TrainOptions) -> State:
         assert isinstance(gan.encoder, nn.Module)
         encoder.load_state_dict(gan.encoder.state_dict())
     smooth = copy.deepcopy(encoder).requires_grad_(False)
-    return State(encoder, smooth, build_optimiser(encoder, options.lr))
+    return State(encoder, smooth, optimiser_for(encoder, options))
+
+
+def optimiser_for(encoder: nn.Module, options: TrainOptions) -> torch.optim.Optimizer:
+    """DSE's equalised Adam, or plain Adam for encoders that start as others do."""
+    if options.method.startswith("dse"):
+        return build_optimiser(encoder, options.rate)
+    return torch.optim.Adam(encoder.parameters(), options.rate, betas=(0.9, 0.99))
 
 
 def identity(gan: Model, options: TrainOptions) -> dict[str, Any]:
@@ -157,6 +165,8 @@ def identity(gan: Model, options: TrainOptions) -> dict[str, Any]:
         "psi": psi,
         "cutoff": cutoff,
         "head": options.head or "taps",
+        "lr": options.rate,
+        "schedule": options.iterations if options.method in SCHEDULED else 0,
         "generator": gan.sha256,
         "encoder": gan.encoder_sha256 if options.start == "model" else "",
     }

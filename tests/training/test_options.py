@@ -45,7 +45,7 @@ def test_a_value_that_makes_no_sense_is_refused_by_its_option(wrong):
 
 def test_the_defaults_are_the_papers():
     options = TrainOptions()
-    assert (options.lr, options.iterations) == (0.0015, 7 * 30_000)
+    assert (options.rate, options.iterations) == (0.0015, 7 * 30_000)
     assert options.mu == Attention(5, 9)
     assert options.attention == "crops"
     assert [options.batch_at(side) for side in (256, 512, 1024)] == [8, 4, 2]
