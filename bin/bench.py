@@ -10,28 +10,40 @@ import json
 import platform
 import sys
 from dataclasses import asdict
+from fractions import Fraction
 from pathlib import Path
+from typing import get_args
 
 import torch
 from measure.backends import backends
 from measure.edits import edits
 from measure.inversion import inversion
 from measure.parity import parity
+from measure.pivotal import pivotal
+from measure.refining import refining
+from measure.spaces import STARTS, spaces
 from measure.speed import speed
 from measure.synthesis import synthesis
 from measure.tables import Table, document
 from measure.trust import trust
+from measure.video import video
 
 from dseinvert.errors import DseInvertError
+from dseinvert.inversion.spaces import SPACES
 from dseinvert.media.atomic import write_bytes
+from dseinvert.similarity.weights import Perceptual
 
 VERBS = {
     "inversion": (inversion, "the encoder beside the mean latent and W+ optimisation"),
+    "spaces": (spaces, "what each space of --refine latent reconstructs, and how it bears edits"),
+    "refining": (refining, "what tuning the encoder to each image gains, and its cost"),
+    "pivotal": (pivotal, "what tuning the generator gains, its cost, and how edits bear it"),
     "edits": (edits, "how far edits move held-out scorers, and whom they leave"),
     "speed": (speed, "`images` from end to end beside the bare networks"),
     "synthesis": (synthesis, "how fast StyleGAN2 draws, beside what the machine could"),
     "backends": (backends, "how fast each runtime encodes and draws, beside PyTorch"),
     "parity": (parity, "how far exported files are from PyTorch"),
+    "video": (video, "how steady edited clips are, beside each frame by itself"),
     "scorers": (trust, "how far the scorers can be trusted"),
 }
 
@@ -77,21 +89,56 @@ def arguments() -> argparse.ArgumentParser:
             add("--device", default="auto")
             continue
         add("--data", type=Path, default=Path("../shared/data"), help="folder of sets and scorers")
+        if name == "video":
+            add("--clips", type=Path, help="folder of clips; default: videos in --data")
+            add("--seconds", type=Fraction, help="of each clip; default: all of it")
+            add("--edit", default="age=+2", metavar="NAME=STRENGTH[,...]")
+            add("--work", type=Path, help="folder to keep the videos in; default: a temporary one")
+            add("--strips", type=Path, help="folder for neighbouring frames of all, as PNG")
+            add("--model", default="default", metavar="NAME|PATH")
+            add("--out", type=Path, help="JSON file for the numbers")
+            add("--device", default="auto")
+            continue
         add("--count", type=int, help="images of each set; default: all real, 250 synthetic")
         add("--out", type=Path, help="JSON file for the numbers")
         add("--device", default="auto")
         if name == "scorers":
             continue
         add("--model", default="default", metavar="NAME|PATH")
-        if name in ("inversion", "edits"):
+        if name in ("inversion", "spaces", "edits"):
             add("--real", type=Path, help="tar of photos; default: the validation set in --data")
             add("--batch", type=int, default=16)
         if name == "inversion":
             add("--steps", type=int, action="append", help="of optimisation; default: 100 and 500")
             add("--lr", type=float, help="of optimisation; default: the best on other samples")
+        if name == "pivotal":
+            add("--real", type=Path, help="tar of photos; default: the validation set in --data")
+            add("--batch", type=int, default=4)
+            add("--refine", action="append", help="as of images; default: three")
+            add("--all-weights", action="append", choices=("all", "late"), help="besides; slow")
+            add("--steps", type=int, default=100, help="of --all-weights")
+            add("--edit", default="age=+2", metavar="NAME=STRENGTH[,...]")
+        if name == "spaces":
+            add("--steps", type=int, default=100, help="of optimisation")
+            add("--space", action="append", choices=SPACES, help="default: all")
+            add("--start", action="append", choices=STARTS, help="default: both")
+            add("--also", action="append", metavar="SPACE:OPTION=VALUE[,...]")
+            add("--lr", type=float, help="in deviations a step")
+            add("--hold", type=float, help="weight that keeps F where it began")
+            add("--dense", type=float, help="weight of P_N")
+            add("--perceptual", choices=get_args(Perceptual), default="none")
+            add("--strength", type=float, action="append", help="of edits; default: 1.5 and 3")
         if name == "edits":
             add("--edit", action="append", required=True, metavar="NAME=STRENGTH[,...]")
             add("--grid", type=Path, help="PNG; default: beside --out, or edits.png")
+        if name == "refining":
+            add("--real", type=Path, help="tar of photos; default: the validation set in --data")
+            add("--batch", type=int, default=8)
+            add("--steps", type=int, default=100, help="of tuning")
+            add("--optimise", type=int, default=500, help="steps in w+ beside it; 0 = none")
+            add("--lr", type=float, default=0.1, help="of optimisation")
+            add("--published", action="store_true", help="also as published, which is slow")
+            add("--ablate", action="store_true", help="what attentions and SSIM are good for")
         if name == "speed":
             add("--rounds", type=int, default=5)
     return parser

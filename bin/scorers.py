@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,127 +18,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dseinvert.errors import MissingError
+from dseinvert.similarity.identity import Box, Identity, crop, open_identity
 
 Weights = dict[str, Tensor]
 
 
-@dataclass(frozen=True)
-class Box:
-    """A part of an image, in fractions of its sides; it may reach outside."""
-
-    x0: float
-    y0: float
-    x1: float
-    y1: float
-
-
 WHOLE = Box(0, 0, 1, 1)
-# Least-squares similarity from the mean eyes, nose and mouth of FFHQ-framed photos,
-# (.377, .4675) (.623, .4675) (.5, .6155) (.387, .728) (.613, .728), to the template of 112 x 96.
-IDENTITY_BOX = Box(0.1735, 0.1125, 0.8261, 0.8739)
 # Where the eyes and mouth are as in UTKFace's tight crops, one of the sets it was trained on.
 AGE_BOX = Box(0.18, 0.28, 0.82, 0.92)
 LANDMARK_BOX = Box(0.15, 0.25, 0.85, 0.95)
 
 
-def crop(images: Tensor, box: Box, height: int, width: int) -> Tensor:
-    """The box of each image, antialiased, resampled to [B, C, height, width]; edges repeat."""
-    scale = (
-        height / (box.y1 - box.y0) / images.shape[2],
-        width / (box.x1 - box.x0) / images.shape[3],
-    )
-    if min(scale) < 1:  # shrink first: sampling a grid would alias
-        size = [max(1, round(s * n)) for s, n in zip(scale, images.shape[2:], strict=True)]
-        images = F.interpolate(images, size, mode="bicubic", antialias=True)
-    matrix = [
-        [box.x1 - box.x0, 0, box.x0 + box.x1 - 1],
-        [0, box.y1 - box.y0, box.y0 + box.y1 - 1],
-    ]
-    theta = torch.tensor(matrix).to(images).expand(len(images), 2, 3)
-    grid = F.affine_grid(theta, [len(images), 1, height, width], align_corners=False)
-    return F.grid_sample(images, grid, "bicubic", "border", align_corners=False).clamp(-1, 1)
+# --- Who -----------------------------------------------------------------------------------------
 
 
-# --- Who: MobileFaceNet (Chen et al., 2018) on CASIA-WebFace -------------------------------------
-
-
-def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
-
-
-class ConvBlock(nn.Module):
-    """Convolution, batch norm, PReLU (none where `linear`)."""
-
-    def __init__(self, conv: nn.Conv2d, *, linear: bool = False) -> None:
-        super().__init__()
-        self.conv, self.bn = conv, nn.BatchNorm2d(conv.out_channels)
-        self.prelu = None if linear else nn.PReLU(conv.out_channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] -> [B, C', H', W']."""
-        x = self.bn(self.conv(x))
-        return x if self.prelu is None else self.prelu(x)
-
-
-class Bottleneck(nn.Module):
-    """Widen, depthwise convolution, narrow; the input is added where shapes allow."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int, expand: int) -> None:
-        super().__init__()
-        wide = inputs * expand
-        self.conv = nn.Sequential(
-            *(_conv(inputs, wide, 1), nn.BatchNorm2d(wide), nn.PReLU(wide)),
-            *(_conv(wide, wide, 3, stride, wide), nn.BatchNorm2d(wide), nn.PReLU(wide)),
-            *(_conv(wide, outputs, 1), nn.BatchNorm2d(outputs)),
-        )
-        self.connect = stride == 1 and inputs == outputs
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] -> [B, C', H', W']."""
-        return x + self.conv(x) if self.connect else self.conv(x)
-
-
-class MobileFaceNet(nn.Module):
-    """A face 112 high and 96 wide -> embedding [B, 128]."""
-
-    stages = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1 = ConvBlock(_conv(3, 64, 3, 2))
-        self.dw_conv1 = ConvBlock(_conv(64, 64, 3, groups=64))
-        blocks, inputs = [], 64
-        for expand, outputs, count, stride in self.stages:
-            for index in range(count):
-                blocks.append(Bottleneck(inputs, outputs, 1 if index else stride, expand))
-                inputs = outputs
-        self.blocks = nn.Sequential(*blocks)
-        self.conv2 = ConvBlock(_conv(128, 512, 1))
-        self.linear7 = ConvBlock(nn.Conv2d(512, 512, (7, 6), groups=512, bias=False), linear=True)
-        self.linear1 = ConvBlock(_conv(512, 128, 1), linear=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, 3, 112, 96] in [-1, 1] -> [B, 128]."""
-        x = self.blocks(self.dw_conv1(self.conv1(x)))
-        return self.linear1(self.linear7(self.conv2(x))).flatten(1)
-
-
-class Identity(nn.Module):
-    """A unit vector a face: the embeddings of the crop and its mirror image, as in its LFW test."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__()
-        self.net = MobileFaceNet()
-        file = _found(folder / "identity" / "mobilefacenet-casia.ckpt")
-        state = torch.load(file, map_location="cpu", weights_only=True)
-        self.net.load_state_dict(state["net_state_dict"])
-        self.eval().requires_grad_(False)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] -> [B, 256] of length 1: a product of two is their cosine."""
-        faces = crop(images, IDENTITY_BOX, 112, 96) * (127.5 / 128)
-        both = torch.cat([self.net(faces), self.net(faces.flip(3))], dim=1)
-        return F.normalize(both, dim=1)
+def recognition(folder: Path) -> Identity:
+    """MobileFaceNet on CASIA-WebFace: [B, 3, H, W] -> [B, 256] of length 1."""
+    return open_identity(_found(folder / "identity" / "mobilefacenet-casia.ckpt"))
 
 
 # --- How old, man or woman, and where: two networks of face-api.js -------------------------------

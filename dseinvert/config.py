@@ -17,7 +17,8 @@ class ImagesOptions:
     out: Path
     """Folder for the latents, pictures, page and tables; made when absent."""
     edits: tuple[str, ...] = ()
-    """NAME=STRENGTH[,NAME=STRENGTH]...: one more picture of each face; may be repeated."""
+    """NAME=STRENGTH[@ROWS][,NAME=...]: one more picture of each face; may be repeated. The strength
+    is a number or auto, as far as the person stays the same."""
     model: str = "default"
     """Name or folder of a model, or a checkpoint file."""
     device: str = "auto"
@@ -32,6 +33,24 @@ class ImagesOptions:
     """Find and crop the faces; without it, images are taken as they are."""
     paste: bool = False
     """Also blend the edited faces back into the whole photo."""
+    refine: str = "none"
+    """none, or encoder, latent or generator[:STEPS]: improve each inversion; several in turn with
+    commas, as latent:200,generator:100."""
+    space: str | None = None
+    """Of --refine latent: z, z+, w, w+, f/w, f/w+, f/z or f/z+. None = that of the encoder."""
+    budget: str | None = None
+    """Seconds that --refine may take for each image, such as 5s. None = as long as its steps."""
+    until: str | None = None
+    """METRIC=VALUE: an image is refined until it is that good: mse, psnr, ssim, lpips or features.
+    None = as long as its steps."""
+    identity: Path | None = None
+    """Face recognition network for `auto` strengths: an ArcFace ONNX file, model_ir_se50.pth or
+    MobileFaceNet. None = what DSEINVERT_IDENTITY names."""
+    identity_floor: float = 0.5
+    """The least cosine to the unedited face that `auto` strengths keep, from -1 to 1."""
+    mask: str | None = None
+    """Where edits may show: auto (where they change much), face, or a picture of the crop, white
+    there; elsewhere the input stays as it is. None = everywhere."""
     overwrite: bool = False
     """Do again what the journal says is done."""
     dry_run: bool = False
@@ -45,7 +64,19 @@ class EditOptions:
     out: Path
     """Folder for the pictures; made when absent."""
     edits: tuple[str, ...] = ()
-    """NAME=STRENGTH[,NAME=STRENGTH]...: one picture of each latent; may be repeated."""
+    """NAME=STRENGTH[@ROWS][,NAME=...]: one picture of each latent; may be repeated. The strength is
+    a number or auto, as far as the person stays the same."""
+    strengths: str | None = None
+    """FROM:TO:COUNT, such as -3:3:7, with --edit NAME: a strip of pictures of each latent. None =
+    no strip."""
+    identity: Path | None = None
+    """Face recognition network for `auto` strengths: an ArcFace ONNX file, model_ir_se50.pth or
+    MobileFaceNet. None = what DSEINVERT_IDENTITY names."""
+    identity_floor: float = 0.5
+    """The least cosine to the unedited face that `auto` strengths keep, from -1 to 1."""
+    mask: str | None = None
+    """Where edits may show: auto (where they change much), face, or a picture of the crop, white
+    there; elsewhere the input stays as it is. None = everywhere."""
     model: str = "default"
     """Name or folder of the model whose generator the latents belong to."""
     device: str = "auto"
@@ -93,6 +124,8 @@ class VideoOptions:
     """Name or folder of a model, or a checkpoint file."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
+    backend: str = "auto"
+    """Who runs the model: auto, torch, onnx, openvino or tensorrt."""
     batch: int | None = None
     """Faces computed at once: auto or a number. None = auto."""
     segment: int = 250
@@ -101,6 +134,172 @@ class VideoOptions:
     """Do again what is done, and replace files of other runs."""
     dry_run: bool = False
     """Say what would be done and under which names; write nothing."""
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """What `dseinvert sample` is asked to do."""
+
+    out: Path
+    """Folder for the pictures and latents; made when absent."""
+    seeds: str = "0-15"
+    """Which samples: numbers and ranges, as 0-15,42."""
+    psi: float | None = None
+    """Truncation: 1 = none, 0 = the mean. None = 0.7, or 1 for a generator that has none."""
+    label: int | None = None
+    """Class of all samples, for a generator that has classes. None = drawn from each seed."""
+    model: str = "default"
+    """Name or folder of a model, or a checkpoint file."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    batch: int | None = None
+    """Samples drawn at once. None = as many as suit."""
+
+
+@dataclass(frozen=True)
+class MixOptions:
+    """What `dseinvert mix` is asked to do."""
+
+    out: Path
+    """Folder for the pictures, latents and sheet; made when absent."""
+    layers: str
+    """Rows of w+ taken from the second latents: numbers and ranges from 0, as 4-9,12. The first
+    rows hold pose and shape, the last colour."""
+    model: str = "default"
+    """Name or folder of the model whose generator the latents belong to."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    batch: int | None = None
+    """Pictures drawn at once. None = as many as suit."""
+
+
+@dataclass(frozen=True)
+class MorphOptions:
+    """What `dseinvert morph` is asked to do."""
+
+    out: Path
+    """File to write: a video (.mp4, .mov, .mkv, .webm) or moving picture (.gif, .webp)."""
+    frames: int = 60
+    """From each latent to the next."""
+    fps: Fraction = Fraction(30)
+    """Frames a second, such as 25 or 30000/1001."""
+    loop: bool = False
+    """Go on from the last latent to the first."""
+    ease: bool = True
+    """Slow down at each latent."""
+    model: str = "default"
+    """Name or folder of the model whose generator the latents belong to."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    batch: int | None = None
+    """Frames drawn at once. None = as many as suit."""
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """What `dseinvert evaluate` is asked to do with images."""
+
+    out: Path | None = None
+    """Folder for tables, plots and a grid of pictures. None = the table is only printed."""
+    model: str = "default"
+    """Name or folder of the model whose encoder is measured."""
+    against: tuple[str, ...] = ()
+    """Another model of the same generator, such as a run of `train`; may be repeated."""
+    edit: tuple[str, ...] = ()
+    """Direction along which identity is measured from -3 to +3; may be repeated."""
+    identity: Path | None = None
+    """Face embedding network: ONNX, or weights of IR-SE50 or MobileFaceNet. None = no identity."""
+    perceptual: Literal["auto", "lpips", "features", "none"] = "auto"
+    """Perceptual measure; features = of EfficientNet-lite0; auto = what is here."""
+    count: int | None = None
+    """Faces at most. None = all."""
+    align: bool = True
+    """Find and crop the faces; without it, images are taken as they are."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    batch: int | None = None
+    """Faces computed at once. None = as many as suit."""
+
+
+@dataclass(frozen=True)
+class DirectionsOptions:
+    """What `dseinvert directions learn` is asked to do."""
+
+    method: Literal["interfacegan", "ganspace", "sefa", "stylespace"]
+    """interfacegan (a plane between labelled codes), ganspace (principal components), sefa (from
+    the weights) or stylespace (single channels, from labels)."""
+    name: str | None = None
+    """What to call the direction; where there are several they are numbered from 0. None = the
+    attribute, pc or sefa."""
+    model: str = "default"
+    """Name or folder of the model that gets the directions."""
+    copy: str | None = None
+    """Leave the model as it is and give them to a copy of this name. None = no copy."""
+    labels: Path | None = None
+    """Table with a head: the first column is file or seed, the others attributes. None = no
+    table."""
+    images: Path | None = None
+    """Folder of the files in the table: pictures, or latents that dseinvert images wrote. None =
+    no pictures."""
+    attribute: str | None = None
+    """Column of the table that is learned. None = as --name."""
+    without: str | None = None
+    """Attributes that are to stay, joined by commas: columns of the table, or directions of the
+    model. None = nothing is held."""
+    quantile: float = 0.3
+    """Share of the highest and of the lowest that count as with and without, where labels are
+    numbers."""
+    scorer: Path | None = None
+    """ONNX file of a classifier, which labels samples and sets the unit. None = no scorer."""
+    output: int = 0
+    """Number of the scorer's output that is the score."""
+    pixels: str = "-1..1"
+    """Black and white as the scorer wants them: -1..1, 0..1, 0..255 or imagenet."""
+    samples: int = 2000
+    """Of the generator: scored, analysed, or to measure the unit on."""
+    seed: int = 0
+    """First seed of the samples."""
+    psi: float | None = None
+    """Their truncation. None = 1, which is none."""
+    label: int | None = None
+    """Class of the samples and pictures, for a model that has classes. None = drawn, or searched
+    for."""
+    count: int | None = None
+    """How many directions. None = 10, or 1 of stylespace."""
+    layers: str | None = None
+    """Rows of w+ they act on, counted from 0: 3 or 0-7. None = all."""
+    area: float = 1.0
+    """Largest share of the picture that a channel of stylespace may move."""
+    align: bool = True
+    """Find and crop the faces of pictures; without it, they are taken as they are."""
+    preview: Path | None = None
+    """Folder for a strip of pictures of each. None = no pictures."""
+    overwrite: bool = False
+    """Replace directions of these names."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+
+
+@dataclass(frozen=True)
+class PreviewOptions:
+    """What `dseinvert directions preview` is asked to do."""
+
+    out: Path = Path()
+    """Folder for NAME.png; made when absent. None = the current folder."""
+    model: str = "default"
+    """Name or folder of the model that has the direction."""
+    latents: tuple[str, ...] = ()
+    """Files that dseinvert images wrote, a row each; may be repeated. None = samples."""
+    seeds: str = "0-3"
+    """Samples shown: numbers and ranges."""
+    psi: float | None = None
+    """Their truncation: 1 = none, 0 = the mean. None = 0.7, or 1 for a generator that has none."""
+    label: int | None = None
+    """Their class, for a generator that has classes. None = drawn from each seed."""
+    strengths: str = "-3:3:7"
+    """FROM:TO:COUNT, a column each."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
 
 
 def field_docs(options: type) -> dict[str, str]:

@@ -68,8 +68,8 @@ class Latent:
     def __len__(self) -> int:
         return len(self.code)
 
-    def __getitem__(self, index: slice) -> Latent:
-        """The latents of some samples, still a batch."""
+    def __getitem__(self, index: slice | Tensor) -> Latent:
+        """The latents of some samples, still a batch; a tensor holds their numbers."""
         return self._map({name: tensor[index] for name, tensor in self.tensors().items()})
 
     def __repr__(self) -> str:
@@ -108,12 +108,20 @@ def concat(latents: Sequence[Latent]) -> Latent:
 
 
 def dumps(latent: Latent) -> bytes:
-    """The bytes of a latent file: safetensors, float32, with all of `origin` as metadata."""
-    tensors = {n: t.detach().cpu().float().contiguous() for n, t in latent.tensors().items()}
+    """The bytes of a latent file: safetensors with all of `origin` as metadata.
+
+    Tensors are float32, those of `tuning` float16, to which pivotal tuning has rounded them.
+    """
+    tensors = {name: _stored(name, tensor) for name, tensor in latent.tensors().items()}
     header = {"format": FORMAT, "space": latent.space, "origin": json.dumps(dict(latent.origin))}
     if latent.layer is not None:
         header |= {"layer": str(latent.layer), "skip": latent.skip}
     return same_every_time(save(tensors, metadata=header))
+
+
+def _stored(name: str, tensor: Tensor) -> Tensor:
+    kept = tensor.detach().cpu().contiguous()
+    return kept.half() if name.startswith(_TUNING) else kept.float()
 
 
 def same_every_time(data: bytes) -> bytes:

@@ -1,7 +1,7 @@
 """A model whose encoder and generator are run by another runtime: the rest cannot tell.
 
 What was not exported is still done by PyTorch: gradients, seeds, latents of other spaces, features
-of other layers.
+of other layers, latents with style offsets or with a generator of their own.
 """
 
 from __future__ import annotations
@@ -22,25 +22,27 @@ from torch.utils.flop_counter import FlopCounterMode
 from dseinvert import __version__
 from dseinvert.encoders import Encoder
 from dseinvert.errors import DseInvertError, MissingError, UsageError
-from dseinvert.export.exporting import FORMAT, Exported, export_model, read_export
+from dseinvert.export.exporting import FORMAT, Exported, Told, export_model, read_export, silent
 from dseinvert.export.options import ExportOptions
 from dseinvert.export.runners import Runner, load
 from dseinvert.export.runtimes import RUNTIMES, Threads
-from dseinvert.generators import Config, Generator
+from dseinvert.generators import Config, Generator, tuned
 from dseinvert.latent import Latent, LatentSpec
 from dseinvert.models import Model, home
 
 BACKENDS = ("auto", "torch", *RUNTIMES)
 FASTEST = {"cpu": ("openvino", "onnx")}
 """The order of preference by device, as `bin/bench backends` measured it; torch is last."""
-WORTH_IT = 20e12
-"""Operations that a run must hold before `auto` spends half a minute on an export."""
+WORTH_IT = 10e12
+"""Operations for each core that a run must hold before `auto` spends half a minute on an export."""
 FEW = 16
-"""Images for which nothing is worth it, nor counting their operations, which takes one image."""
+"""Images for which `auto` is PyTorch: others take a second to load the files that they have."""
 _log = logging.getLogger(__name__)
 
 
-def accelerated(model: Model, backend: str, threads: Threads, count: int | None = None) -> Model:
+def accelerated(
+    model: Model, backend: str, threads: Threads, count: int | None = None, told: Told = silent
+) -> Model:
     """The model, run by `backend`; its files are made once and kept beside the models.
 
     Args:
@@ -48,7 +50,8 @@ def accelerated(model: Model, backend: str, threads: Threads, count: int | None 
         backend: one of BACKENDS; "auto" = the fastest that is installed, where its files are
             there already or the run is long enough to pay for making them.
         threads: calls at the same time on a CPU, and threads of each.
-        count: images of the run; None = unknown, taken for few.
+        count: images of the run; None = unknown, not worth an export.
+        told: hears of an export, which takes half a minute.
 
     Raises:
         UsageError: another word, or a runtime that is not for this device.
@@ -59,26 +62,29 @@ def accelerated(model: Model, backend: str, threads: Threads, count: int | None 
     if backend == "torch":
         return model
     if backend == "auto":
-        return _fastest(model, threads, count or 0)
+        return _fastest(model, threads, count, told)
     device = model.generator.device.type
     if device not in RUNTIMES[backend].devices:
         known = " or ".join(RUNTIMES[backend].devices)
         raise UsageError(f"--backend {backend} runs on {known}, not on {device}", "--device")
     RUNTIMES[backend].check()
-    return run_by(model, kept(model, backend) or _made(model, backend), threads)
+    return run_by(model, kept(model, backend) or _made(model, backend, told), threads)
 
 
-def _fastest(model: Model, threads: Threads, count: int) -> Model:
+def _fastest(model: Model, threads: Threads, count: int | None, told: Told) -> Model:
     """By the first runtime that is installed; by PyTorch where that is not worth its export."""
+    if count is not None and count < FEW:
+        return model
     here = [name for name in FASTEST.get(model.generator.device.type, ()) if RUNTIMES[name].here]
     try:
         for name in here:
             exported = kept(model, name)
             if exported is not None:
                 return run_by(model, exported, threads)
-        if not here or count < FEW or count * flops(model) < WORTH_IT:
+        cores = threads.calls * threads.each
+        if not here or not count or count * flops(model) < cores * WORTH_IT:
             return model
-        return run_by(model, _made(model, here[0]), threads)
+        return run_by(model, _made(model, here[0], told), threads)
     except DseInvertError as error:
         _log.warning("going on with PyTorch: %s", error)
         return model
@@ -89,10 +95,10 @@ def kept(model: Model, name: str) -> Exported | None:
     return read_export(_place(model, name))
 
 
-def _made(model: Model, name: str) -> Exported:
+def _made(model: Model, name: str, told: Told) -> Exported:
     what = "both" if model.encoder is not None else "generator"
-    _log.info("exporting %s to %s, once", model.name, name)
-    return export_model(model, ExportOptions(to=name, out=_place(model, name), what=what))
+    told(f"exporting {model.name} for {name}, which is done once and takes about half a minute")
+    return export_model(model, ExportOptions(to=name, out=_place(model, name), what=what), told)
 
 
 def _place(model: Model, name: str) -> Path:
@@ -109,6 +115,11 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return ""
+
+
+def backend_of(model: Model) -> str:
+    """Who runs its networks: "torch", or a runtime and its version."""
+    return str(getattr(model.generator, "by", "torch"))
 
 
 def flops(model: Model) -> float:
@@ -135,7 +146,7 @@ def run_by(model: Model, exported: Exported, threads: Threads) -> Model:
         for name, about in told["files"].items()
     }
     by = f"{told['to']} {_version(RUNTIMES[told['to']].package)}"
-    generator: Generator = ExportedGenerator(model.generator, files)
+    generator: Generator = ExportedGenerator(model.generator, files, by)
     encoder: Encoder | None = model.encoder
     if encoder is not None and "encoder" in files:
         encoder = ExportedEncoder(encoder, model.generator, *files["encoder"], by)
@@ -197,28 +208,35 @@ class ExportedGenerator:
     """A generator in files, behind the Generator protocol."""
 
     def __init__(
-        self, generator: Generator, files: Mapping[str, tuple[Runner, Mapping[str, Any]]]
+        self,
+        generator: Generator,
+        files: Mapping[str, tuple[Runner, Mapping[str, Any]]],
+        by: str = "",
     ) -> None:
+        """`generator` is PyTorch's, which does what `files` do not; `by` is who runs them."""
         self.generator = generator
         self.files = files
+        self.by = by
 
     def synthesize(self, latent: Latent) -> Tensor:
         """[B, L, D] -> [B, 3, R, R] in about [-1, 1]."""
         name = "generator" if latent.feature is None else "generator-feature"
         if not self._fits(name, latent):
-            return self.generator.synthesize(latent)
+            return tuned.synthesize(self.generator, latent)
         return self.files[name][0](latent.tensors())["images"]
 
     def features(self, latent: Latent, layer: int) -> Tensor:
         """Feature tensor [B, C, H, W] at `layer`."""
         if not self._fits("features", latent, layer):
-            return self.generator.features(latent, layer)
+            return tuned.features(self.generator, latent, layer)
         return self.files["features"][0](latent.tensors())["feature"]
 
     def _fits(self, name: str, latent: Latent, layer: int | None = None) -> bool:
         """Whether that file computes this, as far as it is exported at all."""
         if torch.is_grad_enabled() or name not in self.files:
             return False
+        if latent.style is not None or latent.tuning:
+            return False  # no file takes them
         about, tensors = self.files[name][1], latent.tensors()
         shapes = {key: one["shape"][1:] for key, one in about["inputs"].items()}
         place = (layer or latent.layer or 0, latent.skip)

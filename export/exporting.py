@@ -38,6 +38,10 @@ Told = Callable[[str], None]
 """Called with each step's name."""
 
 
+def silent(_: str) -> None:
+    """Tells nobody."""
+
+
 @dataclass(frozen=True)
 class Exported:
     """A folder of files that compute what a model computes."""
@@ -59,7 +63,7 @@ class Exported:
         return f"{told}: images as those of PyTorch, {least:.0f} dB or closer"
 
 
-def export_model(model: Model, options: ExportOptions, told: Told = lambda _: None) -> Exported:
+def export_model(model: Model, options: ExportOptions, told: Told = silent) -> Exported:
     """Write a model's files, or nothing.
 
     Raises:
@@ -73,13 +77,14 @@ def export_model(model: Model, options: ExportOptions, told: Told = lambda _: No
     folder = options.out or Path("exports") / f"{model.name}-{options.to}"
     _refuse_other(folder)
     pictures = read_faces(options.images, model) if options.images else None
-    made = graphs(model, options.what, pixels=options.pixels, layer=options.layer)
+    edits = [name.strip() for name in options.edit.split(",") if name.strip()]
+    made = graphs(model, options.what, pixels=options.pixels, layer=options.layer, edits=edits)
     with _replacing(folder) as part:
         found, files = [], {}
-        for graph in made:
-            told(f"writing {graph.name}")
+        for index, graph in enumerate(made, 1):
+            told(f"{index} of {len(made)}: writing {graph.name}")
             file = write_graph(graph, model, options, part, pictures)
-            told(f"comparing {graph.name} with PyTorch")
+            told(f"{index} of {len(made)}: comparing {graph.name} with PyTorch")
             differences = _compared(graph, model, options, batch, pictures, file)
             check(differences, TOLERANCES[options.precision], options.precision)
             found += differences
@@ -118,7 +123,7 @@ def write_graph(
     if options.precision == "int8":
         from dseinvert.export.int8 import quantised
 
-        plain = quantised(plain, graph, model, pictures)
+        plain = quantised(plain, graph, model, pictures, options.to)
     elif options.precision != "fp32" and options.to != "openvino":
         from dseinvert.export.half import halved
 

@@ -6,21 +6,25 @@
 | generator | code [, label] | images |
 | generator-feature | code, feature [, label] | images |
 | features | code [, label] | feature |
+| editor | code [, feature] [, label], strengths | images |
 
-Noise is what is stored with the weights, nothing is drawn, and the batch is free. Edits stay
-outside: adding a direction to a code is one addition, wherever the code lies.
+Noise is what is stored with the weights, nothing is drawn, and the batch is free. Edits may stay
+outside: adding a direction to a code is one addition, wherever the code lies. In the editor they
+are inside, a strength for each of its directions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
+from dseinvert.editing.apply import Edit, apply_edits
+from dseinvert.editing.directions import Direction
 from dseinvert.encoders import Encoder
-from dseinvert.errors import UsageError
+from dseinvert.errors import InputError, UsageError
 from dseinvert.generators import Generator
 from dseinvert.latent import Latent, Skip
 from dseinvert.models import Model
@@ -65,7 +69,7 @@ class Encoding(nn.Module):
     def forward(self, images: Tensor, label: Tensor | None = None) -> tuple[Tensor, ...]:
         """[B, 3, R, R] in [-1, 1], or uint8 [B, R, R, 3] -> [B, L, D] [, [B, C, H, W]]."""
         if self.pixels:
-            images = images.permute(0, 3, 1, 2).float() / 127.5 - 1
+            images = images.float().permute(0, 3, 1, 2) / 127.5 - 1
         return _present(self.encoder.encode(images, label))
 
 
@@ -85,16 +89,44 @@ class Drawing(nn.Module):
         self, code: Tensor, feature: Tensor | None = None, label: Tensor | None = None
     ) -> tuple[Tensor]:
         """[B, L, D] -> [B, 3, R, R] in about [-1, 1], or uint8 [B, R, R, 3]."""
-        latent = Latent(code, self.generator.spec.space, label=label, origin=self.origin)
-        if self.entry is not None:
-            latent = Latent(
-                code, latent.space, feature, self.entry.layer, self.entry.skip, label, self.origin
-            )
+        return self.drawn(self.latent(code, feature, label))
+
+    def latent(self, code: Tensor, feature: Tensor | None, label: Tensor | None) -> Latent:
+        """What the tensors stand for."""
+        space = self.generator.spec.space
+        if self.entry is None:
+            return Latent(code, space, label=label, origin=self.origin)
+        entry = self.entry
+        return Latent(code, space, feature, entry.layer, entry.skip, label, self.origin)
+
+    def drawn(self, latent: Latent) -> tuple[Tensor]:
+        """Its images."""
         images = self.generator.synthesize(latent)
         if not self.pixels:
             return (images,)
         whole = ((images.clamp(-1, 1) + 1) * 127.5).round()
-        return (whole.to(torch.uint8).permute(0, 2, 3, 1).contiguous(),)
+        return (whole.permute(0, 2, 3, 1).to(torch.uint8),)
+
+
+class Editing(nn.Module):
+    """(code [, feature] [, label], strengths) -> images of the edited code."""
+
+    def __init__(self, drawing: Drawing, directions: Sequence[Direction]) -> None:
+        super().__init__()
+        self.drawing = drawing
+        self.directions = tuple(directions)
+
+    def forward(
+        self,
+        code: Tensor,
+        strengths: Tensor,
+        feature: Tensor | None = None,
+        label: Tensor | None = None,
+    ) -> tuple[Tensor]:
+        """[B, L, D], [B, E] -> as Drawing; a feature moves with its code."""
+        latent = self.drawing.latent(code, feature, label)
+        edits = [Edit(one, strengths[:, e]) for e, one in enumerate(self.directions)]
+        return self.drawing.drawn(apply_edits(latent, edits, self.drawing.generator))
 
 
 class Featuring(nn.Module):
@@ -114,7 +146,12 @@ class Featuring(nn.Module):
 
 @torch.no_grad()
 def graphs(
-    model: Model, what: str = "both", *, pixels: bool = False, layer: int | None = None
+    model: Model,
+    what: str = "both",
+    *,
+    pixels: bool = False,
+    layer: int | None = None,
+    edits: Sequence[str] = (),
 ) -> list[Graph]:
     """The graphs of a model, those of its feature among them where it has one.
 
@@ -123,9 +160,10 @@ def graphs(
         what: "encoder", "generator" or "both".
         pixels: images as bytes, as files hold them: the arithmetic around them is in the graph.
         layer: where a feature enters the generator; None = where the encoder's does, if it has one.
+        edits: names of directions for an editor; () = there is none.
 
     Raises:
-        UsageError: an encoder is wanted and there is none, or a layer that cannot be.
+        UsageError: an encoder is wanted and there is none, or a layer or an edit that cannot be.
     """
     if model.encoder is None and what != "generator":
         raise UsageError(f"model {model.name!r} has no encoder", "--what generator")
@@ -142,8 +180,30 @@ def graphs(
         module = Encoding(encoder, pixels=pixels).eval()
         made.append(Graph("encoder", module, given, outputs, about | _place(_entry(latent, None))))
     if what != "encoder":
-        made += _drawing(generator, sample, _entry(latent, layer), about, pixels=pixels)
+        drawing = _drawing(generator, sample, _entry(latent, layer), about, pixels=pixels)
+        made += drawing
+        if edits:
+            made.append(_editor(model, drawing[:2][-1], edits))
     return made
+
+
+def _editor(model: Model, drawing: Graph, names: Sequence[str]) -> Graph:
+    """Of the graph that draws, with a feature where there is one."""
+    known = model.directions
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        words = ", ".join(sorted(known)) or "none"
+        raise UsageError(f"--edit: no direction {unknown[0]!r}", f"this model has: {words}")
+    assert isinstance(drawing.module, Drawing)
+    module = Editing(drawing.module, [known[name] for name in names]).eval()
+    strengths = torch.linspace(-1, 1, 2 * len(names), device=model.generator.device)
+    inputs = {**drawing.inputs, "strengths": strengths.view(2, -1)}
+    try:
+        module(**inputs)
+    except (InputError, ValueError) as error:
+        raise UsageError(f"--edit: {error}") from error
+    about = {**drawing.about, "edits": ",".join(names)}
+    return Graph("editor", module, inputs, drawing.outputs, about)
 
 
 def _drawing(

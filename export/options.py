@@ -27,6 +27,8 @@ class ExportOptions:
     """Images are bytes [B, R, R, 3], not float32 [B, 3, R, R] in [-1, 1]."""
     layer: int | None = None
     """Generator layer at which a feature enters, for one more file; None = as the encoder says."""
+    edit: str = ""
+    """Directions, as age,smile, for one more file that takes their strengths; empty = none."""
     images: Path | None = None
     """Folder of photos that the encoder is compared on as well; None = samples only."""
     triton: bool = False

@@ -168,6 +168,8 @@ def _inputs(
     seeds = range(FRESH + 10 * batch, FRESH + 11 * batch)
     sample = generator.sample(seeds, psi=float(graph.about.get("truncation", 1)))
     given = {name: tensor for name, tensor in sample.tensors().items() if name in graph.inputs}
+    if "strengths" in graph.inputs:
+        given["strengths"] = strengths_of(graph, batch)
     if graph.name != "encoder":
         return {
             "samples": _with_feature(graph, generator, sample, given),
@@ -185,6 +187,13 @@ def _inputs(
     return {
         on: given | {"images": _as_bytes(one) if bytes_wanted else one} for on, one in kinds.items()
     }
+
+
+def strengths_of(graph: Graph, batch: int, seed: int = FRESH) -> Tensor:
+    """Edits [B, E] as people ask for them, each sample's its own."""
+    like = graph.inputs["strengths"]
+    drawn = torch.rand(batch, like.shape[1], generator=torch.Generator().manual_seed(seed + batch))
+    return (4 * drawn - 2).to(like)
 
 
 def _with_feature(

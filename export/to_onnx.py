@@ -16,6 +16,7 @@ from dseinvert.export.graphs import Graph
 
 OPSET = 20
 LARGEST = 2_000_000_000  # bytes of one protobuf message; the weights of larger models lie beside
+_BYTE = 2  # onnx.TensorProto.UINT8
 _INSTALL = "pip install 'dseinvert[onnx]'"
 
 
@@ -78,6 +79,7 @@ def to_onnx(graph: Graph, batch: Batch, about: Mapping[str, str]) -> Any:
         made.metadata_props.add(key=f"dseinvert.{name}", value=value)
     made.producer_name = "dseinvert"
     _anonymous(made)
+    _only_cast(made)
     if made.ByteSize() < LARGEST:  # the checker takes larger ones from files only
         onnx.checker.check_model(made, full_check=True)
     return made
@@ -106,6 +108,23 @@ def _anonymous(model: Any) -> None:
     for tensor in model.graph.initializer:
         del tensor.metadata_props[:]
     del model.graph.metadata_props[:]
+
+
+def _only_cast(model: Any) -> None:
+    """Nothing but a cast reads bytes: TensorRT has them as inputs and outputs alone."""
+    nodes = model.graph.node
+    for given in model.graph.input:
+        readers = [node for node in nodes if given.name in node.input]
+        casts = [node for node in readers if node.op_type == "Cast"]
+        if given.type.tensor_type.elem_type != _BYTE or not casts:
+            continue
+        for node in readers:
+            if node.op_type != "Cast":  # it asks for the shape
+                node.input[:] = [casts[0].output[0] if n == given.name else n for n in node.input]
+        first = type(casts[0])()
+        first.CopyFrom(casts[0])
+        nodes.remove(casts[0])
+        nodes.insert(0, first)
 
 
 def _packages() -> Any:

@@ -76,4 +76,5 @@ def _providers(device: torch.device) -> list[Any]:
             "this ONNX Runtime has no CUDA provider", "pip install onnxruntime-gpu, or --device cpu"
         )
     own = {"device_id": device.index or 0, "cudnn_conv_algo_search": "EXHAUSTIVE"}
+    own["use_tf32"] = 0  # it has the digits of float16
     return [("CUDAExecutionProvider", own), "CPUExecutionProvider"]

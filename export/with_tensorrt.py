@@ -27,6 +27,29 @@ _INSTALL = "pip install -U 'dseinvert[tensorrt]'"
 _TIMING = "timing.cache"
 _GRAPHS = 4
 """CUDA graphs kept by a runner, one a batch size."""
+READS = {
+    *("Abs", "Add", "And", "AveragePool", "BatchNormalization", "Cast", "Ceil", "Clip"),
+    *("Concat", "Constant", "ConstantOfShape", "Conv", "ConvTranspose", "Cos", "DepthToSpace"),
+    *("Div", "Einsum", "Elu", "Equal", "Erf", "Exp", "Expand", "Flatten", "Floor", "Gather"),
+    *(
+        "GatherElements",
+        "GatherND",
+        "Gelu",
+        "Gemm",
+        "GlobalAveragePool",
+        "Greater",
+        "GreaterOrEqual",
+    ),
+    *("Identity", "InstanceNormalization", "LayerNormalization", "LeakyRelu", "Less"),
+    *("LessOrEqual", "Log", "MatMul", "Max", "MaxPool", "Min", "Mod", "Mul", "Neg", "Not", "Or"),
+    *("Pad", "Pow", "PRelu", "Range", "Reciprocal", "ReduceL2", "ReduceMax", "ReduceMean"),
+    *("ReduceMin", "ReduceSum", "ReduceSumSquare", "Relu", "Reshape", "Resize", "Round"),
+    *("Shape", "Sigmoid", "Sign", "Sin", "Slice", "Softmax", "Softplus", "SpaceToDepth"),
+    *("Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Tile", "Transpose", "Unsqueeze"),
+    *("Where", "Xor"),
+}
+"""Operators that TensorRT's parser reads, of those a network may hold (the documentation of
+onnx-tensorrt 10: "Supported ONNX Operators")."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +84,16 @@ def check_version(version: str) -> None:
         raise MissingError(f"TensorRT {version} is too old: {wanted} or newer is needed", _INSTALL)
 
 
+def check_operators(file: Path) -> None:
+    """MissingError where a graph holds what TensorRT does not read, before a GPU is asked."""
+    import onnx
+
+    nodes = onnx.load(file, load_external_data=False).graph.node
+    unread = sorted({node.op_type for node in nodes if node.domain or node.op_type not in READS})
+    if unread:
+        raise MissingError(f"{file.name}: TensorRT does not read {', '.join(unread)}", "--to onnx")
+
+
 def _tensorrt() -> Any:
     try:
         import tensorrt
@@ -92,10 +125,12 @@ def build(file: Path, graph: Graph, batch: Batch, device: torch.device) -> Path:
     place = engine_place(file, device)
     if place.is_file():
         return place
+    check_operators(file)
     trt = _tensorrt()
     builder = trt.Builder(_logger(trt))
     network = _parsed(trt, builder, file)
     config = builder.create_builder_config()
+    config.clear_flag(trt.BuilderFlag.TF32)  # it has the digits of float16
     profile = builder.create_optimization_profile()
     for name, shapes in profiles(graph, batch).items():
         profile.set_shape(name, shapes.least, shapes.common, shapes.most)
@@ -195,6 +230,7 @@ class TensorRTRunner:
     def _capture(self, batch: int, inputs: Mapping[str, Tensor]) -> None:
         held = {name: tensor.clone() for name, tensor in self._held(inputs).items()}
         made = self._bound(held)
+        self._enqueue()  # what new shapes ask of an engine is not to be in the graph
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             self._enqueue()

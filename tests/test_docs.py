@@ -21,6 +21,7 @@ from tests.references.progressive import reference
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # What makes a training of hours one of seconds; added to the command, never taken from it.
 SHORT = "--iterations 2 --batch 2 --perceptual none --eval-samples 2"
+BRIEF = {"finetune": "--iterations 2 --eval-every 1 --batch 2 --perceptual none"}
 
 
 def commands(page: Path) -> list[str]:
@@ -32,9 +33,10 @@ def commands(page: Path) -> list[str]:
 def examples_of_the_help() -> list[str]:
     """The command lines that the help of each verb shows."""
     found = []
-    for verb in ("images", "video", "edit", "train", "models", "export"):
+    verbs = ("images", "video", "edit", "train", "finetune", "models", "export")
+    for verb in (*verbs, *(f"directions {one}" for one in ("import", "learn", "preview"))):
         text = subprocess.run(
-            [sys.executable, "-m", "dseinvert", verb, "--help"],
+            [sys.executable, "-m", "dseinvert", *verb.split(), "--help"],
             capture_output=True,
             text=True,
             check=True,
@@ -52,11 +54,17 @@ def place(tmp_path: Path, faces_folder: Path, tiny_model: Path, foreign_gan: Pat
         (tmp_path / folder).mkdir()
         for face in faces:
             shutil.copy(face, tmp_path / folder)
+    (tmp_path / "my-photos").mkdir()
+    for number in range(8):
+        face = faces[number % 2]
+        shutil.copy(face, tmp_path / "my-photos" / f"{number}{face.suffix}")
     shutil.copy(faces[0], tmp_path / "group-photo.jpg")
     clip(tmp_path / "clip.mp4", 14, sound=True)
     shutil.copytree(tiny_model, tmp_path / "my-gan")
     shutil.copy(foreign_gan, tmp_path / "my-gan.pth")
     np.save(tmp_path / "smile.npy", np.eye(1, 20))
+    scores = [f"{seed},{seed * 7 % 31}" for seed in range(64)]
+    (tmp_path / "scores.csv").write_text("\n".join(["seed,hat", *scores]))
     return tmp_path
 
 
@@ -86,7 +94,7 @@ def run_line(line: str, place: Path) -> None:
     words = [word for part in shlex.split(line) for word in expanded(part, place)]
     if words[0] == "dseinvert":
         words[:1] = [sys.executable, "-m", "dseinvert"]
-        extra = short(words[4:], place) if words[3] == "train" else ""
+        extra = short(words[4:], place) if words[3] == "train" else BRIEF.get(words[3], "")
     else:
         words[0], extra = str(ROOT / words[0]), ""
     result = subprocess.run(
@@ -105,7 +113,10 @@ def short(options: list[str], place: Path) -> str:
         return SHORT
     gan = options[options.index("--gan") + 1]
     path = place / gan
-    side = open_model(str(path) if path.exists() else gan).generator.resolution
+    generator = open_model(str(path) if path.exists() else gan).generator
+    if "--method" in options:
+        return f"{SHORT} --widths 8,8,8,{generator.spec.dim}"
+    side = generator.resolution
     return f"{SHORT} --widths {','.join(['8'] * (side.bit_length() - 2))}"
 
 

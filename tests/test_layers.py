@@ -13,7 +13,18 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "dseinvert"
 HOUSE = (
     *("errors", "latent", "config", "media", "generators", "encoders", "similarity", "faces"),
-    *("editing", "checkpoints", "models", "inversion", "video", "training", "export", "run", "cli"),
+    *(
+        "editing",
+        "checkpoints",
+        "models",
+        "inversion",
+        "evaluation",
+        "video",
+        "training",
+        "export",
+        "run",
+        "cli",
+    ),
 )
 FILES = sorted(
     path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem in HOUSE

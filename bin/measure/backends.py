@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
-from torch.utils.mkldnn import to_mkldnn
 
 from dseinvert.encoders.dse import DSEEncoder, published_config
 from dseinvert.errors import MissingError
@@ -26,6 +25,7 @@ from dseinvert.export.options import ExportOptions
 from dseinvert.export.parity import compare
 from dseinvert.export.runners import load
 from dseinvert.export.runtimes import RUNTIMES, Threads
+from dseinvert.generators.stylegan2 import StyleGAN2
 from dseinvert.models import Model, open_model, pick_device
 from measure.speed import peak_flops
 from measure.synthesis import network
@@ -64,9 +64,18 @@ def _opened(name: str, device: torch.device) -> Model:
     torch.manual_seed(0)
     side = int(name)
     generator = network(side, 16384 if side <= 256 else 32768).to(device)
+    _soften(generator)
     encoder = DSEEncoder(published_config(side)).eval().requires_grad_(False).to(device)
     about = f"StyleGAN2 and DSE of {side} px, random weights"
     return Model(about, Path(), generator, encoder, {}, "0" * 64, "1" * 64, "none", {})
+
+
+@torch.no_grad()
+def _soften(generator: StyleGAN2) -> None:
+    """Scale random weights so that images deviate as photographs do: what PSNR refers to."""
+    images = generator.synthesize(generator.sample(range(4)))
+    for to_rgb in generator.synthesis.to_rgbs:
+        to_rgb.conv.weight *= 0.5 / images.std()  # type: ignore[union-attr, operator]
 
 
 def _table(model: Model, given: argparse.Namespace, folder: Path) -> Table:
@@ -166,7 +175,7 @@ def _times(
     }
     peak = 0.0
     for index in watched("rounds", range(rounds + 1)):
-        peak = max(peak, matrix_peak(next(iter(inputs["encoder"].values())).device))
+        peak = max(peak, peak_flops(next(iter(inputs["encoder"].values())).device, times=3))
         for way in ways:
             for name, run in (("encoder", way.encoder), ("generator", way.generator)):
                 began = time.perf_counter()
@@ -177,25 +186,6 @@ def _times(
                     took[way.name][name].append(time.perf_counter() - began)
     found = {name: {part: median(each) for part, each in own.items()} for name, own in took.items()}
     return found, peak
-
-
-def matrix_peak(device: torch.device, side: int = 1024, times: int = 5) -> float:
-    """The fp32 operations a second of the best matrix product that PyTorch has.
-
-    Beside MKL's, that is oneDNN's, with one matrix laid out for it as a layer's weights are: on
-    processors of AMD it is nearly twice as fast.
-    """
-    best = peak_flops(device, times=3)
-    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
-        return best
-    layer = to_mkldnn(torch.nn.Linear(side, side, bias=False).eval())
-    a = torch.randn(side, side).to_mkldnn()
-    with torch.inference_mode():
-        for _ in range(times):
-            began = time.perf_counter()
-            layer(a)
-            best = max(best, 2 * side**3 / (time.perf_counter() - began))
-    return best
 
 
 def _row(

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scorers import STLPIPS, AgeGender, Identity, Landmarks, mouth_width, yaw
+from scorers import STLPIPS, AgeGender, Landmarks, mouth_width, recognition, yaw
 from torch import Tensor
 
 from dseinvert.errors import MissingError, UsageError
 from dseinvert.inversion.inverter import Inverter
 from dseinvert.models import Model, open_model, pick_device
 from dseinvert.run.compute import to_tensor
+from dseinvert.similarity.identity import Identity
 from dseinvert.similarity.losses import Distance
 from dseinvert.similarity.perceptual import open_lpips, trunk_file
 from dseinvert.training.pictures import read_tar
@@ -94,7 +95,7 @@ def judges(data: Path) -> Judges | None:
     folder = data / "models"
     if not folder.is_dir():
         return None
-    return Judges(Identity(folder), AgeGender(folder), Landmarks(folder))
+    return Judges(recognition(folder), AgeGender(folder), Landmarks(folder))
 
 
 def perceptual() -> tuple[str, Distance] | None:

@@ -77,6 +77,13 @@ def unit(found: Found) -> str:
     return DEVIATION if found.format == _COMPONENTS else PUBLISHED
 
 
+def learned(found: Found) -> str:
+    """How it was found, as far as a file tells."""
+    if found.format == _COMPONENTS:
+        return "principal component of samples (GANSpace)"
+    return "published: boundary of a linear classifier (InterFaceGAN), or alike"
+
+
 def check_space(stem: str, spec: LatentSpec) -> None:
     """InterFaceGAN names its boundaries in W `..._w_boundary`, those in Z `..._boundary`.
 

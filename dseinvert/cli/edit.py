@@ -18,6 +18,10 @@ def edit(
     paths: Annotated[list[str], typer.Argument(help="Latent files, folders and globs.")],
     out: Annotated[Path, typer.Option(help=HELP["out"])],
     edit: Annotated[list[str] | None, typer.Option(help=HELP["edits"])] = None,
+    strengths: Annotated[str | None, typer.Option(help=HELP["strengths"])] = None,
+    identity: Annotated[Path | None, typer.Option(help=HELP["identity"])] = None,
+    identity_floor: Annotated[float, typer.Option(help=HELP["identity_floor"])] = 0.5,
+    mask: Annotated[str | None, typer.Option(help=HELP["mask"])] = None,
     model: Annotated[str, typer.Option(help=HELP["model"])] = "default",
     device: Annotated[str, typer.Option(help=HELP["device"])] = "auto",
     backend: Annotated[str, typer.Option(help=HELP["backend"])] = "auto",
@@ -32,7 +36,18 @@ def edit(
 
     dseinvert edit latents/*.safetensors --edit smile=+1.5 --out smiling
     """
-    options = EditOptions(out, tuple(edit or ()), model, device, backend, batch_size(batch))
+    options = EditOptions(
+        out=out,
+        edits=tuple(edit or ()),
+        strengths=strengths,
+        identity=identity,
+        identity_floor=identity_floor,
+        mask=mask,
+        model=model,
+        device=device,
+        backend=backend,
+        batch=batch_size(batch),
+    )
     with reserved_stdout():
         from dseinvert.run.progress import watching
         from dseinvert.run.render import run_edit

@@ -7,46 +7,77 @@ from typing import Annotated, Any
 
 import typer
 
+from dseinvert.cli.options import offer
 from dseinvert.cli.stdout import print_json, reserved_stdout
-from dseinvert.errors import DseInvertError
+from dseinvert.config import EvaluateOptions
+from dseinvert.errors import DseInvertError, UsageError
+
+VIDEO = "Two videos to compare, in place of images."
 
 
+@offer(EvaluateOptions, {"against": list[str], "edit": list[str]})
 def evaluate(
+    paths: Annotated[
+        list[str] | None, typer.Argument(help="Image files, folders and globs.")
+    ] = None,
     video: Annotated[
-        tuple[Path, Path], typer.Option(metavar="SOURCE EDITED", help="Two videos to compare.")
-    ],
+        tuple[Path, Path] | None, typer.Option(metavar="SOURCE EDITED", help=VIDEO)
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
     verbose: Annotated[
         bool, typer.Option("-v", "--verbose", help="Show details and tracebacks.")
     ] = False,
-) -> int:
-    """Measure how steady an edited video is against its source.
+    **given: Any,
+) -> None:
+    """Measure inversions of images, method beside method; or how steady an edited video is.
+
+    dseinvert evaluate faces --out numbers
 
     dseinvert evaluate --video clip.mp4 older.mp4
     """
+    if bool(paths) == (video is not None):
+        raise UsageError("name images, or two videos with --video")
+    options = EvaluateOptions(**{**given, **{k: tuple(given[k]) for k in ("against", "edit")}})
     try:
-        numbers = _run(*video, quiet)
+        if video is not None:
+            _videos(*video, options, json, quiet)
+        else:
+            _images(paths or [], options, json, quiet)
     except DseInvertError as error:
         if json:
             print_json({"exit_code": int(error.exit_code), "error": str(error)})
         raise
+
+
+def _images(paths: list[str], options: EvaluateOptions, json: bool, quiet: bool) -> None:
+    with reserved_stdout():
+        from dseinvert.run.evaluate import run_evaluate
+        from dseinvert.run.progress import watching
+
+        with watching(quiet) as watcher:
+            done = run_evaluate(paths, options, watcher)
+            if options.out is not None:
+                watcher.note(f"see {options.out / 'report.md'}")
     if json:
-        print_json(numbers)
-        return 0
-    width = max(map(len, numbers))
-    for name, value in numbers.items():
-        print(f"{name:<{width}}  {_plain(value)}")
-    return 0
+        print_json(done.asdict())
+    else:
+        print(done.markdown)
 
 
-def _run(source: Path, edited: Path, quiet: bool) -> dict[str, Any]:
+def _videos(source: Path, edited: Path, options: EvaluateOptions, json: bool, quiet: bool) -> None:
     with reserved_stdout():
         from dseinvert.run.progress import watching
         from dseinvert.run.video_evaluate import evaluate_videos
 
         with watching(quiet) as watcher:
-            return evaluate_videos(source, edited, watcher)
+            numbers = evaluate_videos(source, edited, watcher, options.identity)
+    if json:
+        print_json(numbers)
+        return
+    width = max(map(len, numbers))
+    for name, value in numbers.items():
+        print(f"{name:<{width}}  {_plain(value)}")
 
 
 def _plain(value: Any) -> str:

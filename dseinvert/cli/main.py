@@ -13,11 +13,16 @@ from typing import Annotated
 import typer
 
 from dseinvert import __version__
+from dseinvert.cli.directions import directions
 from dseinvert.cli.edit import edit
 from dseinvert.cli.evaluate import evaluate
 from dseinvert.cli.export import export
+from dseinvert.cli.finetune import finetune
 from dseinvert.cli.images import images
+from dseinvert.cli.mix import mix
 from dseinvert.cli.models import models
+from dseinvert.cli.morph import morph
+from dseinvert.cli.sample import sample
 from dseinvert.cli.train import train
 from dseinvert.cli.video import video
 from dseinvert.errors import DseInvertError, ExitCode
@@ -32,10 +37,15 @@ app = typer.Typer(
 app.command()(images)
 app.command()(video)
 app.command()(edit)
+app.command()(mix)
+app.command()(morph)
+app.command()(sample)
 app.command()(evaluate)
 app.command()(train)
+app.command()(finetune)
 app.command()(export)
 app.add_typer(models, name="models")
+app.add_typer(directions, name="directions")
 
 
 def main() -> None:

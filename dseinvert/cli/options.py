@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -43,13 +43,12 @@ def _parameters(options: type, texts: Mapping[str, Any]) -> list[inspect.Paramet
         hint = hints[field.name]
         if hint is None:
             continue
-        said, _, default = " ".join(docs[field.name].split()).partition("; None = ")
-        show = default.rstrip(".") or True
-        option = typer.Option(help=said.rstrip(".") + ".", show_default=show)
+        said, _, meaning = " ".join(docs[field.name].split()).partition(" None = ")
+        show = meaning.rstrip(".") or True
+        option = typer.Option(help=said.rstrip(";.") + ".", show_default=show)
+        default = inspect.Parameter.empty if field.default is MISSING else field.default
         kind = inspect.Parameter.KEYWORD_ONLY
         made.append(
-            inspect.Parameter(
-                field.name, kind, default=field.default, annotation=Annotated[hint, option]
-            )
+            inspect.Parameter(field.name, kind, default=default, annotation=Annotated[hint, option])
         )
     return made

@@ -1,94 +1,75 @@
-"""Edits: reading them from the command line and adding them to latents."""
+"""Edits applied to latents: in every space, with or without a feature."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from dseinvert.editing.directions import Direction
-from dseinvert.errors import InputError, UsageError
+from dseinvert.editing.edits import AutoEdit, ClassEdit, Edit, Step, label, parse_edits
+from dseinvert.editing.walk import on_sphere, walk
+from dseinvert.errors import InputError
 from dseinvert.generators import Generator
+from dseinvert.generators.styles import style_layers
+from dseinvert.generators.tuned import features, network
 from dseinvert.latent import Latent
 
-LARGEST = 100.0
-
-
-@dataclass(frozen=True)
-class Edit:
-    """A direction and how far to go along it, in its own units."""
-
-    direction: Direction
-    strength: float
-
-    @property
-    def label(self) -> str:
-        """Short and safe in a file name: `age+2`."""
-        return f"{self.direction.name}{self.strength:+g}"
-
-
-def label(edits: Sequence[Edit]) -> str:
-    """The name of a combined edit: `age+2,smile-1`."""
-    return ",".join(edit.label for edit in edits)
-
-
-def parse_edits(text: str, directions: Mapping[str, Direction]) -> tuple[Edit, ...]:
-    """`age=+2,smile=-1` -> edits applied together.
-
-    Raises:
-        UsageError: a name the model does not have, or a strength that is not a number.
-    """
-    edits = []
-    for part in text.split(","):
-        name, equals, strength = (word.strip() for word in part.partition("="))
-        if not name or not equals:
-            raise UsageError(f"--edit {text!r}: write NAME=STRENGTH, for example age=+2")
-        if name not in directions:
-            known = ", ".join(sorted(directions)) or "none"
-            raise UsageError(f"--edit {text!r}: no direction {name!r}", f"this model has: {known}")
-        edits.append(Edit(directions[name], _strength(text, strength)))
-    if len({edit.direction.name for edit in edits}) < len(edits):
-        raise UsageError(f"--edit {text!r}: the same direction twice", "add up the strengths")
-    return tuple(edits)
-
-
-def _strength(text: str, strength: str) -> float:
-    try:
-        value = float(strength)
-    except ValueError:
-        value = math.nan
-    if not abs(value) <= LARGEST:
-        raise UsageError(
-            f"--edit {text!r}: {strength!r} is not a strength", f"a number within ±{LARGEST:g}"
-        )
-    return value
+_Z, _W = ("z", "z+"), ("w", "w+")
+__all__ = ["Edit", "apply_edits", "check_edits", "label", "move", "parse_edits"]
 
 
 def apply_edits(
-    latent: Latent, edits: Sequence[Edit], generator: Generator | None = None
+    latent: Latent, edits: Sequence[Step], generator: Generator | None = None
 ) -> Latent:
-    """w' = w + sum of strength x direction (DSE, Section IV-D), in the order-free sum.
+    """The latent after edits that act together; their order does not matter.
 
-    A feature moves with the code: F' = F + feat_K(w') - feat_K(w) (Feature-Style Encoder, Section
-    3.3, Equation 1).
+    In w+ w' = w + sum of strength x direction (DSE, Section IV-D); in z a walk on its sphere
+    along that sum; in s the same sum on `style`. A direction in w moves a latent in z after z
+    was mapped, which makes it one in w+. A class is a share of the label. A feature moves with
+    all of it: F' = F + feat_K(w') - feat_K(w) (Feature-Style Encoder, Section 3.3, Equation 1).
 
     Args:
         latent: of any device.
-        edits: applied together.
-        generator: what draws the features; None = the latent has none.
+        edits: applied together; `auto.settle` has given those with `auto` their strengths.
+        generator: what draws features and maps z; None = no edit needs it.
 
     Raises:
-        InputError: a direction of another generator, space or shape.
-        ValueError: a latent with a feature, and no generator.
+        InputError: a direction of another generator, encoder, space or shape, or no classes.
+        ValueError: a generator is needed, and there is none.
     """
-    code = latent.code
+    if not edits:
+        return latent
+    check_edits(latent, edits, generator)
+    steps = [edit for edit in edits if isinstance(edit, Edit)]
+    if len(steps) + sum(isinstance(edit, ClassEdit) for edit in edits) < len(edits):
+        raise ValueError(f"{label(edits)}: auto is not settled")
+    moved = latent
     for edit in edits:
-        _check_fits(latent, edit.direction)
-        code = code + edit.strength * edit.direction.vector.to(code)
-    return move(latent, code, generator) if edits else latent
+        moved = _reclassed(moved, edit) if isinstance(edit, ClassEdit) else moved
+    moved = _in_z(moved, [e for e in steps if e.direction.space in _Z], generator)
+    moved = _in_w(moved, [e for e in steps if e.direction.space in _W], generator)
+    moved = _in_s(moved, [e for e in steps if e.direction.space == "s"])
+    return _carried(latent, moved, generator)
+
+
+def check_edits(latent: Latent, edits: Sequence[Step], generator: Generator | None = None) -> None:
+    """Whether the edits fit a latent: what `apply_edits` refuses.
+
+    Raises:
+        InputError: a direction of another generator, encoder, space or shape, or no classes.
+    """
+    for edit in edits:
+        if isinstance(edit, ClassEdit):
+            _check_class(latent, edit)
+            continue
+        _check_origin(latent, edit.direction)
+        if edit.direction.space == "s":
+            _check_style(latent, edit.direction, generator)
+        else:
+            _check_code(latent, edit, generator)
 
 
 def move(latent: Latent, code: Tensor, generator: Generator | None = None) -> Latent:
@@ -96,29 +77,143 @@ def move(latent: Latent, code: Tensor, generator: Generator | None = None) -> La
 
     Raises ValueError for a latent with a feature, and no `generator`.
     """
-    moved = replace(latent, code=code)
-    if latent.feature is None:
-        return moved
+    return _carried(latent, replace(latent, code=code), generator)
+
+
+def _in_z(latent: Latent, edits: Sequence[Edit], generator: Generator | None) -> Latent:
+    if not edits:
+        return latent
+    if generator is None:
+        raise ValueError("editing z needs the generator")
+    total = _sum(latent.code, edits)
+    code = walk(latent.code, total) if on_sphere(generator) else latent.code + total
+    return replace(latent, code=code)
+
+
+def _in_w(latent: Latent, edits: Sequence[Edit], generator: Generator | None) -> Latent:
+    if not edits:
+        return latent
+    latent = _mapped(latent, generator)
+    return replace(latent, code=latent.code + _sum(latent.code, edits))
+
+
+def _in_s(latent: Latent, edits: Sequence[Edit]) -> Latent:
+    for edit in edits:
+        step = _each(edit.strength, latent.code) * edit.direction.vector.to(latent.code)
+        style = step[0].expand(len(latent), -1) if len(step) == 1 else step[:, 0]
+        if latent.style is not None:
+            style = latent.style + style
+        latent = replace(latent, style=style)
+    return latent
+
+
+def _reclassed(latent: Latent, edit: ClassEdit) -> Latent:
+    assert latent.label is not None
+    wanted = torch.zeros_like(latent.label)
+    wanted[:, edit.number] = 1
+    return replace(latent, label=latent.label.lerp(wanted, edit.amount))
+
+
+def _mapped(latent: Latent, generator: Generator | None) -> Latent:
+    """A latent in z or w as rows of w+, where its generator has such; else as it is."""
+    maps = _maps(generator)
+    if latent.space == "w+" or maps is None:
+        return latent
+    with torch.no_grad():
+        return replace(latent, code=maps(latent), space="w+")
+
+
+def _maps(generator: Generator | None) -> Callable[[Latent], Tensor] | None:
+    """What takes a latent of any space to rows of w+; None = there is no such."""
+    return None if generator is None else getattr(network(generator), "rows", None)
+
+
+def _sum(code: Tensor, edits: Sequence[Edit]) -> Tensor:
+    """Of strength x direction: [B or 1, L, D], zero in rows that are not meant."""
+    total = code.new_zeros(1, *code.shape[1:])
+    for edit in edits:
+        step = _each(edit.strength, code) * edit.direction.vector.to(code)
+        total = total + step * _meant(edit, code.shape[1]).to(code)
+    return total
+
+
+def _each(strength: float | Tensor, code: Tensor) -> Tensor:
+    """[1, 1, 1] or [B, 1, 1]."""
+    return torch.as_tensor(strength).to(code).reshape(-1, 1, 1)
+
+
+def _meant(edit: Edit, count: int) -> Tensor:
+    """1 for each row that the edit acts on, else 0: [count, 1]."""
+    meant = torch.ones(count, 1)
+    for rows in (edit.direction.layers, edit.rows):
+        if rows is not None:
+            meant[: rows[0]] = 0
+            meant[rows[1] + 1 :] = 0
+    return meant
+
+
+def _carried(before: Latent, after: Latent, generator: Generator | None) -> Latent:
+    """`after` with the feature of `before` moved as the generator's own moves."""
+    if before.feature is None:
+        return after
     if generator is None:
         raise ValueError("editing a feature needs the generator")
-    return replace(moved, feature=latent.feature + _difference(latent, moved, generator))
+    return replace(after, feature=before.feature + _difference(before, after, generator))
 
 
 @torch.no_grad()
 def _difference(before: Latent, after: Latent, generator: Generator) -> Tensor:
-    """feat_K(w') - feat_K(w), where the latent is."""
+    """feat_K(w') - feat_K(w), where the latent is, by the weights that each sample has."""
     assert before.layer is not None and before.feature is not None
     plain = (replace(one, feature=None, layer=None) for one in (before, after))
-    old, new = (generator.features(one.to(generator.device), before.layer) for one in plain)
+    old, new = (features(generator, one.to(generator.device), before.layer) for one in plain)
     return (new - old).to(before.feature)
 
 
-def _check_fits(latent: Latent, direction: Direction) -> None:
+def _check_origin(latent: Latent, direction: Direction) -> None:
     theirs = latent.origin.get("generator_sha256", direction.generator)
     if theirs != direction.generator:
         raise InputError(f"direction {direction.name!r} belongs to another generator")
-    if latent.space != direction.space or latent.code.shape[1:] != direction.vector.shape:
+    codes = latent.origin.get("encoder_sha256", direction.encoder)
+    if direction.encoder and codes != direction.encoder:
         raise InputError(
-            f"direction {direction.name!r} is {list(direction.vector.shape)} in {direction.space}, "
-            f"the latent {list(latent.code.shape[1:])} in {latent.space}"
+            f"direction {direction.name!r} was found on the codes of another encoder",
+            "invert again with its encoder",
         )
+
+
+def _check_code(latent: Latent, edit: Edit | AutoEdit, generator: Generator | None) -> None:
+    direction, space, shape = edit.direction, latent.space, tuple(latent.code.shape[1:])
+    fits = space in (_Z if direction.space in _Z else _W)
+    if direction.space in _W and space != "w+" and generator is not None and _maps(generator):
+        fits, space, shape = True, "w+", (generator.spec.layers, generator.spec.dim)
+    own = tuple(direction.vector.shape)
+    if not fits or own not in (shape, (1, shape[1])):
+        raise InputError(
+            f"direction {direction.name!r} is {list(own)} in {direction.space}, "
+            f"the latent {list(shape)} in {space}"
+        )
+    for rows in (direction.layers, edit.rows):
+        if rows is not None and rows[1] >= shape[0]:
+            raise InputError(f"{edit.label}: no row {rows[1]}: the latent has {shape[0]}, from 0")
+
+
+def _check_class(latent: Latent, edit: ClassEdit) -> None:
+    if latent.label is None or latent.space not in _Z:
+        raise InputError(
+            f"{edit.label}: this latent in {latent.space} has no class that could change",
+            "classes belong to latents in z",
+        )
+    if edit.number >= latent.label.shape[1]:
+        raise InputError(f"{edit.label}: there are {latent.label.shape[1]} classes, from 0")
+
+
+def _check_style(latent: Latent, direction: Direction, generator: Generator | None) -> None:
+    own, wide = direction.vector.shape[1], None
+    if generator is not None:
+        layers = style_layers(network(generator))  # type: ignore[arg-type]
+        wide = layers[-1].columns.stop if layers else 0
+    if latent.style is not None:
+        wide = latent.style.shape[1]
+    if wide is not None and own != wide:
+        raise InputError(f"direction {direction.name!r} is of {own} styles, there are {wide}")

@@ -4,42 +4,61 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any, Literal, get_args
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from dseinvert.errors import InputError, MissingError
-from dseinvert.latent import Space, same_every_time
+from dseinvert.latent import same_every_time
 
 FORMAT = "dseinvert-directions-1"
+Place = Literal["z", "z+", "w", "w+", "s"]
+"""Where a direction leads: a space of latents, or s, the styles of all layers (StyleSpace)."""
 
 
 @dataclass(frozen=True)
 class Direction:
-    """A step of strength one: what to add to a code [B, L, D] of one generator.
+    """A step of strength one: what to add to the latents of one generator.
 
-    `vector` is [L, D]; rows outside the layers it acts on are zero. `unit` says what a strength of
-    one means. `generator` is the sha256 of the weights it was found for.
+    `vector` is [L, D], or [1, D] for every row alike; in s it is [1, S], added to `Latent.style`.
+    `unit` says what a strength of one means. `generator` is the sha256 of the weights it was
+    found for.
     """
 
     name: str
     vector: Tensor
-    space: Space
+    space: Place
     unit: str
     generator: str
+    layers: tuple[int, int] | None = None
+    """First and last row, counted from 0, that it acts on; None = on all."""
+    learned: str = ""
+    """How it was found, in words; empty = unknown."""
+    encoder: str = ""
+    """sha256 of the encoder on whose codes it was found; empty = of none, it fits all."""
+
+
+_READ = {field.name for field in fields(Direction)} - {"name", "vector"}
 
 
 def dumps(directions: Mapping[str, Direction]) -> bytes:
-    """The bytes of a directions file: safetensors with each direction's facts as metadata."""
-    facts = {
-        name: json.dumps({"space": d.space, "unit": d.unit, "generator": d.generator})
-        for name, d in directions.items()
-    }
+    """The bytes of a directions file: safetensors with each direction's facts as metadata.
+
+    What is unknown is left out, so that earlier versions read what they can use.
+    """
+    facts = {name: json.dumps(_facts(direction)) for name, direction in directions.items()}
     vectors = {name: d.vector.detach().cpu().float().contiguous() for name, d in directions.items()}
     return same_every_time(save(vectors, metadata={"format": FORMAT, **facts}))
+
+
+def _facts(direction: Direction) -> dict[str, Any]:
+    known = {"space": direction.space, "unit": direction.unit, "generator": direction.generator}
+    more = {name: getattr(direction, name) for name in ("layers", "learned", "encoder")}
+    return known | {name: value for name, value in more.items() if value}
 
 
 def load_directions(path: Path) -> dict[str, Direction]:
@@ -57,6 +76,19 @@ def load_directions(path: Path) -> dict[str, Direction]:
             vectors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if header.get("format") != FORMAT:
             raise InputError(f"{path}: a safetensors file, but not of directions")
-        return {n: Direction(n, v, **json.loads(header[n])) for n, v in vectors.items()}
+        return {n: _direction(n, v, json.loads(header[n])) for n, v in vectors.items()}
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: damaged directions file: {error}") from error
+
+
+def _direction(name: str, vector: Tensor, facts: Mapping[str, Any]) -> Direction:
+    """Facts that a later version added are passed over."""
+    known = {key: value for key, value in facts.items() if key in _READ}
+    if known["space"] not in get_args(Place):
+        raise ValueError(f"{name} in the unknown space {known['space']!r}")
+    if vector.ndim != 2 or not vector.isfinite().all():
+        raise ValueError(f"{name} is no finite [rows, width], but {list(vector.shape)}")
+    if known.get("layers") is not None:
+        first, last = known["layers"]
+        known["layers"] = (int(first), int(last))
+    return Direction(name, vector, **known)

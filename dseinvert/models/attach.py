@@ -8,11 +8,21 @@ from pathlib import Path
 
 from dseinvert.checkpoints import directions as direction_files
 from dseinvert.checkpoints.found import Found
-from dseinvert.editing.directions import Direction
+from dseinvert.checkpoints.read import read
+from dseinvert.editing.directions import Direction, load_directions
 from dseinvert.editing.directions import dumps as dump_directions
 from dseinvert.errors import InputError, UsageError
 from dseinvert.generators import Generator
-from dseinvert.models.folder import BUNDLED, DIRECTIONS, ENCODER, GENERATOR, Model, write_parts
+from dseinvert.generators.styles import style_layers
+from dseinvert.models.folder import (
+    BUNDLED,
+    DIRECTIONS,
+    ENCODER,
+    GENERATOR,
+    Model,
+    check_name,
+    write_parts,
+)
 from dseinvert.models.store import Added, free_name, put, root, unfinished
 
 
@@ -23,8 +33,11 @@ def directions_of(found: Found, generator: Generator, sha256: str) -> dict[str, 
         InputError: they do not fit its latents.
     """
     spec, unit = generator.spec, direction_files.unit(found)
+    how = direction_files.learned(found)
     return {
-        name: Direction(name, direction_files.fitted(rows, spec), spec.space, unit, sha256)
+        name: Direction(
+            name, direction_files.fitted(rows, spec), spec.space, unit, sha256, learned=how
+        )
         for name, rows in found.directions.items()
     }
 
@@ -41,21 +54,97 @@ def attach(path: Path, found: Found, name: str, gan: Model | None) -> Added:
     clash = sorted({*found.directions} & {*gan.directions})
     if clash:
         raise UsageError(f"{gan.name} has a direction {clash[0]} already", "rename the file")
+    own = _fitted(path, found, gan)
+    given, folder = give(gan, {**gan.directions, **own}, name, option="--name")
+    return Added(given, folder, found.format, _told(own), new=True)
+
+
+def read_directions(path: Path, gan: Model) -> tuple[str, dict[str, Direction]]:
+    """The format of a directions file, this program's or another's, and what it has for a model.
+
+    Raises:
+        UsageError: no such file. InputError: none of directions, or not of this model.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file")
+    if path.suffix == ".safetensors":
+        own = load_directions(path)
+        try:
+            for direction in own.values():
+                check_fits(direction, gan)
+        except InputError as error:
+            raise InputError(f"{path}: {error.what}", error.advice) from error
+        return "directions of this program", own
+    found = read(path, gan.generator)
+    if found.generator is not None or found.encoder is not None or not found.directions:
+        raise InputError(
+            f"{path}: {found.format}: not a file of directions", "dseinvert models add"
+        )
+    return found.format, _fitted(path, found, gan)
+
+
+def check_fits(direction: Direction, gan: Model) -> None:
+    """InputError where a direction is of another generator, space or shape than a model takes."""
+    spec, name = gan.generator.spec, f"direction {direction.name}"
+    if direction.generator != gan.sha256:
+        theirs, own = direction.generator[:12], gan.sha256[:12]
+        raise InputError(
+            f"{name}: found for generator {theirs}, and {gan.name} is {own}", "name its model"
+        )
+    layers = style_layers(gan.generator)
+    if direction.space == "s" and layers:
+        shapes = [[1, layers[-1].columns.stop]]
+    elif direction.space[0] == spec.space[0]:
+        shapes = [[spec.layers, spec.dim], [1, spec.dim]]
+    else:
+        raise InputError(f"{name}: in {direction.space}, and {gan.name} takes {spec.space}")
+    if (shape := [*direction.vector.shape]) not in shapes:
+        raise InputError(f"{name}: {shape} in {direction.space}, and {gan.name} has {shapes[0]}")
+
+
+def _fitted(path: Path, found: Found, gan: Model) -> dict[str, Direction]:
     try:
         direction_files.check_space(path.stem, gan.generator.spec)
-        own = directions_of(found, gan.generator, gan.sha256)
+        return directions_of(found, gan.generator, gan.sha256)
     except InputError as error:
         raise InputError(f"{path}: {error.what}", error.advice) from error
-    if name:
-        return _copy(gan, name, own, found)
-    if gan.folder == BUNDLED:
-        raise UsageError(f"{gan.name} is part of the program", "--name N makes a model of its own")
-    write_parts(gan.folder, gan.card, {DIRECTIONS: dump_directions({**gan.directions, **own})})
-    return Added(gan.name, gan.folder, found.format, _told(own), new=True)
 
 
-def _copy(gan: Model, name: str, own: Mapping[str, Direction], found: Found) -> Added:
-    told = dump_directions({**gan.directions, **own})
+def give(
+    gan: Model, directions: Mapping[str, Direction], copy: str = "", option: str = "--copy"
+) -> tuple[str, Path]:
+    """Make `directions` all those that a model has, or that a copy of it has.
+
+    Args:
+        gan: stays as it is where a copy is made.
+        directions: by name, those it keeps among them.
+        copy: the name of the copy; "" = none, the model itself changes.
+        option: what names a copy on the command line.
+
+    Returns:
+        The name and the folder of the model that has them now.
+
+    Raises:
+        UsageError: it is the bundled one and no copy is asked for, or the name is taken.
+    """
+    check_may_change(gan, copy, option)
+    if copy:
+        return _copy(gan, copy, directions)
+    write_parts(gan.folder, gan.card, {DIRECTIONS: dump_directions(directions)})
+    return gan.name, gan.folder
+
+
+def check_may_change(gan: Model, copy: str = "", option: str = "--copy") -> None:
+    """What `give` would refuse, before the work that leads to it."""
+    if copy:
+        check_name(copy)
+    elif gan.folder == BUNDLED:
+        advice = f"{option} N makes a model of its own"
+        raise UsageError(f"{gan.name} is part of the program", advice)
+
+
+def _copy(gan: Model, name: str, directions: Mapping[str, Direction]) -> tuple[str, Path]:
+    told = dump_directions(directions)
     folder = root() / hashlib.sha256(f"{gan.sha256} as {name}".encode() + told).hexdigest()[:32]
     name = free_name(name, folder)
     parts = {
@@ -66,7 +155,7 @@ def _copy(gan: Model, name: str, own: Mapping[str, Direction], found: Found) -> 
     with unfinished() as part:
         write_parts(part, {**gan.card, "name": name}, {**parts, DIRECTIONS: told})
         put(part, folder)
-    return Added(name, folder, found.format, _told(own), new=True)
+    return name, folder
 
 
 def _told(own: Mapping[str, Direction]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -13,7 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dseinvert.errors import MissingError, OutputError, UsageError
-from dseinvert.models.folder import BUNDLED, CARD, DEFAULT, ModelRow, read_card, recorded, row
+from dseinvert.models.folder import (
+    BUNDLED,
+    CARD,
+    DEFAULT,
+    ENCODER,
+    GENERATOR,
+    ModelRow,
+    file_sha256,
+    read_card,
+    recorded,
+    row,
+)
 
 _UNFINISHED = ".adding-"
 _DAY = 86_400
@@ -59,13 +71,15 @@ def folders() -> list[Path]:
 
 
 def remove(name: str) -> Path:
-    """Delete a model of the cache.
+    """Delete a model of the cache, and what was exported of it to run it faster.
 
     Raises:
         UsageError: none of that name, or one that is not in the cache.
     """
     for known in rows():
         if known.name == name:
+            with suppress(MissingError):
+                _forget_exports(_weights(known.folder))
             try:
                 with unfinished() as part:
                     known.folder.rename(part / "removed")
@@ -74,6 +88,30 @@ def remove(name: str) -> Path:
             return known.folder
     names = ", ".join(known.name for known in rows()) or "none"
     raise UsageError(f"no added model {name!r}", f"added models: {names}")
+
+
+def _weights(folder: Path) -> tuple[str, str]:
+    """The sha256 of a model's generator and encoder, which an export names, too."""
+    sums = recorded(read_card(folder))
+    return sums.get(GENERATOR, ""), sums.get(ENCODER, "")
+
+
+def _forget_exports(weights: tuple[str, str]) -> None:
+    """Delete the exports of these weights, and the engines that were built of them."""
+    engines: set[str] = set()
+    for sidecar in (home() / "exports").glob("*/export.json"):
+        try:
+            told = json.loads(sidecar.read_bytes())
+            theirs = told["generator_sha256"], told["encoder_sha256"]
+            sums = {name: s for one in told["files"].values() for name, s in one["sha256"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+        if theirs == weights:
+            engines |= {sha256 for name, sha256 in sums.items() if name.endswith(".plan")}
+            shutil.rmtree(sidecar.parent, ignore_errors=True)
+    for plan in (home() / "engines").glob("*.plan") if engines else ():
+        if file_sha256(plan) in engines:
+            plan.unlink(missing_ok=True)
 
 
 def root() -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,16 +12,21 @@ from typing import Any
 import cv2
 
 from dseinvert.config import ImagesOptions
+from dseinvert.editing.edits import fingerprint as edits_fingerprint
 from dseinvert.errors import MissingError, NoInputError, UsageError
-from dseinvert.export.backend import accelerated
+from dseinvert.export.backend import accelerated, backend_of
+from dseinvert.export.exporting import Told, silent
 from dseinvert.faces.detect import Detector, open_detector
 from dseinvert.inversion.inverter import Inverter
+from dseinvert.inversion.refining import UNLIMITED, Refining, open_refining, parse_refining
 from dseinvert.media.atomic import remove_stale_parts, shown
 from dseinvert.media.scan import Scan, scan
 from dseinvert.models import Model, open_model, pick_device
 from dseinvert.run.batchsize import BatchSize, auto_size, computing, in_batches, share
-from dseinvert.run.compute import Edits, Face, invert_faces, parse_all
+from dseinvert.run.compute import Edits, Face, Watching, invert_faces, parse_all
 from dseinvert.run.journal import NAME, Entry, Journal, open_journal, read
+from dseinvert.run.keeper import open_keeper
+from dseinvert.run.mask import Mask, open_mask
 from dseinvert.run.outcome import Outcome
 from dseinvert.run.plan import Plan, make_plan
 from dseinvert.run.prepare import Prepared, preparer
@@ -47,7 +51,10 @@ class Job:
     edits: Edits
     detector: Detector | None
     """None = images are taken as they are."""
+    mask: Mask | None
+    """None = edits show everywhere."""
     batch: BatchSize
+    refining: Refining
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -62,6 +69,8 @@ class Job:
             "crop": self.detector.name if self.detector else "none",
             "paste": self.options.paste,
             **({} if self.options.label is None else {"label": self.options.label}),
+            **({} if self.mask is None else {"mask": self.mask.name}),
+            **({"refine": self.refining.text} if self.refining.stages else {}),
         }
 
 
@@ -77,7 +86,8 @@ def run_images(patterns: Sequence[str], options: ImagesOptions, watcher: Watcher
         watcher.problem(f"{shown(problem.path)}: {problem.reason}")
     if not found.files:
         raise NoInputError("no images found", "name image files, folders or globs")
-    job = open_job(options, open_model(options.model, device), len(found.files))
+    opened = open_model(options.model, device)
+    job = open_job(options, opened, len(found.files), watcher.note)
     if options.dry_run:
         plan = _plan(job, found, read(options.out / NAME))
         return Outcome(options.out, plan, plan.settled, dry=True)
@@ -86,6 +96,7 @@ def run_images(patterns: Sequence[str], options: ImagesOptions, watcher: Watcher
         remove_stale_parts(options.out)
         known = read(journal.path)
         plan = _plan(job, found, known)
+        _tell_of_others(job, plan, watcher)
         fresh = _run(job, plan, journal, watcher, stop)
         outcome = Outcome(options.out, plan, (*plan.settled, *fresh), stop.code)
         known |= {entry.name: entry for entry in fresh}
@@ -93,35 +104,53 @@ def run_images(patterns: Sequence[str], options: ImagesOptions, watcher: Watcher
     return outcome
 
 
-def open_job(options: ImagesOptions, model: Model, count: int | None = None) -> Job:
+def open_job(
+    options: ImagesOptions, model: Model, count: int | None = None, told: Told = silent
+) -> Job:
     """Check the options against the model; refuses what cannot be honoured before work starts.
 
-    `count` is the number of images; None = unknown.
+    `count` is the number of images; None = unknown. `told` hears of work that is done once.
     """
     if model.encoder is None:
         raise MissingError(f"model {model.name!r} has no encoder", "train one: dseinvert train")
-    edits = parse_all(options.edits, model.directions)
+    classes = model.generator.spec.classes
+    keeper = open_keeper(options.edits, options.identity, options.identity_floor, model)
+    edits = parse_all(options.edits, model.directions, classes, keeper)
+    mask = open_mask(options.mask, model.generator.resolution)
+    refining = parse_refining(options.refine, options.space, options.budget, options.until)
     if options.paste and not edits:
         raise UsageError("--paste needs an --edit to paste", "add --edit NAME=STRENGTH")
-    classes = model.generator.spec.classes
     if options.label is not None and options.label >= classes:
         known = f"it has 0 to {classes - 1}" if classes else "it has no classes"
         raise UsageError(f"--label {options.label}: not a class of {model.name}", known)
     size = options.batch or auto_size(model.generator.resolution, model.generator.device)
+    refine = None if options.dry_run else open_refining(refining, model.generator, model.encoder)
     if not options.dry_run:
         shared = share(model.generator.resolution, model.generator.device)
-        model = accelerated(model, options.backend, shared, count)
+        model = accelerated(model, _backend(options, refining, told), shared, count, told)
     assert model.encoder is not None
     align = options.align and model.alignment != "none"
     cv2.setNumThreads(1)  # reader threads already keep every core busy
     return Job(
         options=options,
         model=model,
-        inverter=Inverter(model.generator, model.encoder, options.label),
+        inverter=Inverter(model.generator, model.encoder, options.label, refine),
         edits=edits,
         detector=open_detector() if align else None,
+        mask=mask,
         batch=BatchSize(size),
+        refining=refining,
     )
+
+
+def _backend(options: ImagesOptions, refining: Refining, told: Told) -> str:
+    """Who encodes and draws; refinement needs gradients, beside which that is little."""
+    if not refining.stages or options.backend == "torch":
+        return options.backend
+    if options.backend != "auto":
+        told(f"--refine runs in PyTorch; --backend {options.backend} encodes and draws")
+        return options.backend
+    return "torch"
 
 
 def _plan(job: Job, found: Scan, known: dict[str, Entry]) -> Plan:
@@ -136,18 +165,26 @@ def _run(job: Job, plan: Plan, journal: Journal, watcher: Watcher, stop: Stop) -
     watcher.begin("inverting", len(plan.todo))
     entries = []
     with ThreadPoolExecutor(1) as recording:  # waits for the disk while this thread computes
-        for entry in ahead(recording, journal.append, _entries(job, plan, stop), 2 * _WRITERS):
+        entries_made = _entries(job, plan, stop, watcher)
+        for entry in ahead(recording, journal.append, entries_made, 2 * _WRITERS):
             entries.append(entry)
             _tell(watcher, entry)
     return entries
 
 
-def _entries(job: Job, plan: Plan, stop: Stop) -> Iterator[Entry]:
+def _entries(job: Job, plan: Plan, stop: Stop, watcher: Watcher) -> Iterator[Entry]:
     """scan -> [readers] -> crops -> [workers] -> faces -> [writers] -> entries, in order."""
     readers = min(_READERS, os.cpu_count() or 1)
     prepare = preparer(job.model.generator.resolution, job.detector)
-    compute = partial(invert_faces, job.inverter, job.model.sha256, job.edits)
-    target = Target(job.options.out, plan, job.settings, job.options.paste)
+    invert = partial(
+        invert_faces,
+        job.inverter,
+        job.model.sha256,
+        job.edits,
+        refining=_shown(job.refining, watcher),
+    )
+    by = backend_of(job.model)
+    target = Target(job.options.out, plan, job.settings, job.options.paste, by, job.mask)
     generator = job.model.generator
     with (
         threads(readers) as reading,
@@ -159,11 +196,27 @@ def _entries(job: Job, plan: Plan, stop: Stop) -> Iterator[Entry]:
         computed: Iterator[tuple[Prepared, list[Face]]] = regroup(
             stop.until(prepared),
             parts=lambda one: one.crops,
-            work=lambda crops: in_batches(compute, crops, job.batch),
+            work=lambda crops: in_batches(invert, crops, job.batch),
             size=lambda: job.batch.size,
             workers=workers,
         )
         yield from ahead(writing, target.write, stop.until(computed), 2 * _WRITERS)
+
+
+def _shown(asked: Refining, watcher: Watcher) -> Watching | None:
+    """None = nothing is refined."""
+    if not asked.stages:
+        return None
+    total = None if asked.steps >= UNLIMITED else asked.steps
+    return Watching(asked.text, partial(watcher.within, "refining", total))
+
+
+def _tell_of_others(job: Job, plan: Plan, watcher: Watcher) -> None:
+    """Pictures that another backend made count as done, but not without a word."""
+    others = {entry.backend for entry in plan.settled} - {"", backend_of(job.model)}
+    if plan.todo and others:
+        names = ", ".join(sorted(others))
+        watcher.note(f"earlier ones are by {names}, within 1 of 255; --overwrite makes them anew")
 
 
 def _tell(watcher: Watcher, entry: Entry) -> None:
@@ -176,7 +229,4 @@ def _tell(watcher: Watcher, entry: Entry) -> None:
 
 def fingerprint(edits: Edits, name: str) -> str:
     """Tells apart directions of one name found at different times."""
-    digest = hashlib.sha256()
-    for edit in edits[name]:
-        digest.update(edit.direction.vector.cpu().numpy().tobytes() + repr(edit.strength).encode())
-    return digest.hexdigest()[:16]
+    return edits_fingerprint(edits[name])

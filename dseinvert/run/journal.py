@@ -53,6 +53,8 @@ class Entry:
     """File names of whole photos with the edit pasted in, by label."""
     files: dict[str, str] = field(default_factory=dict)
     """The sha256 of every file written."""
+    backend: str = ""
+    """Who ran the networks, "torch" or "onnx 1.20"; no part of `key`, for their results agree."""
 
 
 def dumps(entry: Entry) -> bytes:

@@ -20,7 +20,13 @@ NAME = "index.html"
 # Up to so many faces the page carries its pictures; beyond, it shows the files beside it.
 EMBEDDED_FACES = 200
 _EMBEDDED_BYTES, _EMBEDDED_SIDE = 24_000, 320
-_UNITS = {"psnr": ("PSNR", ".1f", " dB"), "ssim": ("SSIM", ".3f", ""), "mse": ("MSE", ".4f", "")}
+_UNITS = {
+    "psnr": ("PSNR", ".1f", " dB"),
+    "ssim": ("SSIM", ".3f", ""),
+    "mse": ("MSE", ".4f", ""),
+    "steps": ("steps", ".0f", ""),
+    "seconds": ("refined in", ".1f", " s"),
+}
 _PARTS = Path(__file__).parent
 
 

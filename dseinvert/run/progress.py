@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -39,6 +39,22 @@ class Watcher:
         """One more is done."""
         if self.bar is not None and self.task is not None:
             self.bar.advance(self.task)
+
+    @contextmanager
+    def within(self, what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+        """A bar of its own while one batch is worked on; gives what is told how far it is.
+
+        `total` None = unknown.
+        """
+        bar = self.bar
+        if bar is None:
+            yield lambda done: None
+            return
+        task = bar.add_task(what, total=total)
+        try:
+            yield lambda done: bar.update(task, completed=done)
+        finally:
+            bar.remove_task(task)
 
     def problem(self, line: str) -> None:
         """Something that was not done, told even when quiet."""

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from dseinvert.config import EditOptions
-from dseinvert.errors import ExitCode, InputError, NoInputError
+from dseinvert.editing.apply import check_edits
+from dseinvert.editing.edits import Edit, Step, label, parse_strengths, parse_strip
+from dseinvert.errors import ExitCode, InputError, NoInputError, UsageError
 from dseinvert.export.backend import accelerated
+from dseinvert.inversion.spaces import drawable
 from dseinvert.latent import Latent, concat, load_latent
 from dseinvert.media.atomic import shown, sync_folder, write_bytes
-from dseinvert.media.images import encode_png
+from dseinvert.media.images import encode_png, read_image
 from dseinvert.media.scan import scan
+from dseinvert.media.sheet import sheet
 from dseinvert.models import Model, open_model, pick_device
 from dseinvert.run.batchsize import BatchSize, auto_size, computing, in_batches, share
-from dseinvert.run.compute import Edits, parse_all, render_edits
+from dseinvert.run.compute import Edits, parse_all, render_edits, settle_all, strengths
+from dseinvert.run.keeper import open_keeper
+from dseinvert.run.mask import Mask, open_mask
 from dseinvert.run.names import assign, face_names, folded
 from dseinvert.run.plan import Item
 from dseinvert.run.prepare import Pixels, reason_of, unexpected
@@ -28,8 +34,36 @@ from dseinvert.run.write import make_folder
 from dseinvert.stop import Stop, stoppable
 
 _THREADS = 2
-Shots = dict[str, Pixels]
-"""The pictures of one latent by what they show."""
+LEAST = 128  # pixels of a picture in a strip
+RECON = "recon"
+
+
+@dataclass(frozen=True)
+class Shots:
+    """What was drawn of one latent."""
+
+    pictures: Mapping[str, Pixels]
+    """By what they show."""
+    strengths: Mapping[str, float]
+    """What `auto` came to, by label."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be drawn of each latent."""
+
+    edits: Edits
+    """Empty = the reconstruction."""
+    strips: Mapping[str, Sequence[str]]
+    """The labels of the pictures in each strip, by its own label."""
+    mask: Mask | None
+    """None = edits show everywhere."""
+
+    @property
+    def drawn(self) -> Edits:
+        """The edits, and what else is needed."""
+        plain: Edits = {} if self.edits and self.mask is None else {RECON: ()}
+        return {**plain, **self.edits}
 
 
 @dataclass(frozen=True)
@@ -39,6 +73,8 @@ class Loaded:
     item: Item
     rows: tuple[Latent, ...] = ()
     """Its samples, each a batch of one."""
+    original: Pixels | None = None
+    """The crop it was inverted from; None = not asked for."""
     reason: str = ""
     """Why it goes no further."""
 
@@ -51,6 +87,8 @@ class Rendered:
     files: tuple[str, ...] = ()
     reason: str = ""
     """Why there are none."""
+    strengths: Mapping[str, float] = field(default_factory=dict)
+    """What `auto` came to, by file."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +123,9 @@ class Renderings:
             "out": str(self.out),
             "exit_code": int(self.exit_code),
             "items": [
-                {"source": shown(one.item.source), "files": list(one.files)} for one in self.done
+                {"source": shown(one.item.source), "files": list(one.files)}
+                | ({"strengths": dict(one.strengths)} if one.strengths else {})
+                for one in self.done
             ],
             "problems": [{"source": file, "reason": reason} for file, reason in self.problems],
         }
@@ -105,38 +145,62 @@ def run_edit(patterns: Sequence[str], options: EditOptions, watcher: Watcher) ->
     if not found.files:
         raise NoInputError("no latent files found", "name files that `dseinvert images` wrote")
     model = open_model(options.model, device)
-    edits: Edits = parse_all(options.edits, model.directions) or {"recon": ()}
+    asked = _asked(options, model)
     shared = share(model.generator.resolution, model.generator.device)
-    model = accelerated(model, options.backend, shared, len(found.files))
+    model = accelerated(model, options.backend, shared, len(found.files), watcher.note)
     make_folder(options.out)
     items = [Item(source, name) for source, name in assign(found.files, {}, ()).items()]
     watcher.begin("rendering", len(items))
     done = []
     with stoppable() as stop:
-        for one in _rendered(items, model, edits, options, stop):
+        for one in _rendered(items, model, asked, options, stop):
             watcher.advance()
             if one.reason:
                 problems.append((shown(one.item.source), one.reason))
                 watcher.problem(": ".join(problems[-1]))
             else:
                 done.append(one)
+                for file, strength in one.strengths.items():
+                    watcher.note(f"{file}: {strength:+.2f}")
     return Renderings(options.out, tuple(done), tuple(problems), stop.code)
 
 
+def _asked(options: EditOptions, model: Model) -> Asked:
+    """Raises UsageError: an edit or mask that cannot be."""
+    mask = open_mask(options.mask, model.generator.resolution)
+    if mask is not None and not options.edits:
+        raise UsageError("--mask needs an --edit to show", "add --edit NAME=STRENGTH")
+    if options.strengths is None:
+        keeper = open_keeper(options.edits, options.identity, options.identity_floor, model)
+        classes = model.generator.spec.classes
+        return Asked(parse_all(options.edits, model.directions, classes, keeper), {}, mask)
+    if not options.edits:
+        raise UsageError("--strengths needs a direction to show", "add --edit NAME")
+    steps = parse_strengths(options.strengths)
+    edits: dict[str, Sequence[Step]] = {}
+    strips: dict[str, Sequence[str]] = {}
+    for text in options.edits:
+        own = {label(one): one for one in parse_strip(text, steps, model.directions)}
+        name, at, rows = text.strip().partition("@")
+        strips[f"{name}{steps[0]:+g}to{steps[-1]:+g}{at}{rows}"] = [*own]
+        edits |= own
+    return Asked(edits, strips, mask)
+
+
 def _rendered(
-    items: Sequence[Item], model: Model, edits: Edits, options: EditOptions, stop: Stop
+    items: Sequence[Item], model: Model, asked: Asked, options: EditOptions, stop: Stop
 ) -> Iterator[Rendered]:
     size = options.batch or auto_size(model.generator.resolution, model.generator.device)
     batch = BatchSize(size)
-    work = partial(_render, model, edits)
-    write = partial(_write, options.out, frozenset(folded(item.name) for item in items))
+    work = partial(_render, model, asked.drawn)
+    write = partial(_write, options.out, frozenset(folded(item.name) for item in items), asked)
     generator = model.generator
     with (
         threads(_THREADS) as reading,
         computing(generator.resolution, generator.device) as workers,
         threads(_THREADS) as writing,
     ):
-        loaded = ahead(reading, partial(_load, model), items, 2 * (size + _THREADS))
+        loaded = ahead(reading, partial(_load, model, asked), items, 2 * (size + _THREADS))
         shots = regroup(
             stop.until(loaded),
             parts=lambda one: one.rows,
@@ -147,18 +211,39 @@ def _rendered(
         yield from ahead(writing, write, stop.until(shots), 2 * _THREADS)
 
 
-def _load(model: Model, item: Item) -> Loaded:
+def _load(model: Model, asked: Asked, item: Item) -> Loaded:
     try:
         latent = load_latent(item.source)
-        _check(model, latent)
+        check_latent(model, latent)
+        for steps in asked.edits.values():
+            check_edits(latent, steps, model.generator)
+        original = None if asked.mask is None else _original(item, latent, model)
     except InputError as error:
         return Loaded(item, reason=reason_of(item, error))
     except Exception as error:  # the top of the batch loop: one file never stops the others
         return Loaded(item, reason=unexpected(error))
-    return Loaded(item, tuple(latent[i : i + 1] for i in range(len(latent))))
+    return Loaded(item, tuple(latent[i : i + 1] for i in range(len(latent))), original)
 
 
-def _check(model: Model, latent: Latent) -> None:
+def _original(item: Item, latent: Latent, model: Model) -> Pixels:
+    """The crop that `images` wrote beside the latent.
+
+    Raises:
+        InputError: it is not there, of another size, or one for several latents.
+    """
+    side, path = model.generator.resolution, item.source.with_suffix(".input.png")
+    if len(latent) > 1 or not path.is_file():
+        raise InputError(
+            f"{path.name}: --mask needs the crop beside its latent", "dseinvert images writes both"
+        )
+    pixels = read_image(path)
+    if pixels.shape != (side, side, 3):
+        raise InputError(f"{path.name}: {pixels.shape[1]}x{pixels.shape[0]}, not {side}x{side}")
+    return pixels
+
+
+def check_latent(model: Model, latent: Latent) -> None:
+    """InputError where a latent is not one of the model's generator."""
     spec = model.generator.spec
     theirs = latent.origin.get("generator_sha256")
     if theirs != model.sha256:
@@ -167,13 +252,13 @@ def _check(model: Model, latent: Latent) -> None:
             f"a latent of another generator ({whose}), not of {model.name}",
             "name its model with --model",
         )
-    if latent.space != spec.space or latent.code.shape[1:] != (spec.layers, spec.dim):
+    if not drawable(model.generator, latent):
         have, want = list(latent.code.shape[1:]), [spec.layers, spec.dim]
         raise InputError(f"{have} in {latent.space}, but {model.name} takes {want} in {spec.space}")
 
 
 def _in_kinds(work: Any, rows: Sequence[Latent], batch: BatchSize) -> list[Shots]:
-    """Batches hold latents of one kind only: with a feature at the same layer, or without."""
+    """Batches hold latents of one space only, and with a feature at the same layer, or without."""
     return [
         shots for _, kind in groupby(rows, _kind) for shots in in_batches(work, list(kind), batch)
     ]
@@ -181,23 +266,50 @@ def _in_kinds(work: Any, rows: Sequence[Latent], batch: BatchSize) -> list[Shots
 
 def _kind(latent: Latent) -> tuple[object, ...]:
     shapes = {name: tuple(tensor.shape[1:]) for name, tensor in latent.tensors().items()}
-    return latent.layer, latent.skip, tuple(shapes.items())
+    return latent.space, latent.layer, latent.skip, tuple(shapes.items())
 
 
 def _render(model: Model, edits: Edits, rows: Sequence[Latent]) -> list[Shots]:
-    pictures = render_edits(model.generator, concat(rows), edits)
-    return [{label: pictures[label][i] for label in pictures} for i in range(len(rows))]
+    latent = concat(rows).to(model.generator.device)
+    settled = settle_all(model.generator, latent, edits)
+    pictures = render_edits(model.generator, latent, settled)
+    return [
+        Shots({name: pictures[name][i] for name in edits}, strengths(edits, settled, i))
+        for i in range(len(rows))
+    ]
 
 
-def _write(out: Path, taken: frozenset[str], work: tuple[Loaded, list[Shots]]) -> Rendered:
+def _write(
+    out: Path, taken: frozenset[str], asked: Asked, work: tuple[Loaded, list[Shots]]
+) -> Rendered:
     loaded, shots = work
     if loaded.reason:
         return Rendered(loaded.item, reason=loaded.reason)
-    files = []
+    files: list[str] = []
+    found: dict[str, float] = {}
     names = face_names(loaded.item.name, len(shots), taken)
-    for name, pictures in zip(names, shots, strict=True):
-        for label, pixels in pictures.items():
-            files.append(f"{name}.{label}.png")
+    for name, one in zip(names, shots, strict=True):
+        for shown_as, pixels in _shown(asked, loaded, one.pictures).items():
+            files.append(f"{name}.{shown_as}.png")
             write_bytes(out / files[-1], encode_png(pixels), sync=False)
+        found |= {f"{name}.{given}.png": strength for given, strength in one.strengths.items()}
     sync_folder(out)
-    return Rendered(loaded.item, tuple(files))
+    return Rendered(loaded.item, tuple(files), strengths=found)
+
+
+def _shown(asked: Asked, loaded: Loaded, pictures: Mapping[str, Pixels]) -> dict[str, Pixels]:
+    """The pictures to write by their labels: masked, and in strips."""
+    made = {name: pictures[name] for name in asked.edits or (RECON,)}
+    if asked.mask is not None and loaded.original is not None:
+        mask, original, recon = asked.mask, loaded.original, pictures[RECON]
+        made = {name: mask(original, one, recon) for name, one in made.items()}
+    for strip, labels in asked.strips.items():
+        across = [f"{_strength(asked.edits[name]):+g}" for name in labels]
+        made[strip] = sheet([[made[name] for name in labels]], across, LEAST)
+    return made
+
+
+def _strength(steps: Sequence[Step]) -> float:
+    (step,) = steps
+    assert isinstance(step, Edit)
+    return float(step.strength)

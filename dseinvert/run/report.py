@@ -41,6 +41,7 @@ def run_facts(settings: Mapping[str, Any]) -> dict[str, str]:
         "encoder": f"sha256 {settings['encoder']}",
         "faces": "images taken as they are" if crop == "none" else f"FFHQ crops, {crop} detector",
         "edits": "; ".join(settings["edits"]) or "none",
+        **({"refinement": settings["refine"]} if "refine" in settings else {}),
         "measured": "reconstruction against input crop",
         "protocol": PROTOCOL,
     }
@@ -49,7 +50,7 @@ def run_facts(settings: Mapping[str, Any]) -> dict[str, str]:
 def medians(entries: Iterable[Entry]) -> dict[str, float]:
     """The median of each metric over all faces."""
     tables = [face.metrics for entry in entries for face in entry.faces]
-    names = list(tables[0]) if tables else []
+    names = dict.fromkeys(name for table in tables for name in table)
     return {name: median(table[name] for table in tables if name in table) for name in names}
 
 

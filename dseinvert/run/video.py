@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,14 @@ import cv2
 
 from dseinvert.config import VideoOptions
 from dseinvert.errors import InputError, MissingError, NoInputError, OutputError, UsageError
+from dseinvert.export.backend import accelerated, backend_of
+from dseinvert.export.exporting import Told
 from dseinvert.faces.detect import Detector, open_detector
 from dseinvert.inversion.inverter import Inverter
 from dseinvert.media.atomic import shown, write_bytes
 from dseinvert.models import Model, open_model, pick_device
 from dseinvert.run.batch import fingerprint
-from dseinvert.run.batchsize import BatchSize, auto_size
+from dseinvert.run.batchsize import BatchSize, auto_size, share
 from dseinvert.run.compute import Edits, parse_all
 from dseinvert.run.progress import Watcher
 from dseinvert.run.video_faces import Seen, Stopped, crops_of, see
@@ -101,6 +103,7 @@ def run_video(patterns: Sequence[str], options: VideoOptions, watcher: Watcher) 
         _refuse_strangers(task, options.overwrite)
     if options.dry_run:
         return VideoOutcome(tuple(tasks), tuple(results), dry=True)
+    studio = run_by_backend(studio, tasks, watcher.note)
     with stoppable() as stop:
         for task in tasks:
             if stop.code is not None:
@@ -128,6 +131,22 @@ def open_studio(options: VideoOptions, model: Model) -> Studio:
         model, edits or {RECON: ()}, paste, smooth, options.side_by_side, options.segment, batch
     )
     return Studio(job, drawing)
+
+
+def run_by_backend(studio: Studio, tasks: Sequence[Task], told: Told) -> Studio:
+    """The studio with its networks run as --backend asks, which changes no key of any output.
+
+    `told` hears of work that is done once.
+    """
+    options, generator = studio.options, studio.job.model.generator
+    shared = share(generator.resolution, generator.device)
+    count = sum(task.frames for task in tasks)
+    model = accelerated(studio.job.model, options.backend, shared, count, told)
+    assert model.encoder is not None
+    inverter = Inverter(model.generator, model.encoder)
+    return Studio(
+        replace(studio.job, model=model, inverter=inverter), replace(studio.drawing, model=model)
+    )
 
 
 def _plan(studio: Studio, sources: Sequence[Path]) -> tuple[list[Task], list[Result]]:
@@ -221,7 +240,7 @@ def _do(studio: Studio, task: Task, watcher: Watcher, stop: Stop) -> Result:
 
 def _inverted(studio: Studio, task: Task, watcher: Watcher, stop: Stop) -> Seen | None:
     """The first two passes; None = nobody is there."""
-    seen = see(task, studio.detector, watcher, stop)
+    seen = see(task, studio.detector, studio.options.segment, watcher, stop)
     crops = crops_of(seen, studio.options)
     if not crops:
         return None
@@ -309,6 +328,7 @@ def _about(studio: Studio) -> dict[str, str]:
         "generator": f"sha256 {model.sha256}",
         "encoder": f"sha256 {model.encoder_sha256}",
         "paste": studio.drawing.paste,
+        "backend": backend_of(model),
     }
 
 

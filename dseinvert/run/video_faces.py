@@ -15,7 +15,7 @@ from dseinvert.config import VideoOptions
 from dseinvert.errors import InputError
 from dseinvert.faces.detect import Detector
 from dseinvert.media.atomic import shown
-from dseinvert.media.video_read import Frame, read_frames
+from dseinvert.media.video_read import Frame, Reading, read_frames
 from dseinvert.run.progress import Watcher
 from dseinvert.run.relay import relay
 from dseinvert.run.video_plan import Task
@@ -67,16 +67,21 @@ class Crops:
     """[N] 0 to 1: how much of an edit to show."""
 
 
-def see(task: Task, detector: Detector, watcher: Watcher, stop: Stop) -> Seen:
-    """The tracks of a clip: from a run that was killed after this pass, or anew."""
+def see(task: Task, detector: Detector, every: int, watcher: Watcher, stop: Stop) -> Seen:
+    """The tracks of a clip: from a run that was killed after this pass, or from where it was.
+
+    every: frames after which to note how far it is; more of them later, when there is more to note.
+    """
     path = task.work / f"tracks-{task.tracks_key}.safetensors"
     if path.exists():
         try:
             return _load(path)
         except InputError:  # a disk that lost what was written; do it again
             path.unlink()
-    seen = _track(task, detector, watcher, stop)
+    begun = _Begun(path.with_suffix(".begun.safetensors"), every)
+    seen = _track(task, detector, begun, watcher, stop)
     _save(path, seen)
+    begun.path.unlink(missing_ok=True)
     return seen
 
 
@@ -120,18 +125,60 @@ def _quads(track: Track, strength: Any) -> Doubles:
     return smooth_quads(track.times, raw_quads(track.points), strength, weights)
 
 
-def _track(task: Task, detector: Detector, watcher: Watcher, stop: Stop) -> Seen:
-    frames = read_frames(task.clip, task.cut.start, task.cut.end)
-    tracker = Tracker(detector)
-    pts: list[int] = []
-    watcher.begin(f"{task.name}: finding faces", task.clip.claimed_frames or 0)
+class _Begun:
+    """A file of all that is known of the tracks after some of the frames, renewed now and then."""
+
+    def __init__(self, path: Path, every: int) -> None:
+        self.path, self._every, self._kept = path, every, 0
+
+    def load(self, detector: Detector) -> tuple[Tracker, list[int], bool]:
+        """A tracker, when the frames it knows are shown in ticks, and whether all was well."""
+        try:
+            with Rows(self.path) as rows:
+                arrays = {name: rows.read(name) for name in rows.names}
+                sound = rows.header["sound"] == "1"
+        except InputError:  # there is none, or a disk lost it
+            return Tracker(detector), [], True
+        pts = arrays.pop(CLIP_PTS).tolist()
+        self._kept = len(pts)
+        return Tracker.unpack(detector, _restored(arrays)), pts, sound
+
+    def keep(self, tracker: Tracker, pts: Sequence[int], sound: bool, least: int) -> None:
+        """Write all anew unless less than `least` frames have come since."""
+        if len(pts) - self._kept < least:
+            return
+        arrays = {name: _stored(array) for name, array in tracker.pack().items()}
+        count = np.array(pts, np.int64)
+        write_rows(self.path, {**arrays, CLIP_PTS: count}, {"sound": str(int(sound))})
+        self._kept = len(pts)
+
+    def due(self, count: int) -> int:
+        """How many new frames are worth writing all of `count`: the file grows with the clip."""
+        return max(self._every, count // 20)
+
+
+def _track(task: Task, detector: Detector, begun: _Begun, watcher: Watcher, stop: Stop) -> Seen:
+    tracker, pts, sound = begun.load(detector)
+    known = len(pts)
+    first = tracker.rewind if sound else 0  # after damage, only a whole reading is sure to agree
+    resume = pts[first] * task.clip.time_base if first else None
+    frames = read_frames(task.clip, task.cut.start, task.cut.end, resume=resume)
+    watcher.begin(f"{task.name}: finding faces", max(0, task.frames - known))
     with relay(frames, _AHEAD) as coming:
-        for frame in stop.until(coming):
-            tracker.feed(frame.pixels, frame.index, frame.time)
-            pts.append(frame.pts)
-            watcher.advance()
-    if stop.code is not None:
-        raise Stopped
+        for place, frame in enumerate(stop.until(coming), first):
+            if place >= known:
+                tracker.feed(frame.pixels, place, frame.time)
+                pts.append(frame.pts)
+                watcher.advance()
+                begun.keep(tracker, pts, _is_sound(frames), begun.due(place))
+            elif frame.pts != pts[place]:
+                begun.path.unlink()
+                raise _changed(task)
+            elif place >= tracker.rewind:
+                tracker.remind(frame.pixels, place, frame.time)
+        if stop.code is not None:
+            begun.keep(tracker, pts, _is_sound(frames), 1)
+            raise Stopped
     if not pts:
         raise InputError(
             f"{shown(task.clip.path)}: no frame lies in this part of it", "change --start"
@@ -141,6 +188,11 @@ def _track(task: Task, detector: Detector, watcher: Watcher, stop: Stop) -> Seen
     problems = ([task.clip.partial] if task.clip.partial else []) + trouble.problems
     count = np.array(pts, np.int64)
     return Seen(tracks, tracker.starts, count, trouble.lost, tuple(problems), frames.partial)
+
+
+def _is_sound(frames: Reading) -> bool:
+    """Whether nothing was amiss so far, nor is known to be."""
+    return not (frames.partial or frames.trouble.problems)
 
 
 def _save(path: Path, seen: Seen) -> None:
@@ -161,7 +213,7 @@ def about(seen: Seen) -> dict[str, str]:
 def _load(path: Path) -> Seen:
     with Rows(path) as rows:
         arrays = {name: rows.read(name) for name in rows.names if name != CLIP_PTS}
-        return remembered(_unpacked(arrays), rows.read(CLIP_PTS), rows.header)
+        return remembered(unpack(_restored(arrays)), rows.read(CLIP_PTS), rows.header)
 
 
 def remembered(tracks: Sequence[Track], pts: NDArray[np.int64], header: Mapping[str, str]) -> Seen:
@@ -176,13 +228,14 @@ def _stored(array: NDArray[Any]) -> NDArray[Any]:
     return np.atleast_1d(array.astype(np.int64) if array.dtype == bool else array)
 
 
-def _unpacked(arrays: Mapping[str, NDArray[Any]]) -> tuple[Track, ...]:
+def _restored(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Arrays as they were before `_stored`; tracks have fields that are single values."""
     singles = {"shot": int, "from_cut": bool, "to_cut": bool}
     restored = {}
     for name, array in arrays.items():
-        field = name.split(".", 1)[1]
+        field = name.rpartition(".")[2]
         if field in singles:
             restored[name] = np.asarray(singles[field](array.reshape(-1)[0]))
         else:
             restored[name] = array.astype(bool) if field == "measured" else array
-    return unpack(restored)
+    return restored

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from dseinvert import __version__
 from dseinvert.config import VideoOptions
 from dseinvert.errors import InputError
+from dseinvert.export.backend import backend_of
 from dseinvert.faces.align import crop, face_quad
 from dseinvert.faces.detect import Detector
 from dseinvert.inversion.inverter import Inverter
@@ -248,6 +249,7 @@ def _beside(job: Job, task: Task, seen: Seen) -> tuple[Row, dict[str, str]]:
         "smooth": str(job.options.smooth),
         "skip": "keep",
         "noise": "constant, stored with the generator",
+        "backend": backend_of(model),
         "version": __version__,
     }
     header = {"format": FORMAT, "space": model.generator.spec.space, "origin": json.dumps(origin)}

@@ -19,8 +19,7 @@ from dseinvert.run.video_plan import Output, Task, open_source
 from dseinvert.run.video_render import Pictured
 from dseinvert.run.video_store import Rows
 from dseinvert.video.blend import face_mask, mask_in_frame
-from dseinvert.video.follow import eye_distance
-from dseinvert.video.metrics import WarpError, jitter, seam
+from dseinvert.video.metrics import WarpError, jitter, jitter_added, seam
 from dseinvert.video.tracks import MIN_SCORE, placed
 
 Doubles = NDArray[np.float64]
@@ -180,16 +179,10 @@ def _jitters(paths: Sequence[Sequence[Doubles]]) -> dict[str, float]:
     if not long:
         return {}
     weights = [len(path) - 2 for path in long]
-    values = np.array([[jitter(path[:, 0]), jitter(path[:, 1]), _added(path)] for path in long])
+    both = [(path[:, 0], path[:, 1]) for path in long]
+    values = np.array([[jitter(own), jitter(one), jitter_added(one, own)] for own, one in both])
     own, theirs, added = np.average(values, 0, weights).tolist()
     return {"jitter_source": own, "jitter_edited": theirs, "jitter_added": added}
-
-
-def _added(path: Doubles) -> float:
-    """`jitter` of result minus source, [N, 2, 5, 2], in eye distances of the source."""
-    apart = path[:, 1] - path[:, 0]
-    bends = np.hypot(*np.moveaxis(np.diff(apart, 2, axis=0), -1, 0))
-    return float(bends.mean() / np.median([eye_distance(points) for points in path[:, 0]]))
 
 
 def window_of(quads: Sequence[Doubles], size: tuple[int, int]) -> Window | None:

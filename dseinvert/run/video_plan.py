@@ -63,6 +63,16 @@ class Task:
     outputs: tuple[Output, ...]
 
     @property
+    def frames(self) -> int:
+        """How many there are to do, as far as the header of the clip tells."""
+        clip = self.clip
+        if clip.duration is None:
+            return clip.claimed_frames or 0
+        start, end = clip.start, clip.start + clip.duration
+        first, last = max(self.cut.start or start, start), min(self.cut.end or end, end)
+        return max(0, round((last - first) * clip.rate))
+
+    @property
     def latents(self) -> Path:
         """The file of all latents."""
         return self.folder / f"{self.name}.safetensors"
@@ -201,7 +211,7 @@ def source_sha256(clip: Clip) -> str:
 
 def check_room(task: Task, bytes_per_frame: int) -> None:
     """OutputError where the disk cannot even hold the latents."""
-    needed = (task.clip.claimed_frames or 0) * bytes_per_frame
+    needed = task.frames * bytes_per_frame
     folder = next((f for f in (task.folder, *task.folder.absolute().parents) if f.is_dir()), None)
     free = shutil.disk_usage(folder).free if folder else needed
     if free < needed:

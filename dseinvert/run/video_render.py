@@ -40,10 +40,14 @@ RECON = "recon"
 AUTO = 0.5
 # Seconds at strength 1 to steady the colours that lead a replaced face over into its frame.
 RIM = 0.4
-# Seconds at strength 1 until a change carried along with the face has been renewed by two thirds.
-STEADY = 0.3
-# Sides in pixels of the source's crops in which the motion is seen: twice the model's, at most 256.
-_STEADY_SIDE = 256
+# Seconds at strength 1 until what is put in has been renewed by two thirds: a change carried along
+# with the face, and a face in place of the frame's.
+STEADY: Mapping[Mode, float] = {"difference": 0.4, "replace": 0.3}
+# Sides in pixels of the source's crops in which the motion is seen, and at least of the changes
+# carried along it: a change keeps its detail only in pixels finer than its own.
+_FLOW_SIDES, _CHANGE_SIDE = (128, 256), 256
+# How far beyond the face's mask a change may be carried that came from within it.
+_GROWN = 1.15
 _BLENDERS, _AHEAD = 2, 4
 _HELD = 192 << 20  # bytes of frames that may wait for their faces
 _FEWEST, _MOST = 6, 64
@@ -172,7 +176,7 @@ def _steady(drawing: Drawing, task: Task, sinks: Mapping[str, Sink], first: int)
     """What steadies the changes, as it was before frame `first`."""
     keys = {output.label: output.key for output in task.outputs}
     folders = {label: task.work / f"steady-{keys[label]}" for label in sinks}
-    steady = Steady(STEADY * drawing.smooth, folders, drawing.segment)
+    steady = Steady(STEADY[drawing.paste] * drawing.smooth, folders, drawing.segment)
     steady.resume(first)
     return steady
 
@@ -181,7 +185,7 @@ def _steadied(
     drawing: Drawing, drawn: Iterable[tuple[Shot, list[Drawn]]], steady: Steady
 ) -> Iterator[tuple[Shot, list[Patches]]]:
     """Each frame with what is to be put into it, steadied in time."""
-    side = min(_STEADY_SIDE, 2 * drawing.model.generator.resolution)
+    side = int(np.clip(drawing.model.generator.resolution, *_FLOW_SIDES))
     for shot, pictures in drawn:
         patches = [_patches(drawing, one) for one in pictures]
         if steady.seconds > 0:
@@ -196,14 +200,26 @@ def _steadied(
 def _steadied_face(
     drawing: Drawing, face: Face, source: Pixels, patches: Patches, shot: Shot, steady: Steady
 ) -> Patches:
-    """What "replace" puts in is steadied as a change of the source too."""
+    """What "replace" puts in is steadied as a change of the source; else a change with its mask.
+
+    For the rim of a mask, too, should move as the source does.
+    """
     base = np.zeros(1, np.float32)
-    if drawing.paste == "replace" and patches:
+    if drawing.paste == "difference":
+        patches = {label: _masked(face, patch) for label, patch in patches.items()}
+    elif patches:
         size = next(iter(patches.values())).shape[:2]
         base = cv2.resize(source, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     changes = {label: patch - base for label, patch in patches.items()}
     found = steady.feed(face.track, source, changes, float(shot.frame.time))
     return {label: change + base for label, change in found.items()}
+
+
+def _masked(face: Face, change: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The change within the mask of the face, finer: [N, N, 3]."""
+    side = max(_CHANGE_SIDE, len(change))
+    fine = cv2.resize(change, (side, side), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(fine * face_mask(face.points, face.quad, side)[..., None], np.float32)
 
 
 def _patches(drawing: Drawing, drawn: Drawn) -> Patches:
@@ -300,7 +316,12 @@ Pasted = tuple[int, int, dict[str, Pixels]]
 def _paste(drawing: Drawing, work: tuple[Shot, list[Patches]]) -> Pasted:
     shot, patches = work
     frame = shot.frame.pixels
-    masks = [face_mask(face.points, face.quad) * face.presence for face in shot.faces]
+    # A change that was steadied brings its own mask, and is only held back from going astray.
+    masked = drawing.paste == "difference" and drawing.smooth > 0
+    masks = [
+        face_mask(face.points, face.quad, grown=_GROWN if masked else 1.0) * face.presence
+        for face in shot.faces
+    ]
     pictures = {}
     for label in drawing.edits:
         result = frame
@@ -356,7 +377,7 @@ def pictured(
     drawing: Drawing, task: Task, seen: Seen, rows: Rows, places: Sequence[int]
 ) -> dict[int, Pictured]:
     """Some frames, by place, with their faces reconstructed and edited."""
-    plain = replace(drawing, side_by_side=False)
+    plain = replace(drawing, side_by_side=False, smooth=0.0)  # a change alone has its mask to come
     replaced = replace(plain, edits={RECON: ()}, paste="replace")
     found = {}
     for place in places:

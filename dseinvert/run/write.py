@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from dseinvert.media.atomic import shown, sync_folder, write_bytes
 from dseinvert.media.images import encode_png, read_image
 from dseinvert.run.compute import Face
 from dseinvert.run.journal import Entry, FaceEntry
+from dseinvert.run.mask import Mask
 from dseinvert.run.names import face_names
 from dseinvert.run.plan import Plan, result_key
 from dseinvert.run.prepare import Prepared, reason_of, unexpected
@@ -32,6 +33,9 @@ class Target:
     plan: Plan
     settings: Mapping[str, Any]
     paste: bool = False
+    backend: str = ""
+    mask: Mask | None = None
+    """None = edits show everywhere."""
 
     def write(self, work: tuple[Prepared, list[Face]]) -> Entry:
         """The files of one input, and its entry; only OutputError is raised."""
@@ -39,13 +43,20 @@ class Target:
         if prepared.status != "done":
             return self._entry(prepared, status=prepared.status, reason=prepared.reason)
         try:
-            return self._write(prepared, faces)
+            return self._write(prepared, [self._masked(face) for face in faces])
         except InputError as error:
             return self._entry(prepared, status="failed", reason=reason_of(prepared.item, error))
         except OutputError:
             raise
         except Exception as error:  # the top of the batch loop: one input never stops the others
             return self._entry(prepared, status="failed", reason=unexpected(error))
+
+    def _masked(self, face: Face) -> Face:
+        if self.mask is None:
+            return face
+        own = face.crop.pixels
+        edited = {name: self.mask(own, one, face.recon) for name, one in face.edited.items()}
+        return replace(face, edited=edited)
 
     def _write(self, prepared: Prepared, faces: list[Face]) -> Entry:
         names = face_names(prepared.item.name, len(faces), self.plan.taken)
@@ -83,7 +94,8 @@ class Target:
         for label, name in photos.items():
             pasted = read_image(prepared.item.source)
             for face in faces:
-                pasted = paste_difference(pasted, face.edited[label], face.recon, face.crop.quad)
+                before = face.recon if self.mask is None else face.crop.pixels
+                pasted = paste_difference(pasted, face.edited[label], before, face.crop.quad)
             yield name, encode_png(pasted)
 
     def _origin(self, prepared: Prepared, entry: FaceEntry) -> dict[str, str]:
@@ -114,6 +126,7 @@ class Target:
             key=result_key(prepared.sha256, self.settings),
             warnings=list(prepared.warnings),
             settings=dict(self.settings),
+            backend=self.backend,
             **outcome,
         )
 

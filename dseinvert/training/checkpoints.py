@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, cast
@@ -36,6 +36,8 @@ class State:
     """Moving average of the encoder's weights."""
     optimiser: torch.optim.Optimizer
     step: int = 0
+    best: dict[str, float] = field(default_factory=dict)
+    """Of a run that ends when nothing gets better: what it has reached."""
 
     @property
     def learner(self) -> Encoder:
@@ -60,6 +62,7 @@ def save_checkpoint(folder: Path, state: State, run: dict[str, Any]) -> None:
         "encoder": state.encoder.state_dict(),
         "smooth": state.smooth.state_dict(),
         "optimiser": state.optimiser.state_dict(),
+        "best": state.best,
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -89,6 +92,7 @@ def resume(
         state.smooth.load_state_dict(content["smooth"])
         state.optimiser.load_state_dict(content["optimiser"])
         state.step = content["step"]
+        state.best = content.get("best", {})
     except DAMAGE as error:
         raise MissingError(
             f"{file}: damaged checkpoint", "delete it to start again, or choose another --out"

@@ -61,7 +61,7 @@ def train(
     run, state = prepare(gan, options, out)
     record = Record(out, state.step)
     figures: dict[str, float] = {}
-    with stoppable() as stop, _progress(quiet) as bar:
+    with stoppable() as stop, progress_bar(quiet) as bar:
         task = bar.add_task("training", total=options.iterations, completed=state.step, note="")
         steps = range(state.step, options.iterations)
         for _, batch in zip(steps, run.batches(state.step), strict=False):
@@ -127,8 +127,7 @@ def save(run: Run, state: State) -> None:
         run.gan.generator,
         state.result,
         run.gan.directions,
-        name=re.sub(r"[^\w.-]+|^\W+", "-", run.out.resolve().name, flags=re.ASCII).strip("-._")
-        or "trained",
+        name=model_name(run.out),
         description=f"{TITLES[run.options.method]} encoder for {run.gan.name}, "
         f"strategy {run.options.strategy}, step {state.step}",
         licence=run.gan.card.get("licence", ""),
@@ -137,6 +136,12 @@ def save(run: Run, state: State) -> None:
         keep_generator=run.gan.folder / "generator.safetensors",
         more={key: run.gan.card[key] for key in ("source", "notes") if key in run.gan.card},
     )
+
+
+def model_name(out: Path) -> str:
+    """The name of the model in a folder, made from the folder's."""
+    plain = re.sub(r"[^\w.-]+|^\W+", "-", out.resolve().name, flags=re.ASCII).strip("-._")
+    return plain or "trained"
 
 
 @torch.no_grad()
@@ -158,7 +163,8 @@ def _evaluate(run: Run, state: State, record: Record, bar: Progress) -> dict[str
     return figures
 
 
-def _progress(quiet: bool) -> Progress:
+def progress_bar(quiet: bool) -> Progress:
+    """How far a training is, on stderr where that is a terminal."""
     console = Console(stderr=True, quiet=quiet)
     columns = (
         TextColumn("{task.description}"),

@@ -193,6 +193,46 @@ class TrainOptions:
         }
 
 
+@dataclass(frozen=True)
+class FinetuneOptions:
+    """What `dseinvert finetune` is asked to do."""
+
+    iterations: int = 400
+    """Steps at most."""
+    batch: int | None = None
+    """Images a step; None = 8 up to 256 px, 4 at 512, 2 at 1024."""
+    lr: float = 0.002
+    """Learning rate of Adam (0, 0.99), equalised."""
+    seed: int = 0
+    """Of the held-out choice, the variations and the samples."""
+    synthetic: float = 0.25
+    """Share of the generator's own samples in each batch, against forgetting."""
+    held_out: float = 0.15
+    """Share of the files that measures progress and is not learned from."""
+    eval_every: int = 25
+    """Steps an evaluation and a checkpoint."""
+    patience: int = 4
+    """Evaluations without progress after which it ends; what is saved is the best."""
+    ema: float = 0.98
+    """Share of the old weights in each step of their moving average, which is what is saved."""
+    perceptual: Literal["auto", "lpips", "features", "none"] = "auto"
+    """Perceptual term; features = of EfficientNet-lite0, auto = what is here."""
+    align: bool = True
+    """Find and crop the faces; without it, images are taken as they are."""
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "eval_every", "patience"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        _require(self.batch is None or self.batch >= 2, "batch", self.batch, "at least 2")
+        _require(0 < self.lr <= 1, "lr", self.lr, "above 0, at most 1")
+        _require(self.seed >= 0, "seed", self.seed, "0 or more")
+        _require(0 <= self.ema < 1, "ema", self.ema, "at least 0, below 1")
+        for name in ("synthetic", "held_out"):
+            _require(0 < getattr(self, name) < 1, name, getattr(self, name), "between 0 and 1")
+        words = ("auto", *get_args(Perceptual))
+        _require(self.perceptual in words, "perceptual", self.perceptual, " or ".join(words))
+
+
 def _require(good: bool, name: str, value: object, wanted: str) -> None:
     if not good:
         raise UsageError(f"--{name.replace('_', '-')} {value}", f"give {wanted}")

@@ -75,7 +75,7 @@ def prepare(gan: Model, options: TrainOptions, out: Path) -> tuple[Run, State]:
         real = real_pictures(options.real, generator.resolution, real_batch, options.seed)
     psi, cutoff = truncation(generator, options)
     source = Source(generator, psi, cutoff)
-    _make_folder(out)
+    make_folder(out)
     settings = identity(gan, options) | {"gan": str(gan.folder), "metrics": PROTOCOL}
     write_bytes(out / "training.json", (json.dumps(settings, indent=2) + "\n").encode())
     return Run(gan, options, out, source, objective, real), state
@@ -179,7 +179,8 @@ def bfloat16(options: TrainOptions, device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
-def _make_folder(out: Path) -> None:
+def make_folder(out: Path) -> None:
+    """Make the folder of a run; OutputError where that cannot be."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

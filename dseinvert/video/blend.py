@@ -25,10 +25,11 @@ CENTRE, WIDTH, HEIGHT, RIM = 0.2, 1.3, 1.65, 0.35
 MASK_SIDE, FIELD_SIDE = 256, 8
 
 
-def face_mask(points: Floats, quad: Floats, side: int = MASK_SIDE) -> Singles:
+def face_mask(points: Floats, quad: Floats, side: int = MASK_SIDE, grown: float = 1.0) -> Singles:
     """A soft oval [side, side] over the crop of `quad`: 1 on the face, 0 from its rim on.
 
-    `points` [5, 2] are the face's in frame pixels; the crop's own border is always 0.
+    `points` [5, 2] are the face's in frame pixels, `grown` is how much larger than usual the oval
+    is; the crop's own border is always 0.
     """
     matrix = crop_matrix(quad, side)
     left_eye, right_eye, _, left_mouth, right_mouth = (
@@ -40,8 +41,8 @@ def face_mask(points: Floats, quad: Floats, side: int = MASK_SIDE) -> Singles:
     x = np.arange(side, dtype=np.float32)[None]
     y = x.T
     dx, dy = x - (eyes + CENTRE * down)[0], y - (eyes + CENTRE * down)[1]
-    u = (dx * down[1] - dy * down[0]) / length / (WIDTH * length)
-    v = (dx * down[0] + dy * down[1]) / length / (HEIGHT * length)
+    u = (dx * down[1] - dy * down[0]) / length / (grown * WIDTH * length)
+    v = (dx * down[0] + dy * down[1]) / length / (grown * HEIGHT * length)
     oval = _rise((1 - np.hypot(u, v)) / RIM)
     border = np.minimum(np.minimum(x, side - 1 - x), np.minimum(y, side - 1 - y)) / (side - 1)
     return (oval * _rise((border - 2 / side) / 0.1)).astype(np.float32)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +65,42 @@ class Live:
     def last_score(self) -> float:
         """Of the newest sighting."""
         return self.entries[self._last_sighting()].score
+
+    def pack(self) -> dict[str, NDArray[Any]]:
+        """All that is known of it, as arrays of at least one dimension."""
+        entries = {
+            "frames": np.array([entry.index for entry in self.entries], np.int64),
+            "times": np.array([entry.time for entry in self.entries], np.float64),
+            "steps": np.stack([entry.step for entry in self.entries]),
+            "noise": np.stack([entry.noise for entry in self.entries]),
+            "placed": np.stack([entry.placed for entry in self.entries]),
+            "scores": np.array([entry.score for entry in self.entries], np.float64),
+        }
+        return entries | {
+            "points": self.points,
+            "first_points": self._first_points,
+            "speed": self._speed,
+            "patch": self.look.patch,
+            "colours": self.look.colours,
+            "looks": self._looks,
+            "seen": np.array([self.seen], np.float64),
+            "counts": np.array([self.blind, self.sound, self.sightings], np.int64),
+        }
+
+    @classmethod
+    def unpack(cls, arrays: Mapping[str, NDArray[Any]]) -> Live:
+        """The face that `pack` made arrays of."""
+        names = ("frames", "times", "steps", "noise", "placed", "scores")
+        frames, times, steps, noise, placed, scores = (arrays[name] for name in names)
+        look = Look(arrays["patch"], arrays["colours"])
+        live = cls(int(frames[0]), float(times[0]), arrays["points"], float(scores[0]), look)
+        rows = (frames.tolist(), times.tolist(), steps, noise, placed, scores.tolist())
+        live.entries = [Entry(*row) for row in zip(*rows, strict=True)]
+        live._first_points, live._speed = arrays["first_points"], arrays["speed"]
+        live._looks, live.seen = arrays["looks"], float(arrays["seen"][0])
+        blind, sound, live.sightings = arrays["counts"].tolist()
+        live.blind, live.sound = bool(blind), bool(sound)
+        return live
 
     def carry(self, before: View, view: View, index: int, time: float) -> None:
         """Go on to the next frame by flow, or blindly."""

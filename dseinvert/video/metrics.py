@@ -100,7 +100,7 @@ class WarpError:
             mask = mask if region is None else mask & region
             if mask.any():
                 pairs = ((source, self._before[0]), (edited, self._before[1]))
-                own, theirs = (_warp_error(now, before, flow, mask) for now, before in pairs)
+                own, theirs = (warp_error(now, before, flow, mask) for now, before in pairs)
                 self._errors.append((own, theirs))
             else:
                 self.dropped += 1
@@ -137,11 +137,16 @@ def jitter(points: Floats) -> float:
     The first two landmarks are the eyes when K = 5, else the eye distance is that of 68 points.
     NaN with fewer than three frames; rows with NaN are left out.
     """
-    points = np.asarray(points, np.float64)
-    five = points if points.shape[1] == 5 else points[:, [36, 45, 30, 48, 54]]
-    eyes = [eye_distance(face) for face in five if np.isfinite(face).all()]
-    bends = np.hypot(*np.moveaxis(points[2:] - 2 * points[1:-1] + points[:-2], -1, 0))
-    return _mean(bends) / float(np.median(eyes)) if eyes else float("nan")
+    return _bends(np.asarray(points, np.float64)) / _eyes(np.asarray(points, np.float64))
+
+
+def jitter_added(edited: Floats, source: Floats) -> float:
+    """`jitter` of how far each landmark is from the source's, in eye distances of the source.
+
+    Counts what the edit shakes, and what it smooths of the face's own motion.
+    """
+    edited, source = (np.asarray(points, np.float64) for points in (edited, source))
+    return _bends(edited - source) / _eyes(source)
 
 
 class Jerk:
@@ -217,9 +222,22 @@ def tlp(edited: Floats, source: Floats) -> float:
     return _mean(np.abs(np.asarray(edited, np.float64) - np.asarray(source, np.float64)))
 
 
-def _warp_error(now: Image, before: Image, flow: Singles, mask: NDArray[np.bool_]) -> float:
+def warp_error(now: Image, before: Image, flow: Singles, mask: NDArray[np.bool_]) -> float:
+    """E_t of one step of a video, along a flow [H, W, 2] from `now` to `before`."""
     gap = (now.astype(np.float32) - warp(before.astype(np.float32), flow)) / 255
     return float((gap * gap).sum(-1)[mask].mean(dtype=np.float64))
+
+
+def _bends(points: Doubles) -> float:
+    """Mean length of the second differences of [N, K, 2]."""
+    return _mean(np.hypot(*np.moveaxis(points[2:] - 2 * points[1:-1] + points[:-2], -1, 0)))
+
+
+def _eyes(points: Doubles) -> float:
+    """Median distance of the eyes of faces [N, 5 or 68, 2]; NaN of none."""
+    five = points if points.shape[1] == 5 else points[:, [36, 45, 30, 48, 54]]
+    known = [eye_distance(face) for face in five if np.isfinite(face).all()]
+    return float(np.median(known)) if known else float("nan")
 
 
 def _units(rows: Floats) -> Doubles:

@@ -1,26 +1,36 @@
-"""Where one shot ends and the next begins: hard cuts and fades, told from flashes and fast motion.
+"""Where one shot ends and the next begins: hard cuts, dissolves and fades, told from flashes and
+motion.
 
 Two frames are as far apart as their coloured histograms and their small pictures say together; a
-cut is a distance that stands out among its neighbours and that the frames around it confirm.
+cut is a distance that stands out among its neighbours and that the frames around it confirm. In a
+dissolve or a fade every frame is a mixture of what was before it and what comes after it.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dseinvert.faces.align import Image
+from dseinvert.faces.align import Floats, Image
 
 # The least distance of a cut, and how far it must exceed what is usual around it.
 FLOOR, RATIO = 0.08, 3.0
 # Seconds and frames to look around: what is different for less than that is a flash.
 AROUND, MOST = 0.15, 16
+# Seconds on either side of the middle of a dissolve that are looked at; less of what moves does so
+# in less of them.
+FAR = 0.5
+WINDOWS = (FAR, FAR / 2)
+# The most that the pictures at both ends of a dissolve may correlate, what a frame between them may
+# show beside these two, what both may add up to, and by how much the wrong one may prevail.
+ALIKE, ELSE, TOTAL, WRONG = 0.55, 0.45, 1.05, 0.15
 # Grey levels: a picture of less contrast shows nothing.
 BLANK = 5.0
 _BACK = 1.5  # looks farther back, so that a flash as long as it waits for is known at its end
@@ -37,6 +47,8 @@ class _View:
     """[32, 32, 3] in [0, 1]."""
     histogram: NDArray[np.float32]
     """Square roots of the shares of hue with saturation, and of value; of unit length."""
+    shape: NDArray[np.float32]
+    """[3072] the small picture without the mean of each colour."""
     blank: bool
 
 
@@ -47,12 +59,14 @@ class ShotDetector:
         self._views: deque[_View] = deque()
         self._steps: deque[float] = deque()  # distance of each view to the one before it
         self._next = 0  # the first undecided view
+        # When the newest shot began, and the newest that another one blended into.
+        self._began = self._blended = float("-inf")
 
     def feed(self, frame: Image, time: Fraction | float) -> list[bool]:
         """One frame uint8 [H, W, 3] shown at `time` seconds; returns what is decided by now.
 
         Each answer belongs to one frame, in order: True where it begins a shot. Frames wait for
-        about 0.15 s, so the answers come in bunches of any size, and the rest by `finish`.
+        about half a second, so the answers come in bunches of any size, and the rest by `finish`.
         """
         view = _view(frame, float(time))
         self._steps.append(_distance(self._views[-1], view) if self._views else 1.0)
@@ -63,20 +77,48 @@ class ShotDetector:
         """The answers for the frames still waiting."""
         return self._decided(last=True)
 
+    def pack(self) -> dict[str, NDArray[Any]]:
+        """All that is known between two frames, as arrays of at least one dimension."""
+        return {
+            "times": np.array([view.time for view in self._views]),
+            "pictures": np.stack([view.small for view in self._views]),
+            "histograms": np.stack([view.histogram for view in self._views]),
+            "shapes": np.stack([view.shape for view in self._views]),
+            "blank": np.array([view.blank for view in self._views], np.int64),
+            "steps": np.array(self._steps),
+            "next": np.array([self._next], np.int64),
+            "began": np.array([self._began, self._blended]),
+        }
+
+    @classmethod
+    def unpack(cls, arrays: Mapping[str, NDArray[Any]]) -> ShotDetector:
+        """The detector that `pack` made arrays of, which goes on with the next frame."""
+        names = ("times", "pictures", "histograms", "shapes", "blank")
+        times, pictures, histograms, shapes, blank = (arrays[name] for name in names)
+        rows = (times.tolist(), pictures, histograms, shapes, blank.astype(bool).tolist())
+        detector = cls()
+        detector._views = deque(_View(*row) for row in zip(*rows, strict=True))
+        detector._steps = deque(arrays["steps"].tolist())
+        detector._next = int(arrays["next"][0])
+        detector._began, detector._blended = arrays["began"].tolist()
+        return detector
+
     def _decided(self, last: bool) -> list[bool]:
         answers = []
         while self._next < len(self._views):
             waited = self._views[-1].time - self._views[self._next].time
-            if not (last or waited >= AROUND or len(self._views) - self._next > MOST):
+            if not (last or waited >= FAR or len(self._views) - self._next > MOST):
                 break
             answers.append(self._starts(self._next))
+            if answers[-1]:
+                self._began = self._views[self._next].time
             self._next += 1
             self._forget()
         return answers
 
     def _forget(self) -> None:
         """Drop what no undecided frame looks back at; only the very first is ever at place 0."""
-        oldest = self._views[self._next - 1].time - _BACK * AROUND
+        oldest = self._views[self._next - 1].time - FAR
         while self._next > 2 and (self._views[1].time < oldest or self._next > MOST):
             self._views.popleft()
             self._steps.popleft()
@@ -92,7 +134,8 @@ class ShotDetector:
         # The usual step: high in fast motion, low between shots; a second cut nearby is no motion.
         usual = float(np.median([steps[j] for j in near])) if near else 0.0
         threshold = max(FLOOR, RATIO * usual)
-        return steps[k] > threshold and self._is_lasting(k, 0.6 * threshold)
+        cut = steps[k] > threshold and self._is_lasting(k, 0.6 * threshold)
+        return cut or self._blends_over(k)
 
     def _is_near(self, k: int, j: int) -> bool:
         later = self._views[j].time - self._views[k].time
@@ -112,7 +155,25 @@ class ShotDetector:
         if views[k].blank or not views[k - 1].blank:
             return False
         shown = [j for j in range(k) if not views[j].blank]
-        return not shown or not self._is_near(k, shown[-1])
+        return not shown or not self._is_near(k, shown[-1]) or self._blends_over(k)
+
+    def _blends_over(self, k: int) -> bool:
+        """Whether k is the first frame that shows more of what comes than of what was."""
+        time = self._views[k].time
+        if time - self._began <= FAR or time - self._blended <= 2 * FAR:
+            return False
+        if any(self._is_blend(k, seconds) for seconds in WINDOWS):
+            self._blended = time
+        return self._blended == time
+
+    def _is_blend(self, k: int, seconds: float) -> bool:
+        """The same, looking so far to either side."""
+        views, time = self._views, self._views[k].time
+        window = [j for j, view in enumerate(views) if abs(view.time - time) <= seconds + 1e-6]
+        if not window[0] < k - 1 < k < window[-1]:
+            return False
+        before, after = ([views[j] for j in window if (j < k) == old] for old in (True, False))
+        return _is_blend(before, after)
 
 
 def shot_starts(frames: Iterable[tuple[Image, Fraction | float]]) -> list[int]:
@@ -122,6 +183,26 @@ def shot_starts(frames: Iterable[tuple[Image, Fraction | float]]) -> list[int]:
         answers += detector.feed(frame, time)
     answers += detector.finish()
     return [place for place, starts in enumerate(answers) if starts]
+
+
+def _is_blend(before: Sequence[_View], after: Sequence[_View]) -> bool:
+    """Whether the first view turns into the last one, with less of it than of that in all `after`.
+
+    Both ends look different, and each view between is a mixture of them: motion shows other things
+    on its way, and a change of light has the same things at both ends.
+    """
+    first, last = before[0], after[-1]
+    if first.blank or last.blank or _distance(first, last) < FLOOR:
+        return False
+    if _correlation(first.shape, last.shape) > ALIKE:
+        return False
+    passed, coming = ([view.shape for view in part if not view.blank] for part in (before, after))
+    old, new, rest = _mixture(np.stack([*passed, *coming]), first.shape, last.shape)
+    if rest.max() > ELSE or (old + new).max() > TOTAL:
+        return False
+    ahead = (new - old) * np.repeat([1, -1], [len(passed), len(coming)])
+    turned = before[-1].blank or ahead[len(passed) - 1] < 0
+    return bool(turned and ahead[len(passed)] <= 0 and ahead.max() < WRONG)
 
 
 def _view(frame: Image, time: float) -> _View:
@@ -134,9 +215,9 @@ def _view(frame: Image, time: float) -> _View:
     tiny = cv2.resize(small, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
     contrast = float(cv2.cvtColor(tiny, cv2.COLOR_RGB2GRAY).std())
     shares = np.sqrt(np.concatenate(counts) / 2)
-    return _View(
-        time, tiny.astype(np.float32) / 255, shares / np.linalg.norm(shares), contrast < BLANK
-    )
+    small = tiny.astype(np.float32) / 255
+    shape = (small - small.mean((0, 1))).ravel()
+    return _View(time, small, shares / np.linalg.norm(shares), shape, contrast < BLANK)
 
 
 def _distance(a: _View, b: _View) -> float:
@@ -144,3 +225,18 @@ def _distance(a: _View, b: _View) -> float:
     shares = 1 - float(a.histogram @ b.histogram)
     pictures = float(np.abs(a.small - b.small).mean())
     return float(np.sqrt(max(0.0, shares)) * np.sqrt(pictures))
+
+
+def _correlation(a: Floats, b: Floats) -> float:
+    return float(a @ b) / max(1e-9, float(np.linalg.norm(a) * np.linalg.norm(b)))
+
+
+def _mixture(shapes: Floats, first: Floats, last: Floats) -> tuple[Floats, Floats, Floats]:
+    """How much of `first` and of `last` is in each of the shapes [N, D], and what is left, all [N].
+
+    The rest is measured in what both have of contrast on average.
+    """
+    basis = np.stack([first, last])
+    amounts = np.linalg.lstsq(basis.T, shapes.T, rcond=None)[0]
+    rest = np.linalg.norm(shapes - amounts.T @ basis, axis=1)
+    return amounts[0], amounts[1], rest / np.linalg.norm(basis, axis=1).mean()

@@ -1,8 +1,9 @@
-"""What an edit adds to a face, kept on the face: carried along the motion of the source.
+"""What an edit changed in a face, steadied along the motion of the source.
 
 Each frame's change is mixed with the one before it, moved to where the source moved. So it does not
 lag behind the face, while what flickers in it is averaged; the idea of temporally consistent video
-editing (TCSVE, 2022: the edit should move as the photo does), done in the picture.
+editing (TCSVE, 2022: the edit should move as the photo does), done in the picture. Where the motion
+cannot be trusted, only what is broad in the change goes on; the rest is new.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from dseinvert.video.flow import Singles, dense_flow, trusted, warp
 
 # Sides in pixels of the crops that flow is searched in.
 SIDE = 256
+# What is broad in a change: blurred with this deviation, in sides of the crop; and the side in
+# pixels at which that is done.
+BROAD, BROAD_SIDE = 0.03, 64
 
 
 class Steadier:
@@ -46,13 +50,19 @@ class Steadier:
         if self.before is not None and self._seconds > 0:
             then, crop, last = self.before
             kept = np.float32(np.exp((then - float(time)) / self._seconds))
-            flow = dense_flow(source, crop, fine=False)
-            back = dense_flow(crop, source, fine=False)
+            flow, back = dense_flow(source, crop), dense_flow(crop, source)
             share = kept * _sized(trusted(flow, back).astype(np.float32), len(result))[..., None]
             flow = _sized(flow, len(result)) * np.float32(len(result) / len(source))
-            result = np.asarray(result + share * (warp(last, flow) - result), np.float32)
+            gap = warp(last, flow) - result
+            result = result + share * gap + (kept - share) * _broad(gap)
         self.before = float(time), source, result
         return result
+
+
+def _broad(change: Singles) -> Singles:
+    """A change [N, N, 3] without its detail."""
+    small = _sized(change, min(BROAD_SIDE, len(change)))
+    return _sized(cv2.GaussianBlur(small, (0, 0), BROAD * len(small)), len(change))
 
 
 def _sized(image: NDArray[Any], side: int) -> NDArray[Any]:

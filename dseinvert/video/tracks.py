@@ -80,6 +80,8 @@ class Tracker:
         self._done: list[Track] = []
         self._starts: list[int] = []
         self._searched = float("-inf")
+        self.rewind = self._first_waiting = 0
+        """The place of the first frame to be reminded of."""
 
     def feed(self, frame: Image, index: int, time: Fraction | float) -> None:
         """The next frame uint8 [H, W, 3], its place in the clip, and when it is shown in seconds.
@@ -94,6 +96,40 @@ class Tracker:
         self._advance(self._shots.finish())
         self._cut()
         return tuple(sorted(self._done, key=lambda track: int(track.frames[0])))
+
+    def pack(self) -> dict[str, NDArray[Any]]:
+        """All that is known between two frames but for what those from `rewind` on showed."""
+        parts = {"shots": self._shots.pack(), "done": pack(self._done)}
+        parts |= {f"live.{k}": live.pack() for k, live in enumerate(self._live)}
+        arrays = {f"{part}.{name}": a for part, found in parts.items() for name, a in found.items()}
+        waiting = self._waiting[0][1] if self._waiting else self._history[-1][0] + 1
+        rewind = self._history[0][0] if self._history else waiting
+        return arrays | {
+            "held": np.array([rewind, waiting], np.int64),
+            "starts": np.array(self._starts, np.int64),
+            "searched": np.array([self._searched]),
+        }
+
+    @classmethod
+    def unpack(cls, detector: Detector, arrays: Mapping[str, NDArray[Any]]) -> Tracker:
+        """The tracker that `pack` made arrays of, which must be reminded of frames at first."""
+        tracker = cls(detector)
+        tracker._shots = ShotDetector.unpack(_under("shots", arrays))
+        tracker._done = list(unpack(_under("done", arrays)))
+        lives = _under("live", arrays)
+        count = len({name.split(".")[0] for name in lives})
+        tracker._live = [Live.unpack(_under(str(k), lives)) for k in range(count)]
+        tracker.rewind, tracker._first_waiting = arrays["held"].tolist()
+        tracker._starts = arrays["starts"].tolist()
+        tracker._searched = float(arrays["searched"][0])
+        return tracker
+
+    def remind(self, frame: Image, index: int, time: Fraction | float) -> None:
+        """A frame that was fed before `pack`: each from `rewind` on, in order."""
+        if index < self._first_waiting:
+            self._history.append((index, float(time), view_of(frame)))
+        else:
+            self._waiting.append((frame, index, float(time)))
 
     @property
     def starts(self) -> tuple[int, ...]:
@@ -277,6 +313,12 @@ def unpack(arrays: Mapping[str, NDArray[Any]]) -> tuple[Track, ...]:
         return tuple(_unpacked(k, arrays) for k in range(count))
     except KeyError as error:
         raise InputError(f"saved tracks: {error.args[0]} is missing", "track again") from error
+
+
+def _under(part: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The arrays whose names begin with "part.", without that."""
+    start = f"{part}."
+    return {name[len(start) :]: a for name, a in arrays.items() if name.startswith(start)}
 
 
 def _unpacked(k: int, arrays: Mapping[str, NDArray[Any]]) -> Track:

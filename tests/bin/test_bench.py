@@ -15,6 +15,7 @@ import pytest
 
 from dseinvert.media.images import encode_png, read_image
 from tests.conftest import ROOT, SHARED, child_environment, picture
+from tests.moving_face import clip
 
 needs_scorers = pytest.mark.skipif(
     not (SHARED / "data" / "models" / "identity").is_dir(), reason="no scorers beside the checkout"
@@ -141,3 +142,60 @@ def test_parity_has_a_row_for_each_graph(tmp_path: Path) -> None:
     done = bench("parity", "--model", "pggan, dse-pggan", "--out", out)
     assert done.returncode == 0, done.stderr
     assert [row["graph"] for row in rows(out)[0]] == ["encoder", "generator"]
+
+
+@needs_scorers
+def test_spaces_are_compared_from_both_starts_and_edited(
+    tiny_model: Path, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "numbers.json"
+    done = bench(
+        *("spaces", "--model", tiny_model, "--real", photos, "--count", 2, "--steps", 2),
+        *("--space", "w+", "--space", "f/z+", "--also", "f/w:hold=0.5,skip=drop", "--out", out),
+        *("--strength", 2),
+    )
+    assert done.returncode == 0, done.stderr
+    drawn, edited = rows(out)
+    assert [row["space"] for row in drawn] == [
+        *("encoder alone", "w+", "f/z+", "w+, start=mean", "f/z+, start=mean"),
+        "f/w, hold=0.5,skip=drop",
+    ]
+    assert [row["edited"] for row in edited if row["space"] == "f/z+"] == [
+        *("±2 in w", "±2 in w, F as it is", "±2 in z", "±2 in z, F as it is")
+    ]
+
+
+def test_an_unknown_way_of_refining_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    done = bench("spaces", "--model", tiny_model, "--data", tmp_path, "--also", "f/w:colour=red")
+    assert done.returncode == 2
+    assert "f/w:colour=red" in done.stderr
+
+
+@pytest.mark.parametrize(("words", "titles"), [((), 2), (("--ablate",), 2)])
+def test_refining_is_compared_and_ablated(
+    tiny_model: Path, photos: Path, tmp_path: Path, words: tuple[str, ...], titles: int
+) -> None:
+    short = ["--steps", "2", "--optimise", "2", "--batch", "2", "--data", tmp_path, *words]
+    result = bench("refining", "--model", tiny_model, "--real", photos, *short)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("###") == titles
+    for name in ("without AT", "with SSIM") if words else ("encoder:2, all weights", "images/min"):
+        assert name in result.stdout
+
+
+@needs_scorers
+def test_videos_are_measured_both_ways(tiny_model: Path, tmp_path: Path) -> None:
+    clips, out = tmp_path / "clips", tmp_path / "numbers.json"
+    clips.mkdir()
+    clip(clips / "walk.mp4", 6)
+    done = bench(
+        *("video", "--model", tiny_model, "--data", SHARED / "data", "--clips", clips),
+        *("--edit", "age=2", "--strips", tmp_path / "strips", "--out", out),
+    )
+    assert done.returncode == 0, done.stderr
+    edit, recon, faithful = rows(out)
+    for table in (edit, recon):
+        assert [row["clip"] for row in table] == ["walk", "median"]
+        assert all(np.isfinite(row["warp naive"]) for row in table)
+    assert [row["way"] for row in faithful] == ["naive"] * 2 + ["steady"] * 2
+    assert read_image(tmp_path / "strips" / "walk.png").shape[1] % 6 == 0

@@ -65,7 +65,7 @@ def test_yaw_is_read_from_a_turned_head(scorers: ModuleType, degrees: float) -> 
 
 def test_missing_weights_are_named(scorers: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="mobilefacenet"):
-        scorers.Identity(tmp_path)
+        scorers.recognition(tmp_path)
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("stlpips_pytorch"), reason="no ST-LPIPS")
@@ -81,7 +81,7 @@ def test_st_lpips_grows_with_the_difference(scorers: ModuleType) -> None:
 @needs_data
 def test_a_person_is_like_himself_and_unlike_others(scorers: ModuleType) -> None:
     images = faces("real-faces-256-validation.tar", 256, 12)
-    identity = scorers.Identity(MODELS)
+    identity = scorers.recognition(MODELS)
     own = identity(images)
     dimmed = identity(images.flip(3) * 0.8)
     likeness = own @ dimmed.T

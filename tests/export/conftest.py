@@ -7,11 +7,14 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
+from dseinvert.export import exporting
 from dseinvert.export.backend import _place
 from dseinvert.export.exporting import Exported, export_model
+from dseinvert.export.graphs import Graph
 from dseinvert.export.options import ExportOptions
 from dseinvert.models import Model, open_model
 
@@ -30,6 +33,25 @@ def exported(tiny: Model, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     pytest.importorskip("onnxruntime")
     out = tmp_path_factory.mktemp("export") / "onnx"
     return export_model(tiny, ExportOptions(out=out, layer=3))
+
+
+@pytest.fixture
+def edited(
+    tiny: Model, exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Exported:
+    """An export with an editor; what is exported already is not exported again."""
+    import onnx
+
+    make = exporting.to_onnx
+
+    def to_onnx(graph: Graph, *given: Any) -> Any:
+        file = exported.folder / f"{graph.name}.onnx"
+        return onnx.load(file) if file.is_file() else make(graph, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(exporting, "to_onnx", to_onnx)
+        options = ExportOptions(out=tmp_path / "with-edits", what="generator", edit="age, smile")
+        return export_model(tiny, options)
 
 
 @pytest.fixture

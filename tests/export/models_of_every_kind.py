@@ -18,6 +18,7 @@ from dseinvert.encoders.dse import DSEConfig, DSEEncoder
 from dseinvert.encoders.dse_biggan import DSEBigGANConfig, DSEBigGANEncoder
 from dseinvert.encoders.dse_feature import DSEFeatureConfig, DSEFeatureEncoder
 from dseinvert.encoders.dse_pggan import DSEPGGANConfig, DSEPGGANEncoder
+from dseinvert.encoders.feature_style import FeatureStyleConfig, FeatureStyleEncoder
 from dseinvert.encoders.psp import PSPConfig, PSPEncoder
 from dseinvert.encoders.restyle import ReStyleConfig, ReStyleEncoder
 from dseinvert.generators.biggan import BigGAN, BigGANConfig
@@ -72,6 +73,13 @@ def dse_feature() -> Any:
     )
 
 
+def feature_style() -> Any:
+    numbers = {"layers": 6, "w_dim": 16, "layer": 3, "side": 8, "channels": 16, "size": 32}
+    return FeatureStyleEncoder(
+        FeatureStyleConfig(**numbers, widths=(16, 16, 16, 16), units=(1, 1, 1, 1))
+    )
+
+
 def psp(head: str = "pyramid", channels: int = 3, trunk: str = "irse") -> PSPConfig:
     crop = (0.125, 0.875) if head == "w" else (0.0, 1.0)
     return PSPConfig(
@@ -87,6 +95,7 @@ MODELS: dict[str, Parts] = {
     "stylegan2, psp (e4e)": lambda: (stylegan2(), PSPEncoder(psp("last"))),
     "stylegan2, psp (w+ of resnet)": lambda: (stylegan2(), PSPEncoder(psp("w+", trunk="resnet"))),
     "stylegan2, psp (w)": lambda: (stylegan2(), PSPEncoder(psp("w"))),
+    "stylegan2, feature-style": lambda: (stylegan2(), feature_style()),
     "stylegan2, restyle": lambda: (
         stylegan2(),
         ReStyleEncoder(ReStyleConfig(psp("last", channels=6), 2)),

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
+import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +21,10 @@ from dseinvert.export.graphs import graphs
 from dseinvert.export.options import ExportOptions
 from dseinvert.export.parity import ParityError
 from dseinvert.export.runtimes import Threads
+from dseinvert.generators import tuned
 from dseinvert.inversion.inverter import Inverter
 from dseinvert.latent import Latent
-from dseinvert.models import Model, open_model
+from dseinvert.models import Model, home, open_model, remove
 
 pytest.importorskip("onnxruntime")
 ONE = Threads()
@@ -96,6 +101,40 @@ def test_what_is_not_exported_is_done_by_torch(run: Model, monkeypatch: pytest.M
     assert code.grad is not None and code.grad.abs().sum() > 0
 
 
+def test_style_offsets_are_not_lost_in_a_file_that_takes_none(
+    run: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = counted(run, monkeypatch)
+    latent = replace(run.generator.sample([1]), style=torch.randn(1, 5))
+    with (
+        torch.inference_mode(),
+        suppress(ValueError),
+    ):  # how many styles there are is not asked here
+        run.generator.synthesize(latent)
+    with torch.inference_mode(), suppress(ValueError):
+        run.generator.features(latent, 3)
+    assert calls == ["synthesize", "features"]
+
+
+def test_a_tuned_generator_draws_by_torch_with_its_own_weights(tiny: Model, run: Model) -> None:
+    weight = dict(tiny.generator.named_parameters())["synthesis.convs.1.conv.weight"]  # type: ignore[attr-defined]
+    torch.manual_seed(0)
+    step = {
+        "synthesis.convs.1.conv.weight.up": torch.randn(2, len(weight), 1),
+        "synthesis.convs.1.conv.weight.down": torch.randn(2, 1, weight[0].numel()),
+    }
+    plain = tiny.generator.sample([1, 2])
+    own = replace(plain, tuning=step)
+    with torch.inference_mode():
+        wanted = tuned.synthesize(tiny.generator, own)
+        assert (wanted - tiny.generator.synthesize(plain)).abs().max() > 0.01
+        for drawn in (run.generator.synthesize(own), tuned.synthesize(run.generator, own)):
+            assert torch.equal(drawn, wanted)
+        assert torch.equal(run.generator.features(own, 3), tuned.features(tiny.generator, own, 3))
+        again = run.generator.synthesize(plain) - tiny.generator.synthesize(plain)
+    assert again.abs().max() < 1e-3
+
+
 def test_files_of_another_model_are_refused(other_model: Path, exported: Exported) -> None:
     other = open_model(str(other_model))
     with pytest.raises(MissingError, match="exported from another model"):
@@ -118,7 +157,7 @@ def test_auto_is_torch_for_a_short_run_and_exports_for_a_long_one(
 ) -> None:
     made: list[ExportOptions] = []
 
-    def make(_: Model, options: ExportOptions) -> Exported:
+    def make(_: Model, options: ExportOptions, told: object) -> Exported:
         made.append(options)
         return exported
 
@@ -134,7 +173,15 @@ def test_auto_takes_files_that_are_there(
     tiny: Model, in_cache: Exported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(backend.FASTEST, "cpu", ("onnx",))
-    assert accelerated(tiny, "auto", ONE, 1).generator is not tiny.generator
+    for count in (None, backend.FEW):
+        assert accelerated(tiny, "auto", ONE, count).generator is not tiny.generator
+
+
+def test_auto_is_torch_for_a_few_images_whatever_there_is(
+    tiny: Model, in_cache: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(backend.FASTEST, "cpu", ("onnx",))
+    assert accelerated(tiny, "auto", ONE, backend.FEW - 1) is tiny
 
 
 def test_auto_goes_on_with_torch_where_an_export_fails(
@@ -156,7 +203,7 @@ def test_damaged_files_are_made_again(
     (in_cache.folder / "encoder.onnx").write_bytes(b"damaged")
     made: list[Path | None] = []
 
-    def make(_: Model, options: ExportOptions) -> Exported:
+    def make(_: Model, options: ExportOptions, told: object) -> Exported:
         made.append(options.out)
         return exported
 
@@ -187,3 +234,26 @@ def test_a_biggan_of_another_truncation_is_drawn_by_torch(
             assert not drawing._fits("generator", replace(latent, origin={}))
             wanted = model.generator.synthesize(latent)
             assert torch.equal(drawing.synthesize(latent), wanted)
+
+
+def test_removing_a_model_removes_its_exports_and_engines(
+    tiny: Model, in_cache: Exported, exported: Exported
+) -> None:
+    folder = home() / "models" / "tiny-in-the-cache"
+    shutil.copytree(tiny.folder, folder)
+    card = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({**card, "name": "goner"}))
+    others = home() / "exports" / "others"
+    shutil.copytree(exported.folder, others)
+    told = {**exported.sidecar, "encoder_sha256": "another"}
+    (others / "export.json").write_text(json.dumps(told))
+    engines = home() / "engines"
+    engines.mkdir()
+    (engines / "mine.plan").write_bytes(b"engine")
+    (engines / "others.plan").write_bytes(b"another")
+    files = {"generator": {"sha256": {"generator.plan": hashlib.sha256(b"engine").hexdigest()}}}
+    (in_cache.folder / "export.json").write_text(json.dumps({**exported.sidecar, "files": files}))
+    assert remove("goner") == folder
+    assert not folder.exists() and not in_cache.folder.exists()
+    assert (others / "encoder.onnx").is_file()
+    assert [one.name for one in engines.iterdir()] == ["others.plan"]

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dseinvert.export.backend import kept
 from dseinvert.export.exporting import Exported
 from dseinvert.latent import load_latent
 from dseinvert.media.images import read_image
+from dseinvert.models import Model
 
 pytest.importorskip("onnxruntime")
 Run = Callable[..., int]
@@ -54,14 +56,47 @@ def test_latents_are_rendered_as_by_torch(
 
 
 def test_a_run_by_another_backend_goes_on_where_one_stopped(
-    dse: Run, pictures: Path, tmp_path: Path, in_cache: Exported
+    dse: Run,
+    pictures: Path,
+    tmp_path: Path,
+    in_cache: Exported,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "out"
     assert dse("images", pictures / "p0.png", "--out", out, "--no-align", "--backend", "torch") == 0
     before = (out / "p0.safetensors").stat().st_mtime_ns
     assert dse("images", pictures, "--out", out, "--no-align", "--backend", "onnx") == 0
     assert (out / "p0.safetensors").stat().st_mtime_ns == before
-    assert len((out / "journal.jsonl").read_text().splitlines()) == 7
+    lines = [json.loads(line) for line in (out / "journal.jsonl").read_text().splitlines()]
+    assert [line["backend"].partition(" ")[0] for line in lines] == ["torch", *["onnx"] * 6]
+    assert len({json.dumps(line["settings"]) for line in lines}) == 1
+    assert "earlier ones are by torch, within 1 of 255" in capsys.readouterr().err
+
+
+def test_a_first_use_says_what_takes_so_long(
+    dse: Run,
+    pictures: Path,
+    tmp_path: Path,
+    tiny: Model,
+    exported: Exported,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import onnx
+
+    from dseinvert.export import exporting
+
+    monkeypatch.setattr(
+        exporting, "to_onnx", lambda graph, *_: onnx.load(exported.folder / f"{graph.name}.onnx")
+    )
+    words = ("images", pictures, "--no-align", "--backend", "onnx")
+    assert dse(*words, "--out", tmp_path / "first") == 0
+    said = capsys.readouterr().err
+    assert said.count("for onnx, which is done once and takes about half a minute") == 1
+    assert "1 of 2: writing encoder" in said and "2 of 2: comparing generator" in said
+    assert dse(*words, "--out", tmp_path / "second") == 0
+    assert "done once" not in capsys.readouterr().err
+    assert kept(tiny, "onnx") is not None
 
 
 def test_an_unknown_backend_ends_before_anything_is_written(

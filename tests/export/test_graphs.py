@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 
+from dseinvert.editing.apply import apply_edits, parse_edits
 from dseinvert.errors import UsageError
 from dseinvert.export.graphs import graphs
 from dseinvert.latent import Latent
@@ -61,6 +63,36 @@ def test_a_class_is_an_input_only_where_it_is_read(model_of: Callable[[str], Mod
 
     assert inputs("biggan, dse-biggan") == [["images", "label"], ["code", "label"]]
     assert inputs("stylegan1 (classes), none") == [["code"]]
+
+
+def test_an_editor_draws_each_image_with_its_own_strengths(tiny: Model) -> None:
+    made = {graph.name: graph for graph in graphs(tiny, "generator", edits=["smile", "age"])}
+    editor = made["editor"]
+    assert editor.about["edits"] == "smile,age"
+    latent = tiny.generator.sample([3, 4])
+    strengths = torch.tensor([[0.5, -1.5], [0.0, 2.0]])
+    drawn = editor.run({"code": latent.code, "strengths": strengths})["images"]
+    for index, text in enumerate(("smile=0.5,age=-1.5", "age=2")):
+        own = apply_edits(latent[index : index + 1], parse_edits(text, tiny.directions))
+        with torch.no_grad():
+            assert (tiny.generator.synthesize(own) - drawn[index]).abs().max() < 1e-5
+
+
+def test_the_feature_of_an_editor_moves_with_its_code(tiny: Model) -> None:
+    made = {graph.name: graph for graph in graphs(tiny, "generator", layer=3, edits=["age"])}
+    before, after = tiny.generator.sample([3]), tiny.generator.sample([4])
+    with torch.no_grad():
+        feature = tiny.generator.features(after, 3)
+        latent = replace(before, feature=feature, layer=3)
+        edits = parse_edits("age=1.5", tiny.directions)
+        wanted = tiny.generator.synthesize(apply_edits(latent, edits, tiny.generator))
+    given = {"code": latent.code, "feature": feature, "strengths": torch.tensor([[1.5]])}
+    assert (made["editor"].run(given)["images"] - wanted).abs().max() < 1e-5
+
+
+def test_an_edit_that_the_model_has_not_is_refused(tiny: Model) -> None:
+    with pytest.raises(UsageError, match=r"no direction 'wings' \(this model has: age, smile\)"):
+        graphs(tiny, "generator", edits=["wings"])
 
 
 def test_what_cannot_be_exported_is_refused(model_of: Callable[[str], Model]) -> None:

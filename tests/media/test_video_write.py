@@ -230,6 +230,40 @@ def test_a_part_starts_at_zero_with_its_sound(
     assert [chapter["metadata"]["title"] for chapter in after.chapters] == ["part 1"]
 
 
+def heard_at(path: Path) -> list[float]:
+    """When each sound packet is heard, in seconds."""
+    with av.open(str(path)) as container:
+        return [float(p.pts * p.time_base) for p in container.demux(audio=0) if p.size]
+
+
+@pytest.mark.parametrize("sound", ["aac", "libmp3lame", "libopus"])
+@pytest.mark.parametrize("start", [0, Fraction(1, 4)])
+def test_sound_that_starts_up_before_the_pictures_moves_none_of_them(
+    clip_of: Clips, tmp_path: Path, sound: str, start: Fraction
+) -> None:
+    """Encoders put samples before the first one, which mp4 files keep before time 0."""
+    source = clip_of("a.mp4", sounds=1, sound_codec=sound, sound_start=start)
+    for name in ("out.mkv", "out.mp4", *["out.webm"] * (sound == "libopus")):
+        copied(source, tmp_path / name, "av1" if name == "out.webm" else "h264")
+        assert compare(source, tmp_path / name) == []
+        np.testing.assert_allclose(heard_at(tmp_path / name), heard_at(source), atol=6e-4)
+    assert start or heard_at(source)[0] < 0
+
+
+def test_words_that_were_up_when_a_part_begins_are_up_at_its_beginning(
+    clip_of: Clips, tmp_path: Path
+) -> None:
+    source = probe(clip_of("a.mkv", frames=50, subtitles=True))  # hello from 0.1 to 0.5 s
+    cut = Cut(Fraction(2, 5), Fraction(2))
+    with writing(tmp_path / "out.mkv", encoding(source), source, cut) as frames:
+        for frame in read_frames(source, cut.start, cut.end):
+            frames.write(frame.pixels, frame.pts)
+    with av.open(str(tmp_path / "out.mkv")) as container:
+        words = [p for p in container.demux(subtitles=0) if p.size > 2]
+        spans = [(float(p.pts * p.time_base), float(p.duration * p.time_base)) for p in words]
+    np.testing.assert_allclose(spans, [(0, 0.1), (0.2, 0.4)], atol=1e-3)
+
+
 def test_what_a_container_cannot_hold_is_said_before_work_starts(
     clip_of: Clips, tmp_path: Path
 ) -> None:

@@ -42,7 +42,7 @@ def cases() -> list[object]:
     for name in recipes().MODELS:
         family, kind = name.split(", ", 1)
         parts = ["encoder"] * (kind != "none") + ["generator"] * (family not in seen)
-        parts += ["generator-feature", "features"] * (kind == "dse-feature")
+        parts += ["generator-feature", "features"] * (kind in ("dse-feature", "feature-style"))
         seen.add(family)
         slow = [] if name in FAST else [pytest.mark.slow]
         found += [pytest.param(name, part, id=f"{name}: {part}", marks=slow) for part in parts]

@@ -40,6 +40,12 @@ def test_the_mask_holds_the_face_and_ends_before_the_crop() -> None:
         assert (border == 0).all()
 
 
+def test_a_grown_mask_covers_the_usual_one_and_ends_before_the_crop_too() -> None:
+    grown = face_mask(POINTS, QUAD, grown=1.15)
+    assert (grown >= MASK).all() and grown.sum() > 1.1 * MASK.sum()
+    assert (grown[MASK > 0] > 0).all() and (grown[[0, -1]] == 0).all()
+
+
 def test_the_mask_rises_softly() -> None:
     assert max(np.abs(np.diff(MASK, axis=k)).max() for k in (0, 1)) < 0.1
 

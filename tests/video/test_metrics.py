@@ -13,6 +13,7 @@ from dseinvert.video.metrics import (
     WarpError,
     identity,
     jitter,
+    jitter_added,
     psnr,
     seam,
     ssim,
@@ -131,6 +132,19 @@ def test_jitter_of_known_size() -> None:
     shake = np.where(np.arange(20) % 2, 0.5, -0.5)
     path = FACE + shake[:, None, None] * [1.0, 0.0]
     assert jitter(path) == pytest.approx(2.0 / 20)
+
+
+def test_an_edit_that_moves_as_its_source_adds_no_jitter() -> None:
+    path = FACE + np.random.default_rng(0).normal(0, 2, (20, 1, 2))
+    assert jitter_added(path + np.array([3.0, -1.0]), path) == pytest.approx(0, abs=1e-12)
+
+
+def test_what_an_edit_smooths_away_is_added_jitter_too() -> None:
+    shake = np.where(np.arange(20) % 2, 0.5, -0.5)
+    path = FACE + shake[:, None, None] * [1.0, 0.0]
+    still = FACE + np.zeros((20, 1, 1))
+    assert jitter_added(still, path) == pytest.approx(2.0 / 20)
+    assert jitter(still) == 0
 
 
 def test_jitter_of_68_points_and_of_too_few_frames() -> None:

@@ -61,6 +61,14 @@ def test_where_the_source_cannot_be_followed_the_change_is_new() -> None:
     assert gap < 0.3 * np.abs(flicker(2)[0] - flicker(2)[1]).mean()
 
 
+def test_what_is_broad_goes_on_where_the_source_cannot_be_followed() -> None:
+    """A blink or a blur is no reason for a cheek to change its colour at once."""
+    other = texture()[::-1, ::-1].copy()
+    pale = np.full((64, 64, 3), 20, np.float32)
+    steadied = fed(5.0, [texture(), other], np.stack([pale, pale + 10]))
+    assert 0 < np.abs(steadied[1] - pale).max() < 1
+
+
 def test_time_not_frames_decide_how_much_is_kept() -> None:
     steadier = Steadier(0.2)
     steadier.feed(texture(), np.zeros((64, 64, 3)), 0)

@@ -173,7 +173,31 @@ def test_memory_does_not_grow_with_the_clip() -> None:
     tracker = Tracker(Knowing([actor]))
     for k in range(80):
         tracker.feed(draw([actor], k), k, Fraction(k, RATE))
-        assert len(tracker._history) <= RATE + 1 and len(tracker._waiting) <= 6
+        assert len(tracker._history) <= RATE + 1 and len(tracker._waiting) <= 16
+
+
+@pytest.mark.parametrize("stop", [1, 3, 14, 30, 38, 47, 70])
+def test_a_tracker_that_was_saved_goes_on_as_if_it_had_not_been(stop: int) -> None:
+    """Two people whom nobody sees for a while, and a cut after 40 frames."""
+    actors = [swaying(1, 90), swaying(3, 230)]
+    detector = Knowing(actors, error=0.5, blind=lambda k: 26 <= k < 36)
+    frames = [draw(actors if k < 40 else actors[:1], k, seed=k // 40) for k in range(75)]
+    straight = Tracker(detector)
+    for k, frame in enumerate(frames):
+        straight.feed(frame, k, Fraction(k, RATE))
+    first = Tracker(detector)
+    for k in range(stop):
+        first.feed(frames[k], k, Fraction(k, RATE))
+    again = Tracker.unpack(detector, {name: array.copy() for name, array in first.pack().items()})
+    assert stop - RATE - 16 <= again.rewind < stop
+    for k in range(again.rewind, stop):
+        again.remind(frames[k], k, Fraction(k, RATE))
+    for k in range(stop, len(frames)):
+        again.feed(frames[k], k, Fraction(k, RATE))
+    wanted, found = pack(straight.finish()), pack(again.finish())
+    assert again.starts == straight.starts == (0, 40) and wanted.keys() == found.keys()
+    for name, array in wanted.items():
+        assert array.dtype == found[name].dtype and array.tobytes() == found[name].tobytes(), name
 
 
 def test_the_same_frames_give_the_same_tracks() -> None:

@@ -1,0 +1,231 @@
+"""How steady edited videos are: `--smooth auto` beside each frame by itself, and the source."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dseinvert.config import VideoOptions
+from dseinvert.errors import MissingError, NoInputError
+from dseinvert.media.atomic import write_bytes
+from dseinvert.media.clip import probe
+from dseinvert.media.images import encode_png
+from dseinvert.media.video_read import read_frames
+from dseinvert.run.progress import Watcher, watching
+from dseinvert.run.video import run_video
+from dseinvert.run.video_measure import Mark, Marks, window_of
+from dseinvert.run.video_store import Rows
+from dseinvert.run.write import make_folder
+from dseinvert.video.follow import eye_distance
+from measure.sets import Judges, judges, opened, perceptual
+from measure.steadiness import Frames, Watched, watch
+from measure.tables import Cell, Table, watched
+
+Doubles = NDArray[np.float64]
+Way = Literal["naive", "steady"]
+
+SOURCE, AGAIN, RECON = "source", "re-encoded", "recon"
+WAYS: dict[Way, float | Literal["auto"]] = {"naive": 0, "steady": "auto"}
+# Of a strip: neighbouring frames, pixels of each, and its half side in sides of the quad.
+SHOWN, TILE, AROUND = 8, 192, 0.45
+
+NOTE = (
+    "naive: `--smooth 0`, each frame detected, cropped and inverted by itself; steady: `--smooth "
+    "auto`; re-encoded: an edit of strength 0, so the source as our encoder writes it. Crops are "
+    "steady's for all. jitter: mean second difference of 68 landmarks of a foreign network "
+    "(face-api.js; mean of five framings) in thousandths of the eye distance; added: that of the "
+    "landmarks' distances from the source's; warp: squared difference in [0, 1] along the source's "
+    "DIS flow, sum of channels, x 1e6, within the face's mask, occlusions and motion borders left "
+    "out. excess: minus the source's own; less: by how much steady's is below naive's. Crop: mean "
+    "second difference of the quads' corners. TL-ID, TG-ID, ID (MobileFaceNet), PSNR, SSIM, LPIPS: "
+    "on crops of the model's side, means over frames, of the written videos; seam: grey levels "
+    "changed just outside the mask, and steepening at the rim."
+)
+
+
+def video(given: argparse.Namespace) -> list[Table]:
+    """Steadiness of the edit and of the reconstruction, and how faithful the latter is."""
+    clips = sorted(p for p in (given.clips or given.data / "videos").glob("*") if p.is_file())
+    panel = judges(given.data)
+    if not clips:
+        raise NoInputError("no clips", "name their folder with --clips")
+    if panel is None:
+        raise MissingError(f"{given.data}/models: no scorers here", "name their folder with --data")
+    edit = given.edit or "age=+2"
+    side = opened(given).generator.resolution
+    found: dict[str, Watched] = {}
+    crops: dict[str, dict[str, float]] = {}
+    with ExitStack() as stack:
+        work = given.work or Path(stack.enter_context(TemporaryDirectory()))
+        watcher = stack.enter_context(watching(quiet=True))
+        for clip in watched("clips", clips):
+            made = processed(clip, work, edit, given, watcher)
+            crops[clip.stem] = {way: crop_jitter(latents(work, way, clip)) for way in WAYS}
+            found[clip.stem] = looked_at(clip, made, latents(work, "steady", clip), panel, side)
+            if given.strips:
+                make_folder(given.strips)
+                picture = strip(list(faces(clip, made, latents(work, "steady", clip))))
+                write_bytes(given.strips / f"{clip.stem}.png", encode_png(picture))
+    return tables(found, crops, edit)
+
+
+def processed(
+    clip: Path, work: Path, edit: str, given: argparse.Namespace, watcher: Watcher
+) -> dict[str, Path]:
+    """The videos that both ways make of a clip, such as "naive edit"; the work may be done."""
+    made: dict[str, Path] = {}
+    wanted: dict[str, dict[str, tuple[str, ...]]] = {
+        way: {f"{way} edit": (edit,), f"{way} {RECON}": ()} for way in WAYS
+    }
+    wanted["steady"][AGAIN] = (edit.partition("=")[0] + "=0",)
+    for way, smooth in WAYS.items():
+        for name, edits in wanted[way].items():
+            options = VideoOptions(
+                out=work / way / clip.stem,
+                edits=edits,
+                smooth=smooth,
+                end=given.seconds,
+                model=given.model,
+                device=given.device,
+            )
+            (result,) = run_video([str(clip)], options, watcher).results
+            if not result.outputs:
+                raise NoInputError(f"{clip}: {result.reason}")
+            made[name] = result.outputs[0].path
+    return made
+
+
+def latents(work: Path, way: str, clip: Path) -> Path:
+    """The file of a clip's latents."""
+    return work / way / clip.stem / f"{clip.stem}.safetensors"
+
+
+def crop_jitter(file: Path) -> float:
+    """Of the crops in a file of latents, in thousandths of the eye distance."""
+    with Rows(file) as rows:
+        quads, tracks, points = (rows.read(name) for name in ("quad", "track", "points"))
+    bends = np.hypot(*np.moveaxis(np.diff(quads, 2, axis=0), -1, 0))
+    same = (tracks[2:] == tracks[:-2]) & (tracks[2:] == tracks[1:-1])
+    return 1000 * float(bends[same].mean() / np.median([eye_distance(one) for one in points]))
+
+
+def looked_at(clip: Path, made: dict[str, Path], file: Path, panel: Judges, side: int) -> Watched:
+    """All that is measured of a clip."""
+    alike = perceptual()
+    if alike is None:
+        raise MissingError("no perceptual distance here", "pip install stlpips-pytorch")
+    return watch(faces(clip, made, file), panel, side, alike[1])
+
+
+def faces(clip: Path, made: dict[str, Path], file: Path) -> Iterator[tuple[Frames, Sequence[Mark]]]:
+    """Every frame of the source and of what was made of it, cut to the face's whole way."""
+    videos = {SOURCE: clip, **made}
+    with Rows(file) as rows:
+        marks, window = Marks(rows), window_of(list(rows.read("quad")), probe(clip).size)
+        count = len(rows.read("clip_pts"))
+    assert window is not None
+    corner = np.array([window[1].start, window[0].start])
+    readers = [iter(read_frames(probe(path))) for path in videos.values()]
+    for place in range(count):
+        now = [next(reader) for reader in readers]
+        parts = [np.ascontiguousarray(frame.pixels[window]) for frame in now]
+        moved = [Mark(m.track, m.points - corner, m.quad - corner) for m in marks.at(place)]
+        yield dict(zip(videos, parts, strict=True)), moved
+
+
+def tables(found: dict[str, Watched], crops: dict[str, dict[str, float]], edit: str) -> list[Table]:
+    """Of all clips."""
+    return [
+        Table(f"Steadiness of `{edit}`", steady_rows(found, crops, "edit"), NOTE),
+        Table("Steadiness of the reconstruction", steady_rows(found, crops, RECON), NOTE),
+        Table("The reconstruction beside its source", faithful_rows(found), NOTE),
+    ]
+
+
+def steady_rows(
+    found: dict[str, Watched], crops: dict[str, dict[str, float]], what: str
+) -> list[dict[str, Cell]]:
+    """A row a clip, and the medians."""
+    rows: list[dict[str, Cell]] = []
+    for clip, one in found.items():
+        row: dict[str, Cell] = {"clip": clip}
+        for name, measure, unit in (("jitter", one.jitter, 1e3), ("warp", one.warp, 1e6)):
+            own, again, naive, steady = (
+                unit * measure(video)
+                for video in (SOURCE, AGAIN, f"naive {what}", f"steady {what}")
+            )
+            row |= {f"{name} source": own, "re-encoded " + name: again}
+            row |= {f"{name} naive": naive, f"{name} steady": steady}
+            row[f"{name} excess less, %"] = less(naive - own, steady - own)
+        naive, steady = (1e3 * one.added(f"{way} {what}") for way in WAYS)
+        row |= {"added naive": naive, "added steady": steady, "less, %": less(naive, steady)}
+        row["crop less, %"] = less(crops[clip]["naive"], crops[clip]["steady"])
+        people = [one.identity(f"{way} {what}").video_id for way in WAYS]
+        row |= {"ID naive": people[0], "ID steady": people[1]}
+        rows.append(row)
+    return [*rows, medians(rows)]
+
+
+def faithful_rows(found: dict[str, Watched]) -> list[dict[str, Cell]]:
+    """Two rows a clip, and the medians of each way."""
+    rows: list[dict[str, Cell]] = []
+    for way in WAYS:
+        of_way: list[dict[str, Cell]] = []
+        for clip, one in found.items():
+            name = f"{way} {RECON}"
+            who, rims = one.identity(name), np.nanmean(one.rims[name], 0)
+            of_way.append(
+                {
+                    "clip": clip,
+                    "way": way,
+                    "PSNR, dB": one.mean(name, "psnr"),
+                    "SSIM": one.mean(name, "ssim"),
+                    "LPIPS": one.mean(name, "lpips"),
+                    "ID": who.video_id,
+                    "TL-ID": who.tl_id,
+                    "TG-ID": who.tg_id,
+                    "seam outside": float(rims[0]),
+                    "seam step": float(rims[1]),
+                }
+            )
+        rows += [*of_way, medians(of_way)]
+    return rows
+
+
+def less(naive: float, steady: float) -> float:
+    """By how many percent the one is smaller."""
+    return 100 * (1 - steady / naive)
+
+
+def medians(rows: Sequence[dict[str, Cell]]) -> dict[str, Cell]:
+    """A row of the medians over clips."""
+    row: dict[str, Cell] = {**rows[0], "clip": "median"}
+    for name in row:
+        numbers = [one[name] for one in rows]
+        known = [number for number in numbers if isinstance(number, float)]
+        if known:
+            row[name] = float(np.median(known))
+    return row
+
+
+def strip(frames: Sequence[tuple[Frames, Sequence[Mark]]]) -> NDArray[np.uint8]:
+    """Neighbouring frames from the middle of a clip, a row a video."""
+    known = [(now, marks[0].quad) for now, marks in frames if marks]
+    first = max(0, len(known) // 2 - SHOWN // 2)
+    shown = known[first : first + SHOWN]
+    quads = np.stack([quad for _, quad in shown])
+    middle, half = quads.mean((0, 1)), AROUND * float(np.hypot(*(quads[0, 3] - quads[0, 0])))
+    matrix = np.array([[1, 0, half - middle[0]], [0, 1, half - middle[1]]]) * TILE / (2 * half)
+    rows = [
+        np.hstack([cv2.warpAffine(now[name], matrix, (TILE, TILE)) for now, _ in shown])
+        for name in shown[0][0]
+    ]
+    return np.vstack(rows)

@@ -1,0 +1,260 @@
+"""Edits: what can be asked of a latent, and how it is written on the command line."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from torch import Tensor
+
+from dseinvert.editing.directions import Direction
+from dseinvert.errors import UsageError
+
+LARGEST = 100.0
+MOST_PICTURES = 99
+Rows = tuple[int, int]
+"""First and last row of a code, counted from 0."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A direction and how far to go along it, in its own units."""
+
+    direction: Direction
+    strength: float | Tensor
+    """One for all samples, or one for each [B]."""
+    rows: Rows | None = None
+    """Of those the direction acts on, the ones meant; None = all."""
+
+    @property
+    def label(self) -> str:
+        """Short and safe in a file name: `age+2`, `age+2@0-7`."""
+        return f"{self.direction.name}{float(self.strength):+g}{_at(self.rows)}"
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """Who says whether an edited face is still the same person."""
+
+    identity: Callable[[Tensor], Tensor]
+    """Images [B, 3, R, R] in [-1, 1] -> [B, D] of length one."""
+    floor: float
+    """The least cosine to the unedited picture that is still the same person."""
+    name: str = ""
+    """Tells networks apart: the hash of the weights."""
+
+
+@dataclass(frozen=True)
+class AutoEdit:
+    """A direction, as far as the person stays who it is."""
+
+    direction: Direction
+    sign: int
+    """1 or -1; 0 = the way that goes further."""
+    keeper: Keeper
+    rows: Rows | None = None
+    """As an Edit's."""
+
+    @property
+    def label(self) -> str:
+        """As it is written: `age=auto+`."""
+        return f"{self.direction.name}=auto{('', '+', '-')[self.sign]}{_at(self.rows)}"
+
+
+@dataclass(frozen=True)
+class ClassEdit:
+    """A share of the way from the latent's classes to one class."""
+
+    number: int
+    amount: float
+    """0 = the latent's own, 1 = that class alone."""
+
+    @property
+    def label(self) -> str:
+        """Short and safe in a file name: `class207+0.5`."""
+        return f"class{self.number}{self.amount:+g}"
+
+
+Step = Edit | AutoEdit | ClassEdit
+
+
+def label(edits: Sequence[Step]) -> str:
+    """The name of a combined edit: `age+2,smile-1`."""
+    return ",".join(edit.label for edit in edits)
+
+
+def fingerprint(edits: Sequence[Step]) -> str:
+    """Tells apart edits of one name: directions found at different times, other networks."""
+    digest = hashlib.sha256()
+    for edit in edits:
+        digest.update(b"".join(_told(edit)))
+    return digest.hexdigest()[:16]
+
+
+def parse_edits(
+    text: str,
+    directions: Mapping[str, Direction],
+    classes: int = 0,
+    keeper: Keeper | None = None,
+) -> tuple[Step, ...]:
+    """`age=+2@0-7,smile=-1`, `age=auto`, `class=207:0.5` -> edits applied together.
+
+    Args:
+        text: NAME=STRENGTH[@ROWS], joined by commas.
+        directions: the model's, by name.
+        classes: how many the model has.
+        keeper: what `auto` asks; None = there is no such network, and `auto` is refused.
+
+    Raises:
+        UsageError: a name the model does not have, or a strength that is not a number.
+    """
+    edits = tuple(_parse(text, part, directions, classes, keeper) for part in text.split(","))
+    if any(_overlap(a, b) for a, b in combinations(edits, 2)):
+        raise UsageError(f"--edit {text!r}: the same direction twice", "add up the strengths")
+    if sum(isinstance(edit, AutoEdit) for edit in edits) > 1:
+        raise UsageError(f"--edit {text!r}: auto twice", "give all but one a strength")
+    return edits
+
+
+def parse_strengths(text: str) -> tuple[float, ...]:
+    """`-3:3:7` -> seven strengths, evenly from -3 to 3.
+
+    Raises:
+        UsageError: not FROM:TO:COUNT, or not of 2 to 99 strengths.
+    """
+    try:
+        first, last, count = text.split(":")
+        ends, number = (float(first), float(last)), int(count)
+    except ValueError as error:
+        raise UsageError(f"--strengths {text!r}", "write FROM:TO:COUNT, such as -3:3:7") from error
+    if not (all(abs(end) <= LARGEST for end in ends) and 2 <= number <= MOST_PICTURES):
+        raise UsageError(
+            f"--strengths {text!r}", f"2 to {MOST_PICTURES} strengths within ±{LARGEST:g}"
+        )
+    return tuple(float(f"{strength:.4g}") + 0.0 for strength in np.linspace(*ends, number))
+
+
+def parse_strip(
+    text: str, strengths: Sequence[float], directions: Mapping[str, Direction]
+) -> tuple[tuple[Step, ...], ...]:
+    """`age` or `age@0-7`, and strengths -> an edit for each of them.
+
+    Raises:
+        UsageError: anything but the name of one direction, or an unknown one.
+    """
+    name, at, rows = text.strip().partition("@")
+    if not name or "=" in text or "," in text:
+        raise UsageError(
+            f"--edit {text!r} with --strengths: write the name of one direction, for example age"
+        )
+    written = (f"{name}={strength:+g}{at}{rows}" for strength in strengths)
+    return tuple(parse_edits(one, directions) for one in written)
+
+
+def _parse(
+    text: str,
+    part: str,
+    directions: Mapping[str, Direction],
+    classes: int,
+    keeper: Keeper | None,
+) -> Step:
+    name, equals, said = (word.strip() for word in part.partition("="))
+    if not name or not equals:
+        raise UsageError(f"--edit {text!r}: write NAME=STRENGTH, for example age=+2")
+    if name == "class" and name not in directions:
+        return _class(text, said, classes)
+    if name not in directions:
+        known = ", ".join(sorted(directions)) or "none"
+        raise UsageError(f"--edit {text!r}: no direction {name!r}", f"this model has: {known}")
+    strength, at, written = (word.strip() for word in said.partition("@"))
+    direction = directions[name]
+    rows = _rows(text, written, direction) if at else None
+    if strength in ("auto", "auto+", "auto-"):
+        if keeper is None:
+            raise UsageError(
+                f"--edit {text!r}: auto needs a face recognition network",
+                "give dseinvert images or edit one with --identity FILE",
+            )
+        return AutoEdit(direction, {"+": 1, "-": -1}.get(strength[-1], 0), keeper, rows)
+    return Edit(direction, _strength(text, strength), rows)
+
+
+def _strength(text: str, strength: str) -> float:
+    try:
+        value = float(strength)
+    except ValueError:
+        value = math.nan
+    if not abs(value) <= LARGEST:
+        raise UsageError(
+            f"--edit {text!r}: {strength!r} is not a strength", f"a number within ±{LARGEST:g}"
+        )
+    return value
+
+
+def _rows(text: str, written: str, direction: Direction) -> Rows:
+    match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", written)
+    if match is None:
+        raise UsageError(f"--edit {text!r}: rows are written @3 or @0-7, counted from 0")
+    first = int(match[1])
+    last = int(match[2] or first)
+    count = len(direction.vector)
+    if direction.space == "s":
+        raise UsageError(f"--edit {text!r}: {direction.name} is in s, which has no rows")
+    if first > last or (count > 1 and last >= count):
+        raise UsageError(f"--edit {text!r}: no rows {written}", f"there are 0-{count - 1}")
+    if direction.layers is not None and not _meet((first, last), direction.layers):
+        known = "{}-{}".format(*direction.layers)
+        raise UsageError(f"--edit {text!r}: {direction.name} acts on rows {known} only")
+    return first, last
+
+
+def _class(text: str, said: str, classes: int) -> ClassEdit:
+    match = re.fullmatch(r"(\d{1,9})(?::(\d*\.?\d+))?", said)
+    if match is None:
+        raise UsageError(
+            f"--edit {text!r}: classes are written class=NUMBER:SHARE, for example class=207:0.5"
+        )
+    number, amount = int(match[1]), float(match[2] or 1)
+    if number >= classes:
+        known = f"it has 0 to {classes - 1}" if classes else "it has no classes"
+        raise UsageError(f"--edit {text!r}: not a class of this model", known)
+    if amount > 1:
+        raise UsageError(f"--edit {text!r}: a share is from 0 to 1")
+    return ClassEdit(number, amount)
+
+
+def _overlap(a: Step, b: Step) -> bool:
+    if isinstance(a, ClassEdit) or isinstance(b, ClassEdit):
+        return isinstance(a, ClassEdit) and isinstance(b, ClassEdit)
+    if a.direction.name != b.direction.name:
+        return False
+    return a.rows is None or b.rows is None or _meet(a.rows, b.rows)
+
+
+def _meet(a: Rows, b: Rows) -> bool:
+    return max(a[0], b[0]) <= min(a[1], b[1])
+
+
+def _at(rows: Rows | None) -> str:
+    if rows is None:
+        return ""
+    return f"@{rows[0]}" if rows[0] == rows[1] else "@{}-{}".format(*rows)
+
+
+def _told(edit: Step) -> list[bytes]:
+    """All that decides about the result; of plain edits what earlier journals hold."""
+    if isinstance(edit, ClassEdit):
+        return [edit.label.encode()]
+    rows = [] if edit.rows is None else [_at(edit.rows).encode()]
+    if edit.direction.layers is not None:
+        rows.append(repr(edit.direction.layers).encode())
+    vector = edit.direction.vector.cpu().numpy().tobytes()
+    if isinstance(edit, Edit):
+        return [vector, repr(edit.strength).encode(), *rows]
+    asked = f"auto {edit.sign} {edit.keeper.floor!r} {edit.keeper.name}"
+    return [vector, asked.encode(), *rows]

@@ -1,0 +1,1 @@
+"""How good inversions and edits are: methods side by side on the same images."""

@@ -1,0 +1,71 @@
+"""Who is left after an edit: identity against strength (F/Z+, Figure 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dseinvert.editing.apply import apply_edits
+from dseinvert.editing.directions import Direction
+from dseinvert.editing.edits import Edit
+from dseinvert.evaluation.compare import Result
+from dseinvert.evaluation.panel import Panel
+from dseinvert.generators import Generator
+from dseinvert.generators.tuned import synthesize
+
+STRENGTHS = tuple(-3 + 0.6 * k for k in range(11))
+"""Eleven steps, as in the paper; in deviations of the attribute."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One method and one direction."""
+
+    method: str
+    direction: str
+    strengths: tuple[float, ...]
+    identity: Tensor
+    """[S, N]: cosine of each edited picture to its source image."""
+    moved: Tensor
+    """[S, N]: mean squared change of the reconstruction, for an edit that does nothing keeps
+    everybody who they are."""
+
+
+def curve(
+    generator: Generator,
+    result: Result,
+    direction: Direction,
+    images: Tensor,
+    panel: Panel,
+    batch: int,
+    watch: Callable[[], None],
+    strengths: Sequence[float] = STRENGTHS,
+) -> Curve:
+    """Edit all inversions of a method along a direction, strength by strength."""
+    people = panel.who(images)
+    identity, moved = [], []
+    for strength in strengths:
+        drawn = _edited(generator, result, Edit(direction, strength), batch)
+        identity.append((panel.who(drawn) * people).sum(1))
+        moved.append((drawn - result.drawn).square().mean((1, 2, 3)))
+        watch()
+    return Curve(
+        result.name,
+        direction.name,
+        tuple(strengths),
+        torch.stack(identity),
+        torch.stack(moved),
+    )
+
+
+@torch.inference_mode()
+def _edited(generator: Generator, result: Result, edit: Edit, batch: int) -> Tensor:
+    drawn = []
+    for start in range(0, len(result.latent), batch):
+        latent = result.latent[start : start + batch].to(generator.device)
+        edited = apply_edits(latent, [edit], generator)
+        drawn.append(synthesize(generator, edited).clamp(-1, 1).float().cpu())
+    return torch.cat(drawn)

@@ -1,0 +1,70 @@
+"""What is measured of each reconstruction, and the protocol that stands beside the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dseinvert.evaluation.prior import Prior
+from dseinvert.latent import Latent
+from dseinvert.similarity.losses import Distance, cosine
+from dseinvert.similarity.metrics import PROTOCOL, image_metrics
+
+AT_ONCE = 50
+HIGHER = {"psnr": True, "ssim": True, "mse": False, "cosine": True, "identity": True}
+"""Of each measure whether more is better; of others, less is."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The judges of a comparison; those that are None are left out."""
+
+    prior: Prior
+    perceptual: tuple[str, Distance] | None
+    """Its name, as lpips, and the distance."""
+    identity: Callable[[Tensor], Tensor] | None
+    """Images [B, 3, R, R] in [-1, 1] -> unit vectors [B, K]."""
+
+    @torch.inference_mode()
+    def judge(self, images: Tensor, drawn: Tensor, latent: Latent) -> dict[str, Tensor]:
+        """Every measure [B] of a batch and its reconstructions, all on the CPU."""
+        found = image_metrics(images, drawn)
+        found["cosine"] = 1 - cosine(images.flatten(1), drawn.flatten(1))
+        if self.perceptual is not None:
+            name, distance = self.perceptual
+            found[name] = distance(images, drawn).cpu()
+        if self.identity is not None:
+            found["identity"] = self.alike(images, drawn)
+        found["prior"] = self.prior.distance(latent).float()
+        return found
+
+    def alike(self, a: Tensor, b: Tensor) -> Tensor:
+        """[B]: cosine of the people in two batches of images."""
+        assert self.identity is not None
+        return (self.who(a) * self.who(b)).sum(1)
+
+    @torch.inference_mode()
+    def who(self, images: Tensor) -> Tensor:
+        """Unit vectors [B, K] on the CPU."""
+        assert self.identity is not None
+        return torch.cat([self.identity(part).cpu() for part in images.split(AT_ONCE)])
+
+    @property
+    def protocol(self) -> str:
+        """How each number was got."""
+        parts = [PROTOCOL.removesuffix("; lpips: VGG16, v0.1"), "cosine: of whole images"]
+        if self.perceptual is not None:
+            parts.append(f"{self.perceptual[0]}: {PERCEPTUAL[self.perceptual[0]]}")
+        if self.identity is not None:
+            parts.append("identity: cosine of embeddings of the network given with --identity")
+        parts.append("prior: distance of the code from the generator's samples, 1 = as they are")
+        return "; ".join(parts)
+
+
+PERCEPTUAL = {
+    "lpips": "VGG16, v0.1, at the model's resolution",
+    "features": "distance of EfficientNet-lite0 features, not LPIPS",
+}

@@ -1,0 +1,122 @@
+"""The numbers of a comparison as CSV and Markdown: mean, median and spread of every measure."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from dseinvert.evaluation.compare import Result, columns
+from dseinvert.evaluation.curves import Curve
+from dseinvert.evaluation.panel import HIGHER
+
+Row = dict[str, str | float]
+
+
+def summary(results: Sequence[Result]) -> list[Row]:
+    """A row for each method and measure: mean, median, deviation and the middle half."""
+    rows: list[Row] = []
+    for result in results:
+        for name, values in columns(result):
+            rows.append({"method": result.name, "measure": name, **spread(values)})
+        if result.peak is not None:
+            same = dict.fromkeys(("mean", "median", "lower", "upper"), result.peak)
+            rows.append({"method": result.name, "measure": "peak MiB", **same, "deviation": 0.0})
+    return rows
+
+
+def spread(values: Tensor) -> dict[str, float]:
+    """Mean, median, deviation and quartiles of [N]."""
+    values = values.double()
+    lower, median, upper = torch.quantile(values, torch.tensor([0.25, 0.5, 0.75]).double()).tolist()
+    deviation = float(values.std()) if len(values) > 1 else 0.0
+    return {
+        "mean": float(values.mean()),
+        "median": median,
+        "deviation": deviation,
+        "lower": lower,
+        "upper": upper,
+    }
+
+
+def each(results: Sequence[Result], names: Sequence[str]) -> list[Row]:
+    """A row for each method and image."""
+    return [
+        {"method": result.name, "image": name}
+        | {measure: float(values[k]) for measure, values in columns(result)}
+        for result in results
+        for k, name in enumerate(names)
+    ]
+
+
+def curve_rows(curves: Sequence[Curve]) -> list[Row]:
+    """A row for each method, direction and strength."""
+    return [
+        {
+            "method": one.method,
+            "direction": one.direction,
+            "strength": strength,
+            "identity": float(one.identity[k].mean()),
+            "identity deviation": spread(one.identity[k])["deviation"],
+            "moved": float(one.moved[k].mean()),
+        }
+        for one in curves
+        for k, strength in enumerate(one.strengths)
+    ]
+
+
+def as_csv(rows: Sequence[Mapping[str, str | float]], note: str) -> bytes:
+    """A table whose first line is a comment: how it was measured."""
+    text = io.StringIO()
+    text.write(f"# {note}\n")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(rows[0])
+    for row in rows:
+        writer.writerow([f"{v:.6g}" if isinstance(v, float) else v for v in row.values()])
+    return text.getvalue().encode()
+
+
+def as_markdown(results: Sequence[Result], curves: Sequence[Curve], note: str) -> bytes:
+    """A table of medians with the deviation, best in bold, and one of identity after edits."""
+    names = [name for name, _ in columns(results[0])]
+    rows = [[f"{result.name}", *_medians(result)] for result in results]
+    best = [_best(name, [dict(columns(r))[name].median() for r in results]) for name in names]
+    for k, place in enumerate(best):
+        rows[place][k + 1] = f"**{rows[place][k + 1]}**"
+    parts = [f"Medians ± deviation over {len(results[0].drawn)} images."]
+    parts.append(_table(["method", *names, "peak MiB"], rows))
+    if curves:
+        parts.append("Identity to the source image after edits, mean over the images:")
+        parts.append(_curve_table(curves))
+    return "\n\n".join([*parts, note, ""]).encode()
+
+
+def _medians(result: Result) -> list[str]:
+    cells = []
+    for _, values in columns(result):
+        about = spread(values)
+        cells.append(f"{about['median']:.4g} ± {about['deviation']:.2g}")
+    return [*cells, "" if result.peak is None else f"{result.peak:.0f}"]
+
+
+def _best(name: str, medians: Sequence[Tensor]) -> int:
+    values = torch.stack(list(medians))
+    return int(values.argmax() if HIGHER.get(name, False) else values.argmin())
+
+
+def _curve_table(curves: Sequence[Curve]) -> str:
+    strengths = curves[0].strengths
+    head = ["method", "direction", *(f"{strength:+g}" for strength in strengths)]
+    rows = [
+        [one.method, one.direction, *(f"{float(v.mean()):.3f}" for v in one.identity)]
+        for one in curves
+    ]
+    return _table(head, rows)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,0 +1,221 @@
+"""The `evaluate` run: methods of inversion compared on a folder of images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dseinvert.config import EvaluateOptions
+from dseinvert.editing.directions import Direction
+from dseinvert.errors import MissingError, NoInputError, UsageError
+from dseinvert.evaluation.compare import Method, Result, compare
+from dseinvert.evaluation.curves import STRENGTHS, Curve, curve
+from dseinvert.evaluation.panel import Panel
+from dseinvert.evaluation.plots import plots
+from dseinvert.evaluation.prior import prior
+from dseinvert.evaluation.tables import as_csv, as_markdown, curve_rows, each, summary
+from dseinvert.faces.detect import open_detector
+from dseinvert.inversion.inverter import Inversion, Inverter
+from dseinvert.latent import concat
+from dseinvert.media.atomic import shown, write_bytes
+from dseinvert.media.images import encode_png
+from dseinvert.media.scan import scan
+from dseinvert.media.sheet import sheet
+from dseinvert.models import Model, open_model, pick_device
+from dseinvert.run.batchsize import auto_size
+from dseinvert.run.compute import to_pixels, to_tensor
+from dseinvert.run.names import assign, face_names, folded
+from dseinvert.run.plan import Item
+from dseinvert.run.prepare import Pixels, preparer
+from dseinvert.run.progress import Watcher
+from dseinvert.run.write import make_folder
+from dseinvert.similarity.identity import open_identity
+from dseinvert.similarity.losses import Distance
+from dseinvert.similarity.perceptual import open_distance, trunk_file
+
+MEAN, ENCODER = "mean latent", "encoder"
+SHOWN, LEAST = 8, 96
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came of a comparison."""
+
+    results: tuple[Result, ...]
+    curves: tuple[Curve, ...]
+    protocol: str
+    out: Path | None
+
+    @property
+    def markdown(self) -> str:
+        """The tables for people."""
+        return as_markdown(self.results, self.curves, self.protocol).decode()
+
+    def asdict(self) -> dict[str, object]:
+        """Ready for JSON."""
+        return {
+            "exit_code": 0,
+            "images": len(self.results[0].drawn),
+            "protocol": self.protocol,
+            "summary": summary(self.results),
+            "curves": curve_rows(self.curves),
+            "out": None if self.out is None else str(self.out),
+        }
+
+
+def run_evaluate(patterns: Sequence[str], options: EvaluateOptions, watcher: Watcher) -> Evaluation:
+    """Compare methods on all faces of the images that `patterns` mean.
+
+    Raises:
+        DseInvertError: what cannot be compared, in one line.
+    """
+    device = pick_device(options.device)
+    model = open_model(options.model, device)
+    methods = methods_of(model, options)
+    directions = _directions(model, options)
+    panel = open_panel(model, options)
+    names, crops = faces_of(patterns, model, options, watcher)
+    images = to_tensor(crops)
+    size = options.batch or auto_size(model.generator.resolution, device)
+    batches = len(images.split(size))
+    watcher.begin("inverting", batches * len(methods))
+    results = compare(methods, images, panel, size, lambda _: watcher.advance())
+    watcher.begin("editing", len(results) * len(directions) * len(STRENGTHS))
+    curves = [
+        curve(model.generator, result, one, images, panel, size, watcher.advance)
+        for one in directions
+        for result in results
+        if result.name != MEAN
+    ]
+    protocol = (
+        f"{len(images)} images at {model.generator.resolution} px, {model.name}; {panel.protocol}; "
+        f"seconds: an image's share of a batch of {size}, {torch.get_num_threads()} threads, "
+        f"{device}; peak: of the process (on a GPU: of torch)"
+    )
+    done = Evaluation(tuple(results), tuple(curves), protocol, options.out)
+    if options.out is not None:
+        _write(options.out, done, names, crops)
+    return done
+
+
+def methods_of(model: Model, options: EvaluateOptions) -> list[Method]:
+    """The mean latent, the model's encoder, and those of the models it is held against.
+
+    Raises:
+        UsageError: a model of another generator.
+        MissingError: one without an encoder.
+    """
+    inverter = _inverter(model, model)
+    mean = model.generator.mean_latent()
+
+    def average(images: Tensor) -> Inversion:
+        latent = concat([mean] * len(images))
+        return Inversion(latent, inverter.render(latent))
+
+    methods = [Method(MEAN, average), Method(ENCODER, inverter.invert)]
+    for name in options.against:
+        other = open_model(name, model.generator.device)
+        methods.append(Method(other.name, _inverter(model, other).invert))
+    return methods
+
+
+def _inverter(model: Model, other: Model) -> Inverter:
+    if other.encoder is None:
+        raise MissingError(f"model {other.name!r} has no encoder", "train one: dseinvert train")
+    if other.sha256 != model.sha256:
+        raise UsageError(
+            f"--against {other.name}: it has another generator than {model.name}",
+            "compare encoders of one generator",
+        )
+    return Inverter(other.generator, other.encoder)
+
+
+def _directions(model: Model, options: EvaluateOptions) -> list[Direction]:
+    if options.edit and options.identity is None:
+        raise UsageError("--edit needs an --identity network to say who is left")
+    for name in options.edit:
+        if name not in model.directions:
+            known = ", ".join(sorted(model.directions)) or "none"
+            raise UsageError(f"--edit {name}: no such direction", f"this model has: {known}")
+    return [model.directions[name] for name in options.edit]
+
+
+def open_panel(model: Model, options: EvaluateOptions) -> Panel:
+    """The judges that are wanted and to be had.
+
+    Raises:
+        MissingError: one that was asked for is not here.
+    """
+    device = model.generator.device
+    identity = None if options.identity is None else open_identity(options.identity)
+    return Panel(prior(model.generator), _perceptual(options, device), identity)
+
+
+def _perceptual(options: EvaluateOptions, device: torch.device) -> tuple[str, Distance] | None:
+    wanted = options.perceptual
+    if wanted == "auto":
+        wanted = "lpips" if trunk_file().is_file() else "features"
+        with suppress(MissingError):
+            distance = open_distance(wanted, device)
+            return None if distance is None else (wanted, distance)
+        return None
+    distance = open_distance(wanted, device)
+    return None if distance is None else (wanted, distance)
+
+
+def faces_of(
+    patterns: Sequence[str], model: Model, options: EvaluateOptions, watcher: Watcher
+) -> tuple[list[str], list[Pixels]]:
+    """Names and crops of all faces, at most `count` of them.
+
+    Raises:
+        NoInputError: there is none.
+    """
+    found = scan(patterns)
+    for problem in found.problems:
+        watcher.problem(f"{shown(problem.path)}: {problem.reason}")
+    align = options.align and model.alignment != "none"
+    prepare = preparer(model.generator.resolution, open_detector() if align else None)
+    items = [Item(source, name) for source, name in assign(found.files, {}, ()).items()]
+    taken = frozenset(folded(item.name) for item in items)
+    watcher.begin("reading", len(items))
+    names: list[str] = []
+    crops: list[Pixels] = []
+    for item in items:
+        if options.count is not None and len(crops) >= options.count:
+            break
+        one = prepare(item)
+        if one.status != "done":
+            watcher.problem(f"{shown(item.source)}: {one.reason}")
+        names += face_names(item.name, len(one.crops), taken)[: len(one.crops)]
+        crops += [crop.pixels for crop in one.crops]
+        watcher.advance()
+    if not crops:
+        raise NoInputError("no faces to compare on", "name image files, folders or globs")
+    return names[: options.count], crops[: options.count]
+
+
+def _write(out: Path, done: Evaluation, names: Sequence[str], crops: Sequence[Pixels]) -> None:
+    """Tables, plots and a grid; plots come first, for they may lack their package."""
+    made = plots(done.results, done.curves)
+    make_folder(out)
+    made["summary.csv"] = as_csv(summary(done.results), done.protocol)
+    made["images.csv"] = as_csv(each(done.results, names), done.protocol)
+    if done.curves:
+        made["curves.csv"] = as_csv(curve_rows(done.curves), done.protocol)
+    made["report.md"] = done.markdown.encode()
+    made["grid.png"] = encode_png(_grid(done.results, crops))
+    for name, data in made.items():
+        write_bytes(out / name, data)
+
+
+def _grid(results: Sequence[Result], crops: Sequence[Pixels]) -> Pixels:
+    """A row a face: the source and what each method made of it."""
+    pictures = [list(crops[:SHOWN]), *(to_pixels(one.drawn[:SHOWN]) for one in results)]
+    rows = [list(row) for row in zip(*pictures, strict=True)]
+    return sheet(rows, across=["source", *(one.name for one in results)], least=LEAST)
