@@ -205,6 +205,9 @@ class EvaluateOptions:
     """Name or folder of the model whose encoder is measured."""
     against: tuple[str, ...] = ()
     """Another model of the same generator, such as a run of `train`; may be repeated."""
+    refine: tuple[str, ...] = ()
+    """METHOD[:STEPS][,...][@SPACE]: the encoder, then this, as in `images`; may be repeated, as
+    latent:100@w+ and encoder:100."""
     edit: tuple[str, ...] = ()
     """Direction along which identity is measured from -3 to +3; may be repeated."""
     identity: Path | None = None

@@ -12,10 +12,11 @@ from dseinvert.cli.stdout import print_json, reserved_stdout
 from dseinvert.config import EvaluateOptions
 from dseinvert.errors import DseInvertError, UsageError
 
+MANY = ("against", "refine", "edit")
 VIDEO = "Two videos to compare, in place of images."
 
 
-@offer(EvaluateOptions, {"against": list[str], "edit": list[str]})
+@offer(EvaluateOptions, dict.fromkeys(MANY, list[str]))
 def evaluate(
     paths: Annotated[
         list[str] | None, typer.Argument(help="Image files, folders and globs.")
@@ -38,7 +39,7 @@ def evaluate(
     """
     if bool(paths) == (video is not None):
         raise UsageError("name images, or two videos with --video")
-    options = EvaluateOptions(**{**given, **{k: tuple(given[k]) for k in ("against", "edit")}})
+    options = EvaluateOptions(**{**given, **{name: tuple(given[name]) for name in MANY}})
     try:
         if video is not None:
             _videos(*video, options, json, quiet)

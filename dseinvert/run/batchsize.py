@@ -28,14 +28,18 @@ class BatchSize:
 
     size: int
 
-    def halve(self, error: BaseException) -> None:
-        """Raises DeviceError when one alone is too many."""
-        if self.size == 1:
+    def halve(self, error: BaseException, failed: int) -> None:
+        """After memory ran out for `failed` at once; raises DeviceError when one is too many.
+
+        Threads that failed at the same size halve it once.
+        """
+        if failed == 1:
             raise DeviceError(
                 "out of memory with a single face", "free memory, or use --device cpu"
             ) from error
-        self.size //= 2
-        _log.warning("out of memory: going on with %d faces at once", self.size)
+        if self.size > failed // 2:
+            self.size = failed // 2
+            _log.warning("out of memory: going on with %d faces at once", self.size)
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -91,7 +95,7 @@ def in_batches(
         except (MemoryError, RuntimeError) as error:
             if not _out_of_memory(error):
                 raise
-            batch.halve(error)
+            batch.halve(error, size)
     return results
 
 

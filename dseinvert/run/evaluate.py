@@ -21,6 +21,7 @@ from dseinvert.evaluation.prior import prior
 from dseinvert.evaluation.tables import as_csv, as_markdown, curve_rows, each, summary
 from dseinvert.faces.detect import open_detector
 from dseinvert.inversion.inverter import Inversion, Inverter
+from dseinvert.inversion.refining import open_refining, parse_refining
 from dseinvert.latent import concat
 from dseinvert.media.atomic import shown, write_bytes
 from dseinvert.media.images import encode_png
@@ -118,10 +119,21 @@ def methods_of(model: Model, options: EvaluateOptions) -> list[Method]:
         return Inversion(latent, inverter.render(latent))
 
     methods = [Method(MEAN, average), Method(ENCODER, inverter.invert)]
+    for text in options.refine:
+        methods.append(Method(text, _refined(model, text).invert))
     for name in options.against:
         other = open_model(name, model.generator.device)
         methods.append(Method(other.name, _inverter(model, other).invert))
     return methods
+
+
+def _refined(model: Model, text: str) -> Inverter:
+    """The model's encoder followed by `latent:100@f/z+`."""
+    assert model.encoder is not None
+    what, at, space = text.partition("@")
+    asked = parse_refining(what, space if at else None)
+    refine = open_refining(asked, model.generator, model.encoder)
+    return Inverter(model.generator, model.encoder, refine=refine)
 
 
 def _inverter(model: Model, other: Model) -> Inverter:

@@ -17,6 +17,7 @@ from dseinvert.media.images import encode_png
 from dseinvert.media.sheet import sheet
 from dseinvert.models import Model, open_model, pick_device
 from dseinvert.run.latents import draw
+from dseinvert.run.prepare import Pixels
 from dseinvert.run.progress import Watcher
 from dseinvert.run.write import make_folder
 
@@ -56,7 +57,7 @@ def run_sample(options: SampleOptions, watcher: Watcher) -> Sampled:
     _check(model, options, psi)
     make_folder(options.out)
     watcher.begin("drawing", len(seeds))
-    shots = []
+    shots: list[Pixels] = []
     for start in range(0, len(seeds), _AT_ONCE):
         some = seeds[start : start + _AT_ONCE]
         rows = [_sample(model, seed, psi, options.label) for seed in some]

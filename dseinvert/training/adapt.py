@@ -42,6 +42,8 @@ from dseinvert.training.prepare import Run, bfloat16, make_folder, truncation
 from dseinvert.training.record import Record
 from dseinvert.training.samples import Source
 
+WARM_UP = 25
+"""Steps in which the learning rate rises: Adam's first steps are blind."""
 LEAST = 8
 """Faces that there must be."""
 FIGURES = ("loss", "psnr", "ssim")
@@ -76,6 +78,8 @@ class _Adaptation:
     learned: int
     identity: dict[str, Any]
     record: Record
+    rates: list[float]
+    """The learning rate of each group of weights."""
 
 
 def picture_side(resolution: int) -> int:
@@ -110,12 +114,13 @@ def adapt(
     state = _state(model, options)
     run = _run(model, learned, options, out)
     identity = _identity(model, files, options, run)
+    rates = [group["lr"] for group in state.optimiser.param_groups]
     resume(out, state, identity)
     make_folder(out)
     write_bytes(out / SETTINGS, (json.dumps(identity, indent=2) + "\n").encode())
     record = Record(out, state.step)
     images = _small(held, model.generator.resolution).to(model.generator.device)
-    task = _Adaptation(run, options, images, len(learned), identity, record)
+    task = _Adaptation(run, options, images, len(learned), identity, record, rates)
     with stoppable() as stop, progress_bar(quiet) as bar:
         _follow(task, state, stop, bar)
     record.close()
@@ -170,6 +175,8 @@ def _follow(task: _Adaptation, state: State, stop: Stop, bar: Progress) -> None:
         _judge(task, state, bar)
     batches = task.run.batches(state.step)
     while state.step < options.iterations and not _over(task, state) and stop.code is None:
+        for group, rate in zip(state.optimiser.param_groups, task.rates, strict=True):
+            group["lr"] = rate * min(1.0, (state.step + 1) / WARM_UP)
         terms = descend(task.run, state, next(batches), measure=False)
         if state.step % options.eval_every == 0 or state.step == options.iterations:
             task.record.add("training", state.step, finite(terms, state.step))

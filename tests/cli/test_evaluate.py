@@ -36,6 +36,17 @@ def test_methods_stand_side_by_side_in_files(
     assert read_image(out / "grid.png").shape[1] == 4 * 98
 
 
+def test_refinements_are_methods_like_others(
+    line: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    more = ["--refine", "latent:3@w+", "--refine", "generator:2"]
+    assert run([*line, *more, "--count", "2", "--perceptual", "none", "--json"]) == 0
+    found = json.loads(capfd.readouterr().out)["summary"]
+    psnr = {row["method"]: row["mean"] for row in found if row["measure"] == "psnr"}
+    assert [*psnr] == ["mean latent", "encoder", "latent:3@w+", "generator:2"]
+    assert min(psnr["latent:3@w+"], psnr["generator:2"]) >= psnr["encoder"] - 1e-3
+
+
 def test_the_batch_does_not_change_the_numbers(line: list[str], tmp_path: Path) -> None:
     for batch in ("1", "3"):
         run([*line, "--batch", batch, "--count", "3", "--out", str(tmp_path / batch)])
@@ -55,6 +66,7 @@ def test_json_holds_all_measures(line: list[str], capfd: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("more", "message"),
     [
+        (["--refine", "latent:3@q"], "--space 'q'"),
         (["--edit", "age"], "--edit needs an --identity"),
         (["--against", "{other}"], "another generator"),
         (["--video", "a.mp4", "b.mp4"], "name images, or two videos"),

@@ -36,6 +36,16 @@ def exported(tiny: Model, tmp_path_factory: pytest.TempPathFactory) -> Exported:
 
 
 @pytest.fixture
+def quick(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Graphs that were exported once are not exported again."""
+    import onnx
+
+    monkeypatch.setattr(
+        exporting, "to_onnx", lambda graph, *_: onnx.load(exported.folder / f"{graph.name}.onnx")
+    )
+
+
+@pytest.fixture
 def edited(
     tiny: Model, exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Exported:

@@ -44,6 +44,23 @@ def test_images_are_inverted_and_edited_as_by_torch(
         assert "backend" not in wanted.origin
 
 
+@pytest.mark.usefixtures("quick")
+def test_openvino_gives_the_same_files_as_torch(dse: Run, pictures: Path, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    for backend in ("torch", "openvino"):
+        latents, drawn = tmp_path / backend, tmp_path / f"{backend}-edited"
+        words = ("--out", latents, "--no-align", "--edit", "age=2", "--backend", backend)
+        assert dse("images", pictures, *words) == 0
+        words = ("--out", drawn, "--edit", "smile=-2", "--backend", backend)
+        assert dse("edit", tmp_path / "torch", *words) == 0
+    assert largest(tmp_path / "torch", tmp_path / "openvino") <= 1
+    assert largest(tmp_path / "torch-edited", tmp_path / "openvino-edited") <= 1
+    for file in (tmp_path / "torch").glob("*.safetensors"):
+        wanted, made = load_latent(file), load_latent(tmp_path / "openvino" / file.name)
+        assert (made.code - wanted.code).abs().max() <= 1e-4
+        assert made.origin["backend"].startswith("openvino ")
+
+
 def test_latents_are_rendered_as_by_torch(
     dse: Run, pictures: Path, tmp_path: Path, in_cache: Exported
 ) -> None:
@@ -73,22 +90,10 @@ def test_a_run_by_another_backend_goes_on_where_one_stopped(
     assert "earlier ones are by torch, within 1 of 255" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_first_use_says_what_takes_so_long(
-    dse: Run,
-    pictures: Path,
-    tmp_path: Path,
-    tiny: Model,
-    exported: Exported,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    dse: Run, pictures: Path, tmp_path: Path, tiny: Model, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import onnx
-
-    from dseinvert.export import exporting
-
-    monkeypatch.setattr(
-        exporting, "to_onnx", lambda graph, *_: onnx.load(exported.folder / f"{graph.name}.onnx")
-    )
     words = ("images", pictures, "--no-align", "--backend", "onnx")
     assert dse(*words, "--out", tmp_path / "first") == 0
     said = capsys.readouterr().err
@@ -115,21 +120,10 @@ def test_tensorrt_on_a_cpu_says_what_it_runs_on(
     assert "runs on cuda, not on cpu" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("quick")
 def test_the_sidecar_is_printed_as_json(
-    dse: Run,
-    tiny_model: Path,
-    exported: Exported,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+    dse: Run, tiny_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    import onnx
-
-    from dseinvert.export import exporting
-
-    monkeypatch.setattr(
-        exporting, "to_onnx", lambda graph, *_: onnx.load(exported.folder / f"{graph.name}.onnx")
-    )
     out = tmp_path / "out"
     words = ("--to", "onnx", "--out", out, "--device", "cpu", "--triton", "--json")
     assert dse("export", tiny_model, *words) == 0

@@ -37,14 +37,6 @@ def test_the_sidecar_tells_files_hashes_shapes_and_differences(exported: Exporte
     assert read_export(exported.folder) == Exported(exported.folder, told)
 
 
-@pytest.fixture
-def quick(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Graphs that were exported once are not exported again."""
-    monkeypatch.setattr(
-        exporting, "to_onnx", lambda graph, *_: onnx.load(exported.folder / f"{graph.name}.onnx")
-    )
-
-
 @pytest.mark.usefixtures("quick")
 def test_an_export_that_differs_leaves_nothing(
     tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

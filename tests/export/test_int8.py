@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dseinvert.export import exporting, int8
+from dseinvert.export import int8
 from dseinvert.export.exporting import Exported, export_model
 from dseinvert.export.graphs import graphs
 from dseinvert.export.options import ExportOptions
@@ -17,16 +17,16 @@ pytest.importorskip("onnxruntime")
 
 
 @pytest.fixture
-def quick(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few samples, of graphs that were exported once."""
-    monkeypatch.setattr(
-        exporting, "to_onnx", lambda graph, *_: onnx.load(exported.folder / f"{graph.name}.onnx")
-    )
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calibration by few samples."""
+    monkeypatch.setattr(int8, "SEEDS", int8.SEEDS[:8])
     monkeypatch.setattr(int8, "SAMPLES", 8)
 
 
 @pytest.fixture
-def made(quick: None, tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Exported:
+def made(
+    quick: None, few: None, tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Exported:
     """The tiny model in integers, whose random weights no bound is asked of."""
     monkeypatch.setitem(TOLERANCES, "int8", Tolerance(latent=None, image=None, psnr=0))
     return export_model(tiny, ExportOptions(out=tmp_path / "int8", precision="int8"))
@@ -57,7 +57,7 @@ def test_metadata_and_differences_are_those_of_integers(made: Exported) -> None:
     assert made.sidecar["parity"]["tolerance"]["psnr"] == 0
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("quick", "few")
 def test_integers_beyond_their_bound_are_refused(
     tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -67,12 +67,11 @@ def test_integers_beyond_their_bound_are_refused(
     assert [*tmp_path.iterdir()] == []
 
 
+@pytest.mark.usefixtures("few")
 @pytest.mark.parametrize("runtime", ["onnx", "openvino"])
 def test_what_comes_out_is_rounded_only_for_onnx_runtime(
-    runtime: str, tiny: Model, exported: Exported, monkeypatch: pytest.MonkeyPatch
+    runtime: str, tiny: Model, exported: Exported
 ) -> None:
-    monkeypatch.setattr(int8, "SEEDS", range(700_000, 700_004))
-    monkeypatch.setattr(int8, "SAMPLES", 4)
     graph = {graph.name: graph for graph in graphs(tiny)}["encoder"]
     plain = onnx.load(exported.folder / "encoder.onnx")
     nodes = int8.quantised(plain, graph, tiny, None, runtime).graph.node

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from dseinvert.errors import DeviceError
 from dseinvert.inversion.inverter import Inversion, Inverter
 from dseinvert.latent import load_latent
 from dseinvert.media.images import encode_png, read_image
+from dseinvert.run.batchsize import BatchSize
 from dseinvert.run.journal import NAME, read
 
 Run = Callable[..., int]
@@ -95,6 +97,15 @@ def test_running_out_of_memory_halves_the_batch_and_refines_alike(
         assert (tmp_path / "out" / name).read_bytes() == (
             tmp_path / "reference" / name
         ).read_bytes()
+
+
+def test_two_threads_that_run_out_of_memory_at_once_halve_once() -> None:
+    batch = BatchSize(2)
+    for _ in range(2):
+        batch.halve(MemoryError(), failed=2)
+    assert batch.size == 1
+    with pytest.raises(DeviceError):
+        batch.halve(MemoryError(), failed=1)
 
 
 def test_edits_of_saved_tuned_latents_are_those_of_the_run(

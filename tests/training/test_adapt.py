@@ -17,7 +17,7 @@ from dseinvert.training.options import FinetuneOptions
 from tests.conftest import build_tiny_model, picture
 
 OPTIONS = FinetuneOptions(
-    iterations=6, batch=4, lr=0.003, eval_every=2, ema=0.5, perceptual="none", held_out=0.25
+    iterations=6, batch=4, lr=0.01, eval_every=2, ema=0.5, perceptual="none", held_out=0.25
 )
 SIDE = picture_side(16)
 
