@@ -40,8 +40,9 @@ class EncoderTuning:
 
     scope: Scope = "tail"
     """all = every weight; tail = what comes last, for a fraction of the work."""
-    lr: float = 0.04
-    """Of Adam; that of each weight is this times its spread in an untrained encoder."""
+    lr: float | None = None
+    """Of Adam; that of each weight is this times its spread in an untrained encoder. None = 0.005
+    for all weights; for the tail 0.04 from 100 steps on and less for fewer, 0.01 at least."""
     momentum: float = 0.9
     """Adam's first beta; its second is 0.99."""
     warm_up: float = 0.05
@@ -60,11 +61,13 @@ class EncoderTuning:
     towards: Literal["mean", "zero"] = "mean"
     """Where the code is pulled to; published is zero."""
 
-    def rate(self, done: float) -> float:
-        """The learning rate once that share of the budget is used up."""
+    def rate(self, steps: int, done: float) -> float:
+        """The learning rate once that share of a budget of so many steps is used up."""
+        own = 0.005 if self.scope == "all" else min(0.04, max(0.01, 0.0004 * steps))
+        lr = own if self.lr is None else self.lr
         rise = min(1.0, done / self.warm_up) if self.warm_up else 1.0
         left = min(1.0, (1 - done) / self.ramp_down) if self.ramp_down else 1.0
-        return self.lr * rise * (0.5 - 0.5 * math.cos(math.pi * max(0.0, left)))
+        return lr * rise * (0.5 - 0.5 * math.cos(math.pi * max(0.0, left)))
 
 
 def encoder_refinement(
@@ -247,7 +250,11 @@ class _Task:
     @torch.no_grad()
     def _descend(self, going: _Going, total: Tensor, step: int, done: float) -> None:
         """One step of Adam; images do not meet in it."""
-        names, lr, beta = [*going.own], self.options.rate(done), self.options.momentum
+        names, lr, beta = (
+            [*going.own],
+            self.options.rate(self.budget.steps, done),
+            self.options.momentum,
+        )
         weights = [going.own[name] for name in names]
         slopes = torch.autograd.grad(total, weights, allow_unused=True)
         for name, weight, slope in zip(names, weights, slopes, strict=True):

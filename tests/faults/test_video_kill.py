@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,13 @@ def test_a_run_killed_at_a_random_moment_ends_as_if_it_had_not_been(
     assert outputs(out) == outputs(whole)
 
 
+def segments(out: Path) -> list[Path]:
+    """Those there are; a folder may go while it is listed."""
+    while True:
+        with suppress(FileNotFoundError):
+            return [*out.rglob("*.segment")]
+
+
 def test_a_killed_run_keeps_its_segments(
     dse_process: Start, dse: Run, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,10 +122,10 @@ def test_a_killed_run_keeps_its_segments(
 
     out = tmp_path / "out"
     process = dse_process("video", source, "--out", out, "--edit", "age=2", "--segment", "10")
-    while process.poll() is None and len([*out.rglob("*.segment")]) < 2:
+    while process.poll() is None and len(segments(out)) < 2:
         time.sleep(0.002)
     kill(process)
-    kept = len([*out.rglob("*.segment")])
+    kept = len(segments(out))
     written: list[int] = []
     real = Segments.write
     monkeypatch.setattr(
@@ -188,7 +196,7 @@ def test_the_work_of_other_settings_is_cleared_away(
 ) -> None:
     out = tmp_path / "out"
     process = dse_process("video", source, "--out", out, "--edit", "age=5", "--segment", "10")
-    while process.poll() is None and not [*out.rglob("*.segment")]:
+    while process.poll() is None and not segments(out):
         time.sleep(0.002)
     kill(process)
     assert dse("video", source, "--out", out, *OPTIONS) == 0

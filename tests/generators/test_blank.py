@@ -50,6 +50,10 @@ ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
     "dse-pggan": ("pggan", dict(resolution=16, z_dim=8, widths=(4, 8, 8))),
     "deep-gan": ("stylegan2", dict(widths=(4, 6, 6, 6), w_dim=16, strided=1)),
     "deep-gan-big": ("biggan", dict(widths=(4, 6, 6), z_dim=4, class_dim=6)),
+    "feature-style": (
+        "stylegan2",
+        PSP | dict(layer=3, side=8, channels=8),
+    ),
     "psp": ("stylegan2", PSP),
     "restyle": ("stylegan2", dict(network=PSP | dict(relative=True, in_channels=6), iterations=2)),
 }

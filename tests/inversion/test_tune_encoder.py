@@ -196,3 +196,13 @@ def test_a_start_of_another_encoder_is_refused(model: Model) -> None:
     refine = encoder_refinement(model.generator, model.encoder, FAST)
     with pytest.raises(ValueError, match="not a latent of this encoder"):
         refine(images, plain, Budget(1))
+
+
+def test_the_rate_rises_falls_and_is_gentler_where_steps_are_few() -> None:
+    options = EncoderTuning()
+    assert options.rate(100, 0.5) == pytest.approx(0.04)
+    assert options.rate(1000, 0.5) == pytest.approx(0.04)
+    assert options.rate(10, 0.5) == pytest.approx(0.01)
+    assert options.rate(100, 0) < options.rate(100, 0.02) < options.rate(100, 0.1)
+    assert options.rate(100, 0.8) > options.rate(100, 0.9) > options.rate(100, 1) >= 0
+    assert replace(options, scope="all").rate(100, 0.5) == pytest.approx(0.005)
