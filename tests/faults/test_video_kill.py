@@ -132,7 +132,7 @@ def test_a_killed_run_keeps_its_segments(
         Segments, "write", lambda self, *frame: (written.append(1), real(self, *frame))[1]
     )
     monkeypatch.setattr(DSEEncoder, "encode", None)
-    options = ("--edit", "age=2", "--segment", "10", "-q")
+    options = ("--edit", "age=2", "--segment", "10", "--backend", "torch", "-q")
     assert dse("video", source, "--out", out, *options) == 0
     if kept:  # else it had finished
         assert len(written) == 45 - 10 * kept
