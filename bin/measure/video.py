@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -72,7 +73,7 @@ def video(given: argparse.Namespace) -> list[Table]:
             found[clip.stem] = looked_at(clip, made, latents(work, "steady", clip), panel, side)
             if given.strips:
                 make_folder(given.strips)
-                picture = strip(list(faces(clip, made, latents(work, "steady", clip))))
+                picture = strip(clip, made, latents(work, "steady", clip))
                 write_bytes(given.strips / f"{clip.stem}.png", encode_png(picture))
     return tables(found, crops, edit)
 
@@ -216,16 +217,18 @@ def medians(rows: Sequence[dict[str, Cell]]) -> dict[str, Cell]:
     return row
 
 
-def strip(frames: Sequence[tuple[Frames, Sequence[Mark]]]) -> NDArray[np.uint8]:
+def strip(clip: Path, made: dict[str, Path], file: Path) -> NDArray[np.uint8]:
     """Neighbouring frames from the middle of a clip, a row a video."""
-    known = [(now, marks[0].quad) for now, marks in frames if marks]
-    first = max(0, len(known) // 2 - SHOWN // 2)
-    shown = known[first : first + SHOWN]
+    with Rows(file) as rows:
+        places = np.unique(rows.read("frame"))
+    first = int(places[max(0, len(places) // 2 - SHOWN // 2)])
+    found = islice(faces(clip, made, file), first, first + SHOWN)
+    shown = [(now, marks[0].quad) for now, marks in found if marks]
     quads = np.stack([quad for _, quad in shown])
     middle, half = quads.mean((0, 1)), AROUND * float(np.hypot(*(quads[0, 3] - quads[0, 0])))
     matrix = np.array([[1, 0, half - middle[0]], [0, 1, half - middle[1]]]) * TILE / (2 * half)
-    rows = [
+    pictures = [
         np.hstack([cv2.warpAffine(now[name], matrix, (TILE, TILE)) for now, _ in shown])
         for name in shown[0][0]
     ]
-    return np.vstack(rows)
+    return np.vstack(pictures)
