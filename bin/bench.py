@@ -18,6 +18,7 @@ import torch
 from measure.backends import backends
 from measure.edits import edits
 from measure.inversion import inversion
+from measure.overlap import overlap
 from measure.parity import parity
 from measure.pivotal import pivotal
 from measure.refining import refining
@@ -44,6 +45,7 @@ VERBS = {
     "backends": (backends, "how fast each runtime encodes and draws, beside PyTorch"),
     "parity": (parity, "how far exported files are from PyTorch"),
     "video": (video, "how steady edited clips are, beside each frame by itself"),
+    "overlap": (overlap, "`video` with its parts beside each other, and one after another"),
     "scorers": (trust, "how far the scorers can be trusted"),
 }
 
@@ -95,6 +97,16 @@ def arguments() -> argparse.ArgumentParser:
             add("--edit", default="age=+2", metavar="NAME=STRENGTH[,...]")
             add("--work", type=Path, help="folder to keep the videos in; default: a temporary one")
             add("--strips", type=Path, help="folder for neighbouring frames of all, as PNG")
+            add("--model", default="default", metavar="NAME|PATH")
+            add("--out", type=Path, help="JSON file for the numbers")
+            add("--device", default="auto")
+            continue
+        if name == "overlap":
+            add("--clips", type=Path, help="folder of clips; default: videos in --data")
+            add("--seconds", type=Fraction, help="of each clip; default: all of it")
+            add("--edit", default="age=+2", metavar="NAME=STRENGTH[,...]")
+            add("--rounds", type=int, default=5)
+            add("--backend", default="torch")
             add("--model", default="default", metavar="NAME|PATH")
             add("--out", type=Path, help="JSON file for the numbers")
             add("--device", default="auto")

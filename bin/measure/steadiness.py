@@ -44,9 +44,12 @@ class Watched:
     errors: dict[str, list[float]] = field(default_factory=dict)
     """Warp error of each step."""
     likeness: dict[str, list[dict[str, float]]] = field(default_factory=dict)
-    """psnr, ssim, lpips and identity to the source of each frame."""
+    """psnr, ssim, identity and the perceptual distances had here, to the source, of each frame."""
     rims: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     """Seam outside, and its step, of each frame."""
+
+    distances: tuple[str, ...] = ()
+    """The perceptual ones among the likenesses."""
 
     def jitter(self, name: str) -> float:
         """Of a video's landmarks, in eye distances."""
@@ -71,6 +74,10 @@ class Watched:
         """Of a column of `likeness`."""
         return float(np.mean([one[what] for one in self.likeness[name]]))
 
+    def perceptual(self, name: str) -> dict[str, float]:
+        """Mean distances, by the names of those that could be had."""
+        return {one: self.mean(name, one) for one in self.distances}
+
     def _pieces(self, measure: Callable[[dict[str, list[Doubles]]], float]) -> float:
         pieces = [(measure(path), _length(path) - 2) for path in self.paths if _length(path) > 2]
         values, weights = ([pair[k] for pair in pieces] for k in (0, 1))
@@ -78,15 +85,19 @@ class Watched:
 
 
 def watch(
-    frames: Iterable[tuple[Frames, Sequence[Mark]]], panel: Judges, side: int, alike: Distance
+    frames: Iterable[tuple[Frames, Sequence[Mark]]],
+    panel: Judges,
+    side: int,
+    alike: tuple[str, Distance] | None,
 ) -> Watched:
     """Look at all frames of the videos of one clip.
 
     Args:
         frames: cut to one window, with the one face on it, or none.
         side: of the crops that identity and likeness are judged on; the model's.
+        alike: a perceptual distance and its name, where one can be had.
     """
-    found = Watched()
+    found = Watched(distances=() if alike is None else alike[:1])
     before: Frames | None = None
     track: int | None = None
     for now, marks in frames:
@@ -104,7 +115,12 @@ def watch(
 
 
 def _look(
-    found: Watched, now: Frames, mark: Mark, panel: Judges, side: int, alike: Distance
+    found: Watched,
+    now: Frames,
+    mark: Mark,
+    panel: Judges,
+    side: int,
+    alike: tuple[str, Distance] | None,
 ) -> None:
     large = to_tensor([crop(frame, mark.quad, SIDE) for frame in now.values()])
     small = to_tensor([crop(frame, mark.quad, side) for frame in now.values()])
@@ -113,7 +129,8 @@ def _look(
     vectors, first = panel.who(small), small[:1].expand_as(small)
     table = image_metrics(small, first)
     with torch.inference_mode():
-        table |= {"lpips": alike(small, first), "identity": (vectors * vectors[:1]).sum(1)}
+        table |= {"identity": (vectors * vectors[:1]).sum(1)}
+        table |= {} if alike is None else {alike[0]: alike[1](small, first)}
     mask = _mask(next(iter(now.values())), mark)
     for k, name in enumerate(now):
         found.who.setdefault(name, []).append(vectors[k])

@@ -46,9 +46,9 @@ NOTE = (
     "landmarks' distances from the source's; warp: squared difference in [0, 1] along the source's "
     "DIS flow, sum of channels, x 1e6, within the face's mask, occlusions and motion borders left "
     "out. excess: minus the source's own; less: by how much steady's is below naive's. Crop: mean "
-    "second difference of the quads' corners. TL-ID, TG-ID, ID (MobileFaceNet), PSNR, SSIM, LPIPS: "
-    "on crops of the model's side, means over frames, of the written videos; seam: grey levels "
-    "changed just outside the mask, and steepening at the rim."
+    "second difference of the quads' corners. TL-ID, TG-ID, ID (MobileFaceNet), PSNR, SSIM, "
+    "perceptual distance: on crops of the model's side, means over frames, of the written videos; "
+    "seam: grey levels changed just outside the mask, and steepening at the rim."
 )
 
 
@@ -120,10 +120,7 @@ def crop_jitter(file: Path) -> float:
 
 def looked_at(clip: Path, made: dict[str, Path], file: Path, panel: Judges, side: int) -> Watched:
     """All that is measured of a clip."""
-    alike = perceptual()
-    if alike is None:
-        raise MissingError("no perceptual distance here", "pip install stlpips-pytorch")
-    return watch(faces(clip, made, file), panel, side, alike[1])
+    return watch(faces(clip, made, file), panel, side, perceptual())
 
 
 def faces(clip: Path, made: dict[str, Path], file: Path) -> Iterator[tuple[Frames, Sequence[Mark]]]:
@@ -189,7 +186,7 @@ def faithful_rows(found: dict[str, Watched]) -> list[dict[str, Cell]]:
                     "way": way,
                     "PSNR, dB": one.mean(name, "psnr"),
                     "SSIM": one.mean(name, "ssim"),
-                    "LPIPS": one.mean(name, "lpips"),
+                    **one.perceptual(name),
                     "ID": who.video_id,
                     "TL-ID": who.tl_id,
                     "TG-ID": who.tg_id,

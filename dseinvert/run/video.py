@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from dseinvert.run.batch import fingerprint
 from dseinvert.run.batchsize import BatchSize, auto_size, share
 from dseinvert.run.compute import Edits, parse_all
 from dseinvert.run.progress import Watcher
+from dseinvert.run.stream import threads
 from dseinvert.run.video_faces import Seen, Stopped, crops_of, see
 from dseinvert.run.video_invert import Job, invert_clip, latents_of
 from dseinvert.run.video_measure import measured, moments, seams
@@ -261,13 +263,14 @@ def _reported(
     """Measure what is new, write table and page, and say what became of the clip."""
     names = [output.path.name for output in task.outputs]
     missing = [o for o in task.outputs if o in todo or not records[o.path.name].frames]
-    with Rows(task.latents) as rows:
+    with Rows(task.latents) as rows, threads(1) as drawing:
         if missing:
             watcher.begin(f"{task.name}: measuring", len(missing))
-            pictures = pictured(studio.drawing, task, seen, rows, moments(rows))
+            shots = drawing.submit(_shots, studio, task, seen)
             for output in missing:
-                records[output.path.name] = _recorded(studio, task, seen, rows, output, pictures)
+                records[output.path.name] = _recorded(studio, task, seen, rows, output, shots)
                 watcher.advance()
+            pictures = shots.result()
             facts = facts_of(task, _about(studio), json.loads(rows.header["origin"]))
             # In one order, whichever of them was finished before a run was killed.
             others = [record for name, record in records.items() if name not in names]
@@ -293,19 +296,26 @@ def _reported(
     )
 
 
+def _shots(studio: Studio, task: Task, seen: Seen) -> dict[int, Pictured]:
+    """The pictures of the report; reads the latents for itself, beside whoever else does."""
+    with Rows(task.latents) as rows:
+        return pictured(studio.drawing, task, seen, rows, moments(rows))
+
+
 def _recorded(
     studio: Studio,
     task: Task,
     seen: Seen,
     rows: Rows,
     output: Output,
-    pictures: Mapping[int, Pictured],
+    shots: Future[dict[int, Pictured]],
 ) -> Record:
     """A new output with its measures; those of a preview would say little."""
     bare = len(seen.pts) - len({*rows.read("frame").tolist()})
-    numbers = {**reconstruction(rows), **seams(pictures.values(), output.label)}
-    if not studio.options.preview:
-        numbers |= measured(task, output, seen, rows, studio.detector)
+    preview = studio.options.preview
+    steadiness = {} if preview else measured(task, output, seen, rows, studio.detector)
+    seen_at_rim = seams(shots.result().values(), output.label)
+    numbers = {**reconstruction(rows), **seen_at_rim, **steadiness}
     return Record(
         video=output.path.name,
         edit=output.label,

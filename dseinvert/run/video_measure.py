@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -14,12 +15,14 @@ from dseinvert.errors import InputError
 from dseinvert.faces.detect import Detector
 from dseinvert.media.video_read import read_frames
 from dseinvert.run.prepare import Pixels
+from dseinvert.run.relay import relay
+from dseinvert.run.stream import ahead, threads
 from dseinvert.run.video_faces import Seen, frames_from
 from dseinvert.run.video_plan import Output, Task, open_source
 from dseinvert.run.video_render import Pictured
 from dseinvert.run.video_store import Rows
 from dseinvert.video.blend import face_mask, mask_in_frame
-from dseinvert.video.metrics import WarpError, jitter, jitter_added, seam
+from dseinvert.video.metrics import WarpError, jitter, jitter_added, seam, step_errors
 from dseinvert.video.tracks import MIN_SCORE, placed
 
 Doubles = NDArray[np.float64]
@@ -28,6 +31,9 @@ Window = tuple[slice, slice]
 STRETCHES, LENGTH = 4, 8
 # Pictures of a contact strip.
 MOMENTS = 8
+# Pairs that are read, and on which faces are looked for, before their flow is.
+_AHEAD = 4
+_MOVERS = 2
 # Around the faces, in sides of their quads, for flow to see where things come from.
 _MARGIN = 0.1
 NAMES = {
@@ -63,34 +69,59 @@ class Pair:
     """Whether the frame before it is of another shot, or is not looked at."""
 
 
+Found = tuple[Pair, dict[int, Doubles | None]]
+"""A pair with the points of its faces in both frames [2, 5, 2], by track."""
+
+
 def measure(pairs: Iterable[Pair], detector: Detector) -> dict[str, float]:
-    """Warp error and jitter of both; what nothing can be said of is left out."""
+    """Warp error and jitter of both; what nothing can be said of is left out.
+
+    read -> [finder] points of the faces -> [movers] what moved since the pair before.
+    """
     warp = WarpError()
     paths: list[list[Doubles]] = []  # of each unbroken piece of a track: [2, 5, 2] a frame
     live: dict[int, list[Doubles]] = {}
-    for pair in pairs:
-        if pair.begins:
-            warp.cut()
-            live.clear()
-        mask = _mask(pair)
-        if mask.any():
-            warp.feed(pair.source, pair.edited, mask > 0)
-        else:
-            warp.cut()
-        seen = {mark.track: mark for mark in pair.marks}
-        live = {track: path for track, path in live.items() if track in seen}
-        for track, mark in seen.items():
-            points = _points(pair, mark, detector)
-            if points is None:
-                live.pop(track, None)
-                continue
-            if track not in live:
-                live[track] = []
-                paths.append(live[track])
-            live[track].append(points)
+    with relay(pairs, _AHEAD) as coming, threads(1) as finder, threads(_MOVERS) as movers:
+        found = ahead(finder, partial(_found, detector), coming, _AHEAD)
+        for (pair, points), errors in ahead(movers, _moved, _with_last(found), _AHEAD):
+            for one in errors:
+                warp.add(one)
+            if pair.begins:
+                live.clear()
+            live = {track: path for track, path in live.items() if points.get(track) is not None}
+            for track, both in points.items():
+                if both is None:
+                    continue
+                if track not in live:
+                    live[track] = []
+                    paths.append(live[track])
+                live[track].append(both)
     values = {"warp_source": warp.source, "warp_edited": warp.edited}
     values |= _jitters(paths)
     return {name: value for name, value in values.items() if math.isfinite(value)}
+
+
+def _found(detector: Detector, pair: Pair) -> Found:
+    return pair, {mark.track: _points(pair, mark, detector) for mark in pair.marks}
+
+
+def _with_last(pairs: Iterable[Found]) -> Iterator[tuple[Pair | None, Found]]:
+    """Each pair with the one before it in its shot, where faces are on both."""
+    last: Pair | None = None
+    for one in pairs:
+        yield (None if one[0].begins else last), one
+        last = one[0] if one[0].marks else None
+
+
+def _moved(both: tuple[Pair | None, Found]) -> tuple[Found, list[tuple[float, float] | None]]:
+    """The pair, and the errors of the step to it, if there is one to look at."""
+    before, found = both
+    now = found[0]
+    if before is None or not now.marks:
+        return found, []
+    region = _mask(now) > 0
+    step = (before.source, before.edited), (now.source, now.edited)
+    return found, [step_errors(*step, region)]
 
 
 def moments(rows: Rows) -> list[int]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import cv2
@@ -379,19 +380,31 @@ def pictured(
     """Some frames, by place, with their faces reconstructed and edited."""
     plain = replace(drawing, side_by_side=False, smooth=0.0)  # a change alone has its mask to come
     replaced = replace(plain, edits={RECON: ()}, paste="replace")
+    shots = [_shot(drawing, task, seen, rows, place) for place in places]
+    draw = partial(
+        _draw,
+        drawing.model.generator,
+        {RECON: (), **drawing.edits},
+        drawing.paste,
+        _header(rows),
+    )
+    drawn = iter(in_batches(draw, [face for shot in shots for face in shot.faces], drawing.batch))
     found = {}
-    for place in places:
-        _, frame = next(iter(frames_from(task, seen, place)))
-        faces = Faces(rows, float(task.clip.time_base), drawing.smooth, True).at(place)
-        shot = Shot(place, frame, faces)
-        edits = {RECON: (), **drawing.edits}
-        draw = partial(_draw, drawing.model.generator, edits, drawing.paste, _header(rows))
-        drawn = in_batches(draw, faces, drawing.batch)
+    for shot in shots:
         results: dict[str, Pixels] = {}
+        pictures = list(islice(drawn, len(shot.faces)))
         for how in (plain, replaced):
-            results |= _paste(how, (shot, [_patches(how, one) for one in drawn]))[2]
-        found[place] = Pictured(frame.pixels, _mask(frame.pixels, faces), results)
+            results |= _paste(how, (shot, [_patches(how, one) for one in pictures]))[2]
+        pixels = shot.frame.pixels
+        found[shot.place] = Pictured(pixels, _mask(pixels, shot.faces), results)
     return found
+
+
+def _shot(drawing: Drawing, task: Task, seen: Seen, rows: Rows, place: int) -> Shot:
+    """The frame at one place with its faces."""
+    _, frame = next(iter(frames_from(task, seen, place)))
+    faces = Faces(rows, float(task.clip.time_base), drawing.smooth, True).at(place)
+    return Shot(place, frame, faces)
 
 
 def _mask(frame: Pixels, faces: Sequence[Face]) -> NDArray[np.float32]:

@@ -95,16 +95,15 @@ class WarpError:
             region: [H, W] the only pixels to look at, such as the face's; None = all.
         """
         if self._before is not None:
-            flow, back = dense_flow(source, self._before[0]), dense_flow(self._before[0], source)
-            mask = trusted(flow, back)
-            mask = mask if region is None else mask & region
-            if mask.any():
-                pairs = ((source, self._before[0]), (edited, self._before[1]))
-                own, theirs = (warp_error(now, before, flow, mask) for now, before in pairs)
-                self._errors.append((own, theirs))
-            else:
-                self.dropped += 1
+            self.add(step_errors(self._before, (source, edited), region))
         self._before = source, edited
+
+    def add(self, errors: tuple[float, float] | None) -> None:
+        """The next step, as `step_errors` measured it."""
+        if errors is None:
+            self.dropped += 1
+        else:
+            self._errors.append(errors)
 
     def cut(self) -> None:
         """The next frame begins a shot."""
@@ -129,6 +128,28 @@ class WarpError:
     def ratio(self) -> float:
         """Edited over source, 1 = as steady; NaN where the source has no error to speak of."""
         return self.edited / self.source if self.source > LEAST_ERROR else float("nan")
+
+
+def step_errors(
+    before: tuple[Image, Image], now: tuple[Image, Image], region: NDArray[np.bool_] | None = None
+) -> tuple[float, float] | None:
+    """Warp error of the source and of the edited video from one frame to the next.
+
+    Args:
+        before: a frame of both, uint8 [H, W, 3].
+        now: the next of both.
+        region: [H, W] the only pixels to look at, such as the face's; None = all.
+
+    Returns:
+        None = there is no pixel whose flow can be trusted.
+    """
+    flow, back = dense_flow(now[0], before[0]), dense_flow(before[0], now[0])
+    mask = trusted(flow, back)
+    mask = mask if region is None else mask & region
+    if not mask.any():
+        return None
+    own, theirs = (warp_error(new, old, flow, mask) for new, old in zip(now, before, strict=True))
+    return own, theirs
 
 
 def jitter(points: Floats) -> float:
