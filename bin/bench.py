@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import get_args
 
 import torch
+from measure.ablating import ablating
 from measure.backends import backends
 from measure.edits import edits
+from measure.entanglement import entanglement
 from measure.inversion import inversion
 from measure.overlap import overlap
 from measure.parity import parity
@@ -38,8 +40,10 @@ VERBS = {
     "inversion": (inversion, "the encoder beside the mean latent and W+ optimisation"),
     "spaces": (spaces, "what each space of --refine latent reconstructs, and how it bears edits"),
     "refining": (refining, "what tuning the encoder to each image gains, and its cost"),
+    "ablating": (ablating, "what attentions and SSIM gain in training, with the spread of seeds"),
     "pivotal": (pivotal, "what tuning the generator gains, its cost, and how edits bear it"),
     "edits": (edits, "how far edits move held-out scorers, and whom they leave"),
+    "entanglement": (entanglement, "what each direction moves besides its own, and whom it leaves"),
     "speed": (speed, "`images` from end to end beside the bare networks"),
     "synthesis": (synthesis, "how fast StyleGAN2 draws, beside what the machine could"),
     "backends": (backends, "how fast each runtime encodes and draws, beside PyTorch"),
@@ -117,12 +121,19 @@ def arguments() -> argparse.ArgumentParser:
         if name == "scorers":
             continue
         add("--model", default="default", metavar="NAME|PATH")
-        if name in ("inversion", "spaces", "edits"):
+        if name in ("inversion", "spaces", "edits", "entanglement"):
             add("--real", type=Path, help="tar of photos; default: the validation set in --data")
             add("--batch", type=int, default=16)
         if name == "inversion":
             add("--steps", type=int, action="append", help="of optimisation; default: 100 and 500")
             add("--lr", type=float, help="of optimisation; default: the best on other samples")
+        if name == "ablating":
+            add("--real", type=Path, help="tar of photos; default: the validation set in --data")
+            add("--iterations", type=int, default=60, help="of each training")
+            add("--batch", type=int, default=8, help="of each training")
+            add("--seeds", type=int, default=3)
+            add("--widths", default="16,32,48,64,96", help="of the encoder, as of train")
+            add("--perceptual", choices=get_args(Perceptual), default="none")
         if name == "pivotal":
             add("--real", type=Path, help="tar of photos; default: the validation set in --data")
             add("--batch", type=int, default=4)
@@ -150,6 +161,7 @@ def arguments() -> argparse.ArgumentParser:
             add("--optimise", type=int, default=500, help="steps in w+ beside it; 0 = none")
             add("--lr", type=float, default=0.1, help="of optimisation")
             add("--published", action="store_true", help="also as published, which is slow")
+            add("--throughput", action="store_true", help="images a minute alone")
             add("--ablate", action="store_true", help="what attentions and SSIM are good for")
         if name == "speed":
             add("--rounds", type=int, default=5)

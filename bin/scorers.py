@@ -187,6 +187,36 @@ def mouth_width(points: Tensor) -> Tensor:
     return (points[:, 54] - points[:, 48]).norm(dim=1) / eyes.norm(dim=1)
 
 
+def mouth_opening(points: Tensor) -> Tensor:
+    """[B, 68, 2] -> distance of the inner lips over that of the eyes' centres: [B]."""
+    eyes = points[:, 42:48].mean(1) - points[:, 36:42].mean(1)
+    return (points[:, 65:68] - points[:, 61:64].flip(1)).norm(dim=2).mean(1) / eyes.norm(dim=1)
+
+
+CHEEKS = ((3, 31, 48), (13, 35, 54))
+"""Jaw, wing of the nose and corner of the mouth, on the left and the right of the picture."""
+
+
+def side_light(images: Tensor, points: Tensor) -> Tensor:
+    """Images [B, 3, H, W], points [B, 68, 2] -> how much brighter the right cheek is: [B].
+
+    The patch of a cheek is a fifth of the eyes' distance wide.
+    """
+    grey = images.mean(1, keepdim=True)
+    eyes = (points[:, 42:48].mean(1) - points[:, 36:42].mean(1)).norm(dim=1)
+    steps = torch.linspace(-0.1, 0.1, 5).to(points)
+    offsets = torch.cartesian_prod(steps, steps) * eyes[:, None, None]
+    left, right = (
+        F.grid_sample(
+            grey,
+            ((points[:, cheek].mean(1)[:, None] + offsets) * 2 - 1)[:, None],
+            align_corners=False,
+        ).mean(dim=(1, 2, 3))
+        for cheek in CHEEKS
+    )
+    return right - left
+
+
 # --- How alike: ST-LPIPS (Ghildyal and Liu, 2022), on AlexNet ------------------------------------
 
 

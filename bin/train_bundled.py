@@ -19,7 +19,7 @@ from dseinvert.errors import DseInvertError
 from dseinvert.models import open_model, pick_device
 from dseinvert.training import stages
 from dseinvert.training.branch import BranchOptions
-from dseinvert.training.bundle import Sources, branch_bundle, make_bundle
+from dseinvert.training.bundle import Sources, branch_bundle, directions_for, make_bundle
 from dseinvert.training.gan_state import AdversarialOptions
 from dseinvert.training.joint import JointOptions
 from dseinvert.training.options import TrainOptions
@@ -50,9 +50,14 @@ def joint(words: Sequence[str]) -> None:
     parser.add_argument(
         "--branch-for", metavar="MODEL", help="train only the feature branch, for this model"
     )
+    parser.add_argument("--directions-for", metavar="MODEL", help="only the directions, anew")
     given = parser.parse_args(words)
     if given.data is None:
         parser.error("--data is required")
+    if given.directions_for:
+        model = open_model(given.directions_for)
+        directions_for(model, sources(given.data), given.work, given.out)
+        return
     if given.branch_for:
         model = open_model(given.branch_for)
         branch_bundle(model, sources(given.data), BranchOptions(), given.work, given.out)

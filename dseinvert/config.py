@@ -69,6 +69,12 @@ class EditOptions:
     strengths: str | None = None
     """FROM:TO:COUNT, such as -3:3:7, with --edit NAME: a strip of pictures of each latent. None =
     no strip."""
+    sweep: str | None = None
+    """gif, webp or mp4: in place of pictures, a moving one of each --edit NAME over --strengths
+    (-3:3:25), there and back. None = no moving picture."""
+    sliders: bool = False
+    """In place of pictures, a page of each latent with a slider for each --edit NAME, or for all
+    directions, over --strengths (-3:3:13)."""
     identity: Path | None = None
     """Face recognition network for `auto` strengths: an ArcFace ONNX file, model_ir_se50.pth or
     MobileFaceNet. None = what DSEINVERT_IDENTITY names."""
@@ -98,6 +104,9 @@ class VideoOptions:
     reconstruction."""
     faces: Literal["largest", "all"] | int = "largest"
     """largest (the person who takes most of the clip), all, or how many people."""
+    refine: str = "none"
+    """none, or encoder or generator[:STEPS], or both with a comma: tuned to each person once, on
+    frames of the whole clip."""
     smooth: float | Literal["auto"] = "auto"
     """Smoothing in time: auto, or from 0 (each frame by itself) to 1."""
     start: Fraction | None = None
@@ -209,12 +218,26 @@ class EvaluateOptions:
     refine: tuple[str, ...] = ()
     """METHOD[:STEPS][,...][@SPACE]: the encoder, then this, as in `images`; may be repeated, as
     latent:100@w+ and encoder:100."""
+    baselines: str = "none"
+    """Published inversions on the same footing: i2s-w, i2s-w+, indomain, pti, bdinvert, each
+    [:STEPS], several with commas; or all[:STEPS]."""
+    loss: Literal["mse", "perceptual"] = "mse"
+    """What every baseline and every --refine descends; perceptual = the perceptual measure too."""
     edit: tuple[str, ...] = ()
-    """Direction along which identity is measured from -3 to +3; may be repeated."""
+    """Direction along which edits from -3 to +3 are measured; may be repeated."""
     identity: Path | None = None
     """Face embedding network: ONNX, or weights of IR-SE50 or MobileFaceNet. None = no identity."""
     perceptual: Literal["auto", "lpips", "features", "none"] = "auto"
     """Perceptual measure; features = of EfficientNet-lite0; auto = what is here."""
+    scorer: tuple[str, ...] = ()
+    """FILE[:OUTPUT[:PIXELS]]: an ONNX classifier that says how strong an edit is, as of
+    directions learn; may be repeated."""
+    sets: Literal["auto", "fid", "features", "none"] = "auto"
+    """Distance of all results from all images: fid, or the same of EfficientNet-lite0 features,
+    which is not FID; auto = fid where its weights are here."""
+    inception: Path | None = None
+    """Standard Inception weights for FID: pt_inception-2015-12-05-6726825d.pth, or TorchScript.
+    None = the file in torch's cache."""
     count: int | None = None
     """Faces at most. None = all."""
     align: bool = True

@@ -164,11 +164,33 @@ def _checked(path: Path, header: Mapping[str, str], tensors: dict[str, Tensor]) 
         raise InputError(f"{path}: holds NaN or infinite numbers")
     try:
         return Latent(
-            **_fields({name: tensor.float() for name, tensor in tensors.items()}),
+            **_fields(_of_rows({name: tensor.float() for name, tensor in tensors.items()})),
             space=header["space"],  # type: ignore[arg-type]
             layer=int(header["layer"]) if "layer" in header else None,
             skip=header.get("skip", "keep"),  # type: ignore[arg-type]
             origin=json.loads(header.get("origin", "{}")),
         )
-    except ValueError as error:
+    except (ValueError, KeyError) as error:
         raise InputError(f"{path}: damaged latent file: {error}") from error
+
+
+def _of_rows(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a file, with what it holds once for each track of a clip given to every row.
+
+    A clip's "tuning/TRACK/NAME" has no batch axis; a row of another track is not tuned.
+    """
+    plain = {name: tensor for name, tensor in tensors.items() if name.count("/") < 2}
+    of_tracks: dict[str, dict[int, Tensor]] = {}
+    for name in tensors.keys() - plain.keys():
+        track, _, factor = name.removeprefix(_TUNING).partition("/")
+        of_tracks.setdefault(factor, {})[int(track)] = tensors[name]
+    for factor in sorted(of_tracks):
+        found = of_tracks[factor]
+        none = torch.zeros_like(next(iter(found.values())))
+        tracks, rows = tensors["track"].unique(return_inverse=True)
+        every = [found.get(track, none) for track in tracks.int().tolist()]
+        if all(torch.equal(one, every[0]) for one in every):  # takes no memory
+            plain[_TUNING + factor] = every[0].expand(len(rows), *none.shape)
+        else:
+            plain[_TUNING + factor] = torch.stack(every)[rows]
+    return plain

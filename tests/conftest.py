@@ -26,6 +26,11 @@ SHARED = ROOT.parent / "shared"
 torch.set_num_threads(1)  # the suite's nets are so small that a second thread only waits
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Each process holds PyTorch, and many start others."""
+    return min(4, os.cpu_count() or 1)
+
+
 def build_tiny_model(folder: Path, seed: int = 0) -> Path:
     """A model of random weights, 16 px, with directions age and smile."""
     torch.manual_seed(seed)

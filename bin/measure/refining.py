@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from dseinvert.inversion.inverter import Inverter
 from dseinvert.inversion.optimise import OptimiseOptions, optimise
 from dseinvert.inversion.refinement import Budget
+from dseinvert.inversion.refining import open_refining, parse_refining
 from dseinvert.inversion.tune_encoder import FINE_TUNING, EncoderTuning, encoder_refinement
 from dseinvert.models import Model
 from dseinvert.similarity.attention import Scales, at1, at2, centre_crops, whole
@@ -37,6 +39,8 @@ def refining(given: argparse.Namespace) -> list[Table]:
         images = samples(model, given.count or 250)
     if given.ablate:
         return ablations(model, images, given)
+    if given.throughput:
+        return [throughput(model, images, given)]
     return [compared(model, images, given), throughput(model, images, given)]
 
 
@@ -45,6 +49,16 @@ def tuning(model: Model, steps: int, options: EncoderTuning) -> Draw:
     inverter = inverting(model)
     refine = encoder_refinement(model.generator, inverter.encoder, options)
     return lambda images: refine(images, inverter.invert(images).latent, Budget(steps)).images
+
+
+def following(model: Model, text: str, space: str | None = None) -> Draw:
+    """What `images --refine` does."""
+    inverter = inverting(model)
+    asked = parse_refining(text, space)
+    refine = open_refining(asked, model.generator, inverter.encoder)
+    return lambda images: (
+        Inverter(model.generator, inverter.encoder, refine=refine).invert(images).images
+    )
 
 
 def methods(model: Model, given: argparse.Namespace) -> dict[str, Draw]:
@@ -95,23 +109,29 @@ def compared(model: Model, images: Tensor, given: argparse.Namespace) -> Table:
 
 
 def throughput(model: Model, images: Tensor, given: argparse.Namespace) -> Table:
-    """Images a minute at each batch size, the sizes by turns."""
-    scopes: tuple[EncoderTuning, ...] = (EncoderTuning(), EncoderTuning("all", lr=0.005))
+    """Images a minute of every refinement at each batch size, the sizes by turns."""
     steps = max(1, given.steps // 10)
+    ways: dict[str, Draw] = {
+        "encoder": tuning(model, steps, EncoderTuning()),
+        "encoder, all weights": tuning(model, steps, EncoderTuning("all", lr=0.005)),
+        "latent": following(model, f"latent:{steps}"),
+        "latent, w+": following(model, f"latent:{steps}", "w+"),
+        "generator": following(model, f"generator:{steps}"),
+    }
     images = images[torch.arange(max(BATCHES)) % len(images)]
     found: dict[tuple[str, int], list[float]] = {}
     for _ in watched("throughput", range(ROUNDS)):
-        for options in scopes:
+        for name, draw in ways.items():
             for batch in BATCHES:
-                took, _ = spent(tuning(model, steps, options), images[:batch])
-                found.setdefault((options.scope, batch), []).append(took * given.steps / steps)
+                took, _ = spent(draw, images[:batch])
+                found.setdefault((name, batch), []).append(took * given.steps / steps)
     rows = []
-    for (scope, batch), times in found.items():
+    for (name, batch), times in found.items():
         took = median(torch.tensor(times))
-        alone = median(torch.tensor(found[scope, 1]))
+        alone = median(torch.tensor(found[name, 1]))
         rows.append(
             {
-                "tuned": scope,
+                "--refine": name,
                 "batch": str(batch),
                 "images/minute": 60 * batch / took,
                 "times the cost of one": took / alone,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,6 +37,8 @@ LESSONS = 8192
 MANNERS = ("in w", "in w, F as it is", "in z", "in z, F as it is")
 STRENGTHS = (1.5, 3.0)
 STARTS = ("encoder", "mean")
+Marks = dict[tuple[str, str], dict[str, list[tuple[float, float, float]]]]
+"""By space and manner, then by direction: effects, and identities to source and reconstruction."""
 WORDS = {"skip": get_args(Skip), "z_start": get_args(ZStart)}
 
 
@@ -61,8 +64,10 @@ def spaces(given: argparse.Namespace) -> list[Table]:
     tables = [Table(f"Spaces {title}", reconstructed(model, images, found, panel), note(given))]
     if panel is not None and model.directions and isinstance(model.generator, Mapped):
         kept = {name: one[0] for name, one in found.items() if "start=mean" not in name}
-        rows = edited(model, images, kept, panel, given)
+        marks: Marks = {}
+        rows = edited(model, images, kept, panel, given, marks)
         tables.append(Table(f"Edits {title}", rows, EDIT_NOTE))
+        tables.append(Table(f"Edits of equal effect {title}", alike(marks), EQUAL_NOTE))
     return tables
 
 
@@ -150,8 +155,9 @@ def edited(
     latents: dict[str, Latent],
     panel: Judges,
     given: argparse.Namespace,
+    marks: Marks,
 ) -> list[dict[str, Cell]]:
-    """A row for each latent and way of editing it: means over edits and faces."""
+    """A row for each latent and way of editing it: means over edits and faces; fills `marks`."""
     names = [name for name in EDITED if name in model.directions]
     if not names:
         raise MissingError(f"{model.name} has none of the directions {', '.join(EDITED)}")
@@ -172,11 +178,35 @@ def edited(
                 seen += [panel.who(one) for one in drawn]
                 unit = SCORES[direction]
                 up, down = (panel.scores(one)[unit] for one in drawn)
-                row[f"{direction}: {unit}"] = float((up - down).mean()) / 2
+                effect = row[f"{direction}: {unit}"] = float((up - down).mean()) / 2
+                places = marks.setdefault((name, manner), {}).setdefault(direction, [])
+                here = seen[-2:]
+                places += [(effect, mean_likeness(people, here), mean_likeness(recon, here))]
+                places += [(0.0, mean_likeness(people, [recon]), 1.0)]
             row["identity to reconstruction"] = mean_likeness(recon, seen)
             row["to source"] = mean_likeness(people, seen)
             row["reconstruction to source"] = mean_likeness(people, [recon])
             table.append(row)
+    return table
+
+
+def alike(marks: Marks) -> list[dict[str, Cell]]:
+    """Identity where each direction does as much in every space: what the weakest can do."""
+    ways = {way: points for way, points in marks.items() if way[1] == MANNERS[0]}
+    weakest = {
+        direction: min(max(one[0] for one in points[direction]) for points in ways.values())
+        for direction in next(iter(ways.values()))
+    }
+    table = []
+    for (space, manner), points in ways.items():
+        row: dict[str, Cell] = {"space": space, "edited": manner}
+        found = []
+        for direction, effect in weakest.items():
+            x, *identities = zip(*sorted(points[direction]), strict=True)
+            row[f"{direction}: {SCORES[direction]}"] = effect
+            found.append([float(np.interp(effect, x, one)) for one in identities])
+        source, recon = np.mean(found, axis=0).tolist()
+        table.append({**row, "identity to reconstruction": recon, "to source": source})
     return table
 
 
@@ -237,6 +267,10 @@ def note(given: argparse.Namespace) -> str:
     )
 
 
+EQUAL_NOTE = (
+    "Of equal effect: the effect of each direction is the largest that the weakest space reaches; "
+    "identities in between are interpolated, from the reconstruction on, and averaged."
+)
 EDIT_NOTE = (
     f"Means over the faces and the edits {', '.join(EDITED)} to either side. Years, yaw and mouth "
     "are half the difference between the two sides, by the scorers of `bin/bench edits`: compare "

@@ -13,7 +13,7 @@ from scorers import WHOLE, Box, crop, yaw
 
 from dseinvert.errors import MissingError
 from dseinvert.run.compute import to_tensor
-from dseinvert.training.bundle import CELEBA_TO_FFHQ, read_labelled
+from dseinvert.training.labelled import CELEBA_TO_FFHQ, read_labelled
 from dseinvert.training.pictures import read_tar
 from measure.sets import REAL, Judges, cosine, judges, median
 from measure.tables import Cell, Table, watched

@@ -12,7 +12,7 @@ from dseinvert.cli.stdout import print_json, reserved_stdout
 from dseinvert.config import EvaluateOptions
 from dseinvert.errors import DseInvertError, UsageError
 
-MANY = ("against", "refine", "edit")
+MANY = ("against", "refine", "edit", "scorer")
 VIDEO = "Two videos to compare, in place of images."
 
 

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -42,6 +42,10 @@ class Result:
     """[N]: an image's share of its batch."""
     peak: float | None
     """MiB that the process, or the GPU, held at most; None = this system does not say."""
+    steps: Tensor | None = None
+    """[N]: steps of optimisation; None = there were none."""
+    apart: float | None = None
+    """Distance of all that was drawn from all images; None = not measured."""
 
 
 def compare(
@@ -55,13 +59,18 @@ def compare(
 
     `watch` is called after each batch with the method's name.
     """
-    return [_result(method, images, panel, batch, watch) for method in methods]
+    crowd = panel.crowd(images)
+    found = []
+    for method in methods:
+        one = _result(method, images, panel, batch, watch)
+        found.append(replace(one, apart=panel.apart(crowd, one.drawn)))
+    return found
 
 
 def _result(
     method: Method, images: Tensor, panel: Panel, batch: int, watch: Callable[[str], None]
 ) -> Result:
-    drawn, latents, seconds, judged = [], [], [], []
+    drawn, latents, seconds, judged, steps = [], [], [], [], []
     _forget_peak()
     for part in images.split(batch):
         began = time.perf_counter()
@@ -70,19 +79,29 @@ def _result(
         seconds.append(torch.full((len(part),), (time.perf_counter() - began) / len(part)))
         drawn.append(inversion.images.float().cpu())
         latents.append(inversion.latent.to("cpu"))
+        steps.append(None if inversion.steps is None else inversion.steps.cpu())
         watch(method.name)
     peak = _peak()
     for part, shot, latent in zip(images.split(batch), drawn, latents, strict=True):
         judged.append(panel.judge(part, shot, latent))
     measures = {name: torch.cat([one[name] for one in judged]) for name in judged[0]}
+    taken = [one for one in steps if one is not None]
     return Result(
-        method.name, concat(latents), torch.cat(drawn), measures, torch.cat(seconds), peak
+        method.name,
+        concat(latents),
+        torch.cat(drawn),
+        measures,
+        torch.cat(seconds),
+        peak,
+        torch.cat(taken) if taken else None,
     )
 
 
 def columns(result: Result) -> Iterator[tuple[str, Tensor]]:
     """Every number that is had of each image, by name."""
     yield from result.measures.items()
+    steps = torch.zeros_like(result.seconds) if result.steps is None else result.steps
+    yield "steps", steps.to(result.seconds)
     yield "seconds", result.seconds
 
 

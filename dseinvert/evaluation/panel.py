@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from dseinvert.evaluation.frechet import Features, frechet
 from dseinvert.evaluation.prior import Prior
 from dseinvert.latent import Latent
 from dseinvert.similarity.losses import Distance, cosine
@@ -27,6 +28,10 @@ class Panel:
     """Its name, as lpips, and the distance."""
     identity: Callable[[Tensor], Tensor] | None
     """Images [B, 3, R, R] in [-1, 1] -> unit vectors [B, K]."""
+    scorers: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
+    """By name; images -> a score each [B], which edits change."""
+    sets: Features | None = None
+    """What all results are held against all images by."""
 
     @torch.inference_mode()
     def judge(self, images: Tensor, drawn: Tensor, latent: Latent) -> dict[str, Tensor]:
@@ -52,6 +57,22 @@ class Panel:
         assert self.identity is not None
         return torch.cat([self.identity(part).cpu() for part in images.split(AT_ONCE)])
 
+    @torch.inference_mode()
+    def scores(self, images: Tensor) -> dict[str, Tensor]:
+        """What each scorer says of each image, [B] on the CPU."""
+        return {
+            name: torch.cat([score(part).cpu() for part in images.split(AT_ONCE)])
+            for name, score in self.scorers.items()
+        }
+
+    def crowd(self, images: Tensor) -> Tensor | None:
+        """What a set is compared by, [N, K]; None = nobody does, or one image is no set."""
+        return None if self.sets is None or len(images) < 2 else self.sets.of(images)
+
+    def apart(self, crowd: Tensor | None, drawn: Tensor) -> float | None:
+        """How far pictures are from those of `crowd`; None = not measured."""
+        return None if crowd is None or self.sets is None else frechet(crowd, self.sets.of(drawn))
+
     @property
     def protocol(self) -> str:
         """How each number was got."""
@@ -60,6 +81,11 @@ class Panel:
             parts.append(f"{self.perceptual[0]}: {PERCEPTUAL[self.perceptual[0]]}")
         if self.identity is not None:
             parts.append("identity: cosine of embeddings of the network given with --identity")
+        if self.sets is not None:
+            parts.append(
+                f"{self.sets.name}: {self.sets.about}; of few images too large, so that it is for "
+                "methods within one table"
+            )
         parts.append("prior: distance of the code from the generator's samples, 1 = as they are")
         return "; ".join(parts)
 

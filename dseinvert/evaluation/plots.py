@@ -28,6 +28,10 @@ def plots(results: Sequence[Result], curves: Sequence[Curve]) -> dict[str, bytes
         made["fidelity-editability.svg"] = _points("PSNR, dB", fidelity, label, kept, "linear")
         for name in dict.fromkeys(one.direction for one in curves):
             made[f"identity-{name}.svg"] = _lines([one for one in curves if one.direction == name])
+        for name in curves[0].scores:
+            for direction in dict.fromkeys(one.direction for one in curves):
+                own = [one for one in curves if one.direction == direction]
+                made[f"identity-{direction}-by-{name}.svg"] = _effect(own, name)
     return made
 
 
@@ -55,6 +59,21 @@ def _lines(curves: Sequence[Curve]) -> bytes:
         for one in curves:
             axes.plot(one.strengths, one.identity.mean(1).tolist(), marker=".", label=one.method)
         axes.set(xlabel=f"{curves[0].direction}, deviations", ylabel="identity to the source")
+        axes.legend(fontsize=8)
+
+    return _svg(draw)
+
+
+def _effect(curves: Sequence[Curve], scorer: str) -> bytes:
+    """Identity against what a scorer says of the edit: methods at equal effect."""
+
+    def draw(axes: Any) -> None:
+        for one in curves:
+            x = one.scores[scorer].mean(1).tolist()
+            axes.plot(x, one.identity.mean(1).tolist(), marker=".", label=one.method)
+        axes.set(
+            xlabel=f"{curves[0].direction}: change of {scorer}", ylabel="identity to the source"
+        )
         axes.legend(fontsize=8)
 
     return _svg(draw)

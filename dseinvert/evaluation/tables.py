@@ -13,18 +13,24 @@ from dseinvert.evaluation.compare import Result, columns
 from dseinvert.evaluation.curves import Curve
 from dseinvert.evaluation.panel import HIGHER
 
+COSTS = ("steps", "seconds")
+"""Columns without a best: whoever does nothing is fastest."""
 Row = dict[str, str | float]
 
 
-def summary(results: Sequence[Result]) -> list[Row]:
-    """A row for each method and measure: mean, median, deviation and the middle half."""
+def summary(results: Sequence[Result], sets: str = "Fréchet") -> list[Row]:
+    """A row for each method and measure: mean, median, deviation and the middle half.
+
+    `sets` names the distance of all results from all images.
+    """
     rows: list[Row] = []
     for result in results:
         for name, values in columns(result):
             rows.append({"method": result.name, "measure": name, **spread(values)})
-        if result.peak is not None:
-            same = dict.fromkeys(("mean", "median", "lower", "upper"), result.peak)
-            rows.append({"method": result.name, "measure": "peak MiB", **same, "deviation": 0.0})
+        for name, value in {sets: result.apart, "peak MiB": result.peak}.items():
+            if value is not None:
+                same = dict.fromkeys(("mean", "median", "lower", "upper"), value)
+                rows.append({"method": result.name, "measure": name, **same, "deviation": 0.0})
     return rows
 
 
@@ -52,20 +58,33 @@ def each(results: Sequence[Result], names: Sequence[str]) -> list[Row]:
     ]
 
 
-def curve_rows(curves: Sequence[Curve]) -> list[Row]:
-    """A row for each method, direction and strength."""
+def curve_rows(curves: Sequence[Curve], sets: str = "Fréchet") -> list[Row]:
+    """A row for each method, direction and strength; `sets` as of `summary`."""
     return [
         {
             "method": one.method,
             "direction": one.direction,
             "strength": strength,
             "identity": float(one.identity[k].mean()),
+            "identity median": spread(one.identity[k])["median"],
             "identity deviation": spread(one.identity[k])["deviation"],
-            "moved": float(one.moved[k].mean()),
+            **_effects(one, k, sets),
         }
         for one in curves
         for k, strength in enumerate(one.strengths)
     ]
+
+
+def _effects(one: Curve, k: int, sets: str) -> dict[str, float]:
+    """What an edit did besides, by name: means over the images."""
+    found = {"moved": float(one.moved[k].mean())}
+    for name, score in one.scores.items():
+        found |= {name: float(score[k].mean()), f"{name} deviation": spread(score[k])["deviation"]}
+    if one.prior is not None:
+        found["prior"] = float(one.prior[k].mean())
+    if one.apart and (apart := one.apart[k]) is not None:
+        found[sets] = apart
+    return found
 
 
 def as_csv(rows: Sequence[Mapping[str, str | float]], note: str) -> bytes:
@@ -79,18 +98,29 @@ def as_csv(rows: Sequence[Mapping[str, str | float]], note: str) -> bytes:
     return text.getvalue().encode()
 
 
-def as_markdown(results: Sequence[Result], curves: Sequence[Curve], note: str) -> bytes:
-    """A table of medians with the deviation, best in bold, and one of identity after edits."""
+def as_markdown(
+    results: Sequence[Result], curves: Sequence[Curve], note: str, sets: str = "Fréchet"
+) -> bytes:
+    """A table of medians with the deviation, best in bold, and two of what edits did."""
     names = [name for name, _ in columns(results[0])]
     rows = [[f"{result.name}", *_medians(result)] for result in results]
-    best = [_best(name, [dict(columns(r))[name].median() for r in results]) for name in names]
-    for k, place in enumerate(best):
-        rows[place][k + 1] = f"**{rows[place][k + 1]}**"
+    for k, name in enumerate(names):
+        if name not in COSTS:
+            place = _best(name, [dict(columns(r))[name].median() for r in results])
+            rows[place][k + 1] = f"**{rows[place][k + 1]}**"
+    if all(result.apart is not None for result in results):
+        names.append(sets)
+        values = [result.apart for result in results]
+        for row, value in zip(rows, values, strict=True):
+            shown = f"{value:.4g}"
+            row.insert(-1, f"**{shown}**" if value == min(values) else shown)  # type: ignore[type-var]
     parts = [f"Medians ± deviation over {len(results[0].drawn)} images."]
     parts.append(_table(["method", *names, "peak MiB"], rows))
     if curves:
         parts.append("Identity to the source image after edits, mean over the images:")
         parts.append(_curve_table(curves))
+        parts.append("What edits do at either end, means over the images; scores are changes:")
+        parts.append(_ends_table(curves, sets))
     return "\n\n".join([*parts, note, ""]).encode()
 
 
@@ -115,6 +145,17 @@ def _curve_table(curves: Sequence[Curve]) -> str:
         for one in curves
     ]
     return _table(head, rows)
+
+
+def _ends_table(curves: Sequence[Curve], sets: str) -> str:
+    names = [*_effects(curves[0], 0, sets)]
+    rows = [
+        [one.method, one.direction, f"{one.strengths[k]:+g}"]
+        + [f"{_effects(one, k, sets)[name]:.4g}" for name in names]
+        for one in curves
+        for k in (0, len(one.strengths) - 1)
+    ]
+    return _table(["method", "direction", "strength", *names], rows)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -18,6 +18,13 @@ FEATHER = 0.3
 FACE_CENTRE, FACE_RADII = (0.5, 0.58), (0.33, 0.4)
 # Changes of a pixel, of 255, that an automatic mask leaves out and takes in whole.
 LITTLE, MUCH = 6.0, 24.0
+# The side at which a reconstruction is compared with its original; what is blurred away of their
+# difference, and what is broad in it and does no harm; grey levels, and times the mean, at which
+# trust falls to 1/e; how far distrust reaches and how softly it ends.
+AGREEMENT_SIDE, FINE, BROAD = 64, 1.0, 8.0
+DOUBT, DOUBT_MEANS, REACH, SOFT = 20.0, 2.0, 5, 2.0
+# Grey levels of change for which the rim of a mask is squared.
+ABRUPT = 15.0
 
 
 def paste(
@@ -49,12 +56,16 @@ def paste_difference(
     quad: Floats,
     feather: float = FEATHER,
     roundness: float = ROUNDNESS,
+    trust: NDArray[np.float32] | None = None,
 ) -> Image:
     """The photo with `edited - reconstruction` (both uint8 [N, N, 3]) added in the quad.
 
     The photo keeps its own sharpness, and an edit that changes nothing returns it bit for bit.
+    `trust` [N, N] says how much of the change to add, such as `agreement`; None = all.
     """
     change = edited.astype(np.float32) - reconstruction.astype(np.float32)
+    if trust is not None:
+        change *= trust[..., None]
     window = window_of(photo, quad)
     mask = _mask(window, quad, feather, roundness)
     return put(photo, window, photo[window] + mask * warp_back(change, quad, window))
@@ -70,6 +81,42 @@ def keep_original(
     """
     change = edited.astype(np.float32) - reconstruction.astype(np.float32)
     return np.rint(original + mask[..., None] * change).clip(0, 255).astype(np.uint8)
+
+
+def agreement(original: Image, reconstruction: Image) -> NDArray[np.float32]:
+    """How far what an edit changed in a reconstruction is true of the original: [N, N], 0 .. 1.
+
+    Args:
+        original: uint8 crop [M, M, 3].
+        reconstruction: uint8 [N, N, 3] of the same quad.
+
+    Where they show different things (a mouth that is shut in one only, hair before a cheek), a
+    change leaves the old thing standing beside the new one. So trust is exp(-(gap / doubt)^2) of
+    the largest gap nearby. A gap that is broad is another light or tone, and is left out; a model
+    that meets nothing well is doubted less, for an edit should be seen.
+    """
+    side = (AGREEMENT_SIDE, AGREEMENT_SIDE)
+    one, other = (
+        cv2.resize(crop, side, interpolation=cv2.INTER_AREA).astype(np.float32)
+        for crop in (original, reconstruction)
+    )
+    gap = cv2.GaussianBlur(one - other, (0, 0), FINE)
+    gap -= cv2.GaussianBlur(gap, (0, 0), BROAD)
+    size = cv2.dilate(np.sqrt((gap * gap).mean(-1)), np.ones((REACH, REACH)))
+    doubt = max(DOUBT, DOUBT_MEANS * float(size.mean()))
+    trust = cv2.GaussianBlur(np.exp(-((size / doubt) ** 2)), (0, 0), SOFT)
+    shape = reconstruction.shape[1::-1]
+    return np.asarray(cv2.resize(trust, shape, interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def tightened(mask: NDArray[np.float32], change: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """A mask [N, N] with less of its rim where the change [M, M, 3] is large.
+
+    Half of a slight change is still that change; half of skin on hair is a veil.
+    """
+    size = cv2.GaussianBlur(np.abs(change).max(-1), (0, 0), len(change) / 64)
+    size = cv2.resize(size, mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.asarray(mask ** (1 + size / ABRUPT), np.float32)
 
 
 def change_mask(edited: Image, reconstruction: Image) -> NDArray[np.float32]:

@@ -96,6 +96,19 @@ def draw_tuned(
     return torch.stack([one(_row(tuning, k), _row(plain.tensors(), k)) for k in samples])
 
 
+def draw_alike(
+    own: nn.Module, latent: Latent, tuning: Mapping[str, Tensor], draw: Draw = images_of
+) -> Tensor:
+    """What `own`, of `private`, draws [B, ...] with one difference for all samples.
+
+    Gradients reach `tuning`, which has no batch axis, as in `with_tuning`.
+    """
+    weights = _weights(dict(own.named_parameters()), tuning)
+    named = {f"own.{name}": weight for name, weight in weights.items()}
+    drawn: Tensor = functional_call(_Calling(own, draw), named, (latent,), tie_weights=False)
+    return drawn
+
+
 def tuned_weights(tuning: Iterable[str]) -> list[str]:
     """The weights that the keys "NAME.up" and "NAME.down" of a tuning are about."""
     return sorted({key.rpartition(".")[0] for key in tuning})

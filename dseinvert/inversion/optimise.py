@@ -33,6 +33,9 @@ from dseinvert.latent import Latent
 from dseinvert.similarity.losses import mse
 
 Term = Distance
+Domain = Callable[[Latent, Tensor], Tensor]
+"""Latents and the images [B, 3, R, R] that they draw -> a loss each [B] about the latents."""
+Penalty = Callable[[Latent, Mapping[str, Tensor], Tensor], Tensor]
 Rate = Callable[[float], float]
 """How much of the work is done, 0..1 -> the learning rate."""
 
@@ -86,6 +89,7 @@ def latent_refinement(
     space: SpaceName,
     options: LatentOptions | None = None,
     distance: Distance | None = None,
+    domain: Domain | None = None,
 ) -> Refine:
     """Optimisation of latents in a space, as a refinement.
 
@@ -98,6 +102,7 @@ def latent_refinement(
         space: of SPACES.
         options: None = the defaults.
         distance: perceptual, added to the squared error; None = without.
+        domain: added to the loss, but no part of what is called best; None = nothing is.
 
     Raises:
         UsageError: a space that there is not, or not of this generator; P_N where there is no w.
@@ -115,8 +120,9 @@ def latent_refinement(
         loss = options.mse * mse(images, drawn)
         return loss if distance is None else loss + options.perceptual * distance(images, drawn)
 
-    def penalty(latent: Latent, moved: Mapping[str, Tensor]) -> Tensor:
-        return _held(moved, options.hold) + _rare(latent, prior, options.dense)
+    def penalty(latent: Latent, moved: Mapping[str, Tensor], drawn: Tensor) -> Tensor:
+        loss = _held(moved, options.hold) + _rare(latent, prior, options.dense)
+        return loss if domain is None else loss + domain(latent, drawn)
 
     def refine(
         images: Tensor, start: Latent, budget: Budget, watch: Watch | None = None
@@ -197,7 +203,7 @@ def _descend(
     moved: dict[str, Tensor],
     images: Tensor,
     loss: Distance,
-    penalty: Callable[[Latent, Mapping[str, Tensor]], Tensor],
+    penalty: Penalty,
     rate: Rate,
     budget: Budget,
     watch: Watch | None,
@@ -228,7 +234,7 @@ def _descend(
         done = _done(step, budget, (time.monotonic() - began) / count)
         if done >= 1 or reached.all():
             break
-        total = (found + penalty(latent, part))[~reached].sum()
+        total = (found + penalty(latent, part, drawn))[~reached].sum()
         gradients = torch.autograd.grad(total, list(part.values()))
         for tensor, gradient in zip(moved.values(), gradients, strict=True):
             tensor.grad = torch.zeros_like(tensor).index_copy_(0, active, gradient)
@@ -264,7 +270,7 @@ def _rare(latent: Latent, prior: Density | None, weight: float) -> Tensor:
     return torch.zeros(()) if prior is None else weight * prior(latent.code)
 
 
-def _nothing(latent: Latent, moved: Mapping[str, Tensor]) -> Tensor:
+def _nothing(latent: Latent, moved: Mapping[str, Tensor], drawn: Tensor) -> Tensor:
     return torch.zeros(())
 
 

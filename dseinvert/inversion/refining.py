@@ -18,7 +18,7 @@ from dseinvert.generators import Generator
 from dseinvert.inversion.optimise import latent_refinement
 from dseinvert.inversion.refinement import Budget, Distance, Refine, Refined, Watch
 from dseinvert.inversion.spaces import SPACES, SpaceName, check_space
-from dseinvert.inversion.tune_encoder import encoder_refinement
+from dseinvert.inversion.tune_encoder import EncoderTuning, encoder_refinement
 from dseinvert.inversion.tune_generator import generator_refinement
 from dseinvert.latent import Latent
 from dseinvert.similarity.losses import mse, ssim
@@ -92,7 +92,7 @@ def parse_refining(
 
 
 def open_refining(
-    asked: Refining, generator: Generator, encoder: Encoder
+    asked: Refining, generator: Generator, encoder: Encoder, distance: Distance | None = None
 ) -> tuple[Refine, Budget] | None:
     """The refinement and its budget; None = nothing is asked for.
 
@@ -100,6 +100,7 @@ def open_refining(
         asked: what.
         generator: PyTorch's own, for gradients go through it, as is `encoder`, attached to it.
         encoder: what gives the starts.
+        distance: perceptual, a term of every method's loss; None = without.
 
     Raises:
         UsageError: a space that the generator does not have.
@@ -110,9 +111,11 @@ def open_refining(
     space = asked.space or own_space(generator, encoder)
     check_space(generator, space)
     make: dict[Method, Callable[[], Refine]] = {
-        "encoder": lambda: encoder_refinement(generator, encoder),
-        "latent": lambda: latent_refinement(generator, space),
-        "generator": lambda: generator_refinement(generator),
+        "encoder": lambda: encoder_refinement(
+            generator, encoder, EncoderTuning(perceptual=distance)
+        ),
+        "latent": lambda: latent_refinement(generator, space, distance=distance),
+        "generator": lambda: generator_refinement(generator, distance=distance),
     }
     parts = [(make[stage.method](), stage.steps) for stage in asked.stages]
     value, goal = _goal(asked, generator.device)

@@ -18,14 +18,16 @@ from dseinvert.media.video_write import writing
 
 PICTURES = {".gif": "GIF", ".webp": "WEBP"}
 """Animated pictures by suffix, and their formats."""
+SUFFIXES = (*CONTAINERS, *PICTURES)
+"""Of all that can be written."""
 _CRF, _WHITE = 14, 255  # generated pictures are small: nothing is gained by saving bytes
 _SRGB_AS_VIDEO = Colours(LIMITED, BT709, BT709, BT709)
 
 
 def check_animation(path: Path) -> None:
     """Raise UsageError where the suffix is none that can be written."""
-    if path.suffix.lower() not in (*PICTURES, *CONTAINERS):
-        known = ", ".join([*CONTAINERS, *PICTURES])
+    if path.suffix.lower() not in SUFFIXES:
+        known = ", ".join(SUFFIXES)
         raise UsageError(f"{shown(path)}: not the name of a video or moving picture", known)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -97,6 +97,22 @@ def in_batches(
                 raise
             batch.halve(error, size)
     return results
+
+
+def in_kinds(
+    kind: Callable[[P], Hashable],
+    work: Callable[[Sequence[P]], Sequence[R]],
+    parts: Sequence[P],
+    batch: BatchSize,
+) -> list[R]:
+    """`in_batches` of the parts of each kind by themselves; the results are in the parts' order."""
+    places: dict[Hashable, list[int]] = {}
+    for place, part in enumerate(parts):
+        places.setdefault(kind(part), []).append(place)
+    found: dict[int, R] = {}
+    for some in places.values():
+        found |= zip(some, in_batches(work, [parts[k] for k in some], batch), strict=True)
+    return [found[place] for place in range(len(parts))]
 
 
 def _out_of_memory(error: BaseException) -> bool:

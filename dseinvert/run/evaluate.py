@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,15 +13,19 @@ from torch import Tensor
 
 from dseinvert.config import EvaluateOptions
 from dseinvert.editing.directions import Direction
+from dseinvert.editing.scorer import OnnxScorer, open_scorer
 from dseinvert.errors import MissingError, NoInputError, UsageError
 from dseinvert.evaluation.compare import Method, Result, compare
 from dseinvert.evaluation.curves import STRENGTHS, Curve, curve
+from dseinvert.evaluation.frechet import open_features
 from dseinvert.evaluation.panel import Panel
 from dseinvert.evaluation.plots import plots
 from dseinvert.evaluation.prior import prior
 from dseinvert.evaluation.tables import as_csv, as_markdown, curve_rows, each, summary
 from dseinvert.faces.detect import open_detector
+from dseinvert.inversion.baselines import ABOUT, open_baseline, parse_baselines
 from dseinvert.inversion.inverter import Inversion, Inverter
+from dseinvert.inversion.optimise import LatentOptions
 from dseinvert.inversion.refining import open_refining, parse_refining
 from dseinvert.latent import concat
 from dseinvert.media.atomic import shown, write_bytes
@@ -51,11 +56,13 @@ class Evaluation:
     curves: tuple[Curve, ...]
     protocol: str
     out: Path | None
+    sets: str = "Fréchet"
+    """The name of the distance between sets."""
 
     @property
     def markdown(self) -> str:
         """The tables for people."""
-        return as_markdown(self.results, self.curves, self.protocol).decode()
+        return as_markdown(self.results, self.curves, self.protocol, self.sets).decode()
 
     def asdict(self) -> dict[str, object]:
         """Ready for JSON."""
@@ -63,8 +70,8 @@ class Evaluation:
             "exit_code": 0,
             "images": len(self.results[0].drawn),
             "protocol": self.protocol,
-            "summary": summary(self.results),
-            "curves": curve_rows(self.curves),
+            "summary": summary(self.results, self.sets),
+            "curves": curve_rows(self.curves, self.sets),
             "out": None if self.out is None else str(self.out),
         }
 
@@ -77,9 +84,9 @@ def run_evaluate(patterns: Sequence[str], options: EvaluateOptions, watcher: Wat
     """
     device = pick_device(options.device)
     model = open_model(options.model, device)
-    methods = methods_of(model, options)
     directions = _directions(model, options)
     panel = open_panel(model, options)
+    methods = methods_of(model, options, panel.perceptual)
     names, crops = faces_of(patterns, model, options, watcher)
     images = to_tensor(crops)
     size = options.batch or auto_size(model.generator.resolution, device)
@@ -96,19 +103,22 @@ def run_evaluate(patterns: Sequence[str], options: EvaluateOptions, watcher: Wat
     protocol = (
         f"{len(images)} images at {model.generator.resolution} px, {model.name}; {panel.protocol}; "
         f"seconds: an image's share of a batch of {size}, {torch.get_num_threads()} threads, "
-        f"{device}; peak: of the process (on a GPU: of torch)"
+        f"{device}; peak: of the process (on a GPU: of torch)" + _recipes(options, panel)
     )
-    done = Evaluation(tuple(results), tuple(curves), protocol, options.out)
+    name = "Fréchet" if panel.sets is None else panel.sets.name
+    done = Evaluation(tuple(results), tuple(curves), protocol, options.out, name)
     if options.out is not None:
         _write(options.out, done, names, crops)
     return done
 
 
-def methods_of(model: Model, options: EvaluateOptions) -> list[Method]:
-    """The mean latent, the model's encoder, and those of the models it is held against.
+def methods_of(
+    model: Model, options: EvaluateOptions, perceptual: tuple[str, Distance] | None
+) -> list[Method]:
+    """The mean latent, the model's encoder, its refinements, baselines, and other encoders.
 
     Raises:
-        UsageError: a model of another generator.
+        UsageError: a model of another generator, or --loss perceptual without such a measure.
         MissingError: one without an encoder.
     """
     inverter = _inverter(model, model)
@@ -118,21 +128,46 @@ def methods_of(model: Model, options: EvaluateOptions) -> list[Method]:
         latent = concat([mean] * len(images))
         return Inversion(latent, inverter.render(latent))
 
+    distance = _distance(options, perceptual)
     methods = [Method(MEAN, average), Method(ENCODER, inverter.invert)]
     for text in options.refine:
-        methods.append(Method(text, _refined(model, text).invert))
+        methods.append(Method(text, _refined(model, text, distance).invert))
+    for one in parse_baselines(options.baselines):
+        invert = open_baseline(one, model.generator, model.encoder, distance)
+        methods.append(Method(one.text, invert))
     for name in options.against:
         other = open_model(name, model.generator.device)
         methods.append(Method(other.name, _inverter(model, other).invert))
     return methods
 
 
-def _refined(model: Model, text: str) -> Inverter:
+def _distance(options: EvaluateOptions, perceptual: tuple[str, Distance] | None) -> Distance | None:
+    """The perceptual term of all that is optimised."""
+    if options.loss == "mse":
+        return None
+    if perceptual is None:
+        raise UsageError("--loss perceptual: there is no perceptual measure", "leave it out")
+    return perceptual[1]
+
+
+def _recipes(options: EvaluateOptions, panel: Panel) -> str:
+    """How what is optimised was, after what else the protocol says."""
+    baselines = parse_baselines(options.baselines)
+    if not options.refine and not baselines:
+        return ""
+    term = "" if options.loss == "mse" or panel.perceptual is None else f" + {panel.perceptual[0]}"
+    about = dict.fromkeys(f"{one.name} = {ABOUT[one.name]}" for one in baselines)
+    rate = f"Adam, {LatentOptions().lr:g} deviations of the space a step"
+    shared = f"optimised: squared error{term} (encoder: the image loss of DSE{term}), best kept"
+    return f"; {'; '.join([shared, f'codes and F by {rate}', *about])}"
+
+
+def _refined(model: Model, text: str, distance: Distance | None) -> Inverter:
     """The model's encoder followed by `latent:100@f/z+`."""
     assert model.encoder is not None
     what, at, space = text.partition("@")
     asked = parse_refining(what, space if at else None)
-    refine = open_refining(asked, model.generator, model.encoder)
+    refine = open_refining(asked, model.generator, model.encoder, distance)
     return Inverter(model.generator, model.encoder, refine=refine)
 
 
@@ -163,9 +198,23 @@ def open_panel(model: Model, options: EvaluateOptions) -> Panel:
     Raises:
         MissingError: one that was asked for is not here.
     """
+    if options.scorer and not options.edit:
+        raise UsageError("--scorer without --edit has nothing to score", "--edit age with it")
     device = model.generator.device
     identity = None if options.identity is None else open_identity(options.identity)
-    return Panel(prior(model.generator), _perceptual(options, device), identity)
+    scorers = [_scorer(text) for text in options.scorer]
+    sets = open_features(options.sets, options.inception, device)
+    judge = prior(model.generator)
+    return Panel(judge, _perceptual(options, device), identity, dict(scorers), sets)
+
+
+def _scorer(text: str) -> tuple[str, OnnxScorer]:
+    """FILE[:OUTPUT[:PIXELS]] -> the score's name and the scorer."""
+    found = re.fullmatch(r"(.+?)(?::(\d+)(?::([\w.-]+))?)?", text)
+    assert found is not None
+    file, output, pixels = Path(found[1]), int(found[2] or 0), found[3] or "-1..1"
+    name = file.stem if found[2] is None else f"{file.stem}-{output}"
+    return name, open_scorer(file, output, pixels)
 
 
 def _perceptual(options: EvaluateOptions, device: torch.device) -> tuple[str, Distance] | None:
@@ -216,10 +265,10 @@ def _write(out: Path, done: Evaluation, names: Sequence[str], crops: Sequence[Pi
     """Tables, plots and a grid; plots come first, for they may lack their package."""
     made = plots(done.results, done.curves)
     make_folder(out)
-    made["summary.csv"] = as_csv(summary(done.results), done.protocol)
+    made["summary.csv"] = as_csv(summary(done.results, done.sets), done.protocol)
     made["images.csv"] = as_csv(each(done.results, names), done.protocol)
     if done.curves:
-        made["curves.csv"] = as_csv(curve_rows(done.curves), done.protocol)
+        made["curves.csv"] = as_csv(curve_rows(done.curves, done.sets), done.protocol)
     made["report.md"] = done.markdown.encode()
     made["grid.png"] = encode_png(_grid(done.results, crops))
     for name, data in made.items():

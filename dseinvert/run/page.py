@@ -15,6 +15,7 @@ from dseinvert.errors import InputError
 from dseinvert.media.atomic import replacing
 from dseinvert.media.images import encode_jpeg, read_image
 from dseinvert.run.journal import Entry, FaceEntry
+from dseinvert.run.prepare import Pixels
 
 NAME = "index.html"
 # Up to so many faces the page carries its pictures; beyond, it shows the files beside it.
@@ -56,7 +57,7 @@ def _page(
     filled = filled.replace("{{medians}}", _numbers(medians, "median "))
     filled = filled.replace("{{sorts}}", _sorts(medians))
     filled = filled.replace("{{undone}}", _undone(undone))
-    filled = filled.replace("{{facts}}", _facts(facts)).replace("{{columns}}", _columns(entries))
+    filled = filled.replace("{{facts}}", listed(facts)).replace("{{columns}}", _columns(entries))
     head, tail = filled.split("{{faces}}")
     yield head
     for entry in entries:
@@ -107,7 +108,8 @@ def _undone(undone: Sequence[tuple[str, str]]) -> str:
     return f'<details class="undone"{is_open}>{summary}<ul>{rows}</ul></details>'
 
 
-def _facts(facts: Mapping[str, str]) -> str:
+def listed(facts: Mapping[str, str]) -> str:
+    """The rows of a <dl>."""
     return "".join(
         f"<dt>{escape(name)}</dt><dd>{escape(fact)}</dd>" for name, fact in facts.items()
     )
@@ -154,6 +156,11 @@ def _data_uri(path: Path) -> str:
         pixels = read_image(path)
     except (OSError, InputError):
         return ""
+    return jpeg_uri(pixels)
+
+
+def jpeg_uri(pixels: Pixels) -> str:
+    """A picture uint8 [H, W, 3] as a small JPEG that a page can hold."""
     scale = min(1, _EMBEDDED_SIDE / max(pixels.shape[:2]))
     small = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(small, 88)).decode()

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+
+import cv2
+import numpy as np
 
 from dseinvert.config import EditOptions
 from dseinvert.editing.apply import check_edits
@@ -16,6 +20,7 @@ from dseinvert.errors import ExitCode, InputError, NoInputError, UsageError
 from dseinvert.export.backend import accelerated
 from dseinvert.inversion.spaces import drawable
 from dseinvert.latent import Latent, concat, load_latent
+from dseinvert.media.animation import SUFFIXES, write_animation
 from dseinvert.media.atomic import shown, sync_folder, write_bytes
 from dseinvert.media.images import encode_png, read_image
 from dseinvert.media.scan import scan
@@ -29,12 +34,17 @@ from dseinvert.run.names import assign, face_names, folded
 from dseinvert.run.plan import Item
 from dseinvert.run.prepare import Pixels, reason_of, unexpected
 from dseinvert.run.progress import Watcher
+from dseinvert.run.sliders import SUFFIX, Slider, slider_page
 from dseinvert.run.stream import ahead, regroup, threads
 from dseinvert.run.write import make_folder
 from dseinvert.stop import Stop, stoppable
 
 _THREADS = 2
 LEAST = 128  # pixels of a picture in a strip
+# The strengths of moving pictures and of sliders; pixels at least and pictures a second of moving
+# ones.
+SWEEP, SLIDERS = "-3:3:25", "-3:3:13"
+_SWEPT, _RATE = 192, Fraction(20)
 RECON = "recon"
 
 
@@ -58,6 +68,10 @@ class Asked:
     """The labels of the pictures in each strip, by its own label."""
     mask: Mask | None
     """None = edits show everywhere."""
+    sweep: str | None = None
+    """Suffix of the moving picture that each strip becomes; None = none is wanted."""
+    sliders: bool = False
+    """Whether the strips become a page."""
 
     @property
     def drawn(self) -> Edits:
@@ -170,21 +184,26 @@ def _asked(options: EditOptions, model: Model) -> Asked:
     mask = open_mask(options.mask, model.generator.resolution)
     if mask is not None and not options.edits:
         raise UsageError("--mask needs an --edit to show", "add --edit NAME=STRENGTH")
-    if options.strengths is None:
+    moving = options.sweep is not None or options.sliders
+    if options.sweep is not None and f".{options.sweep}" not in SUFFIXES:
+        known = ", ".join(suffix[1:] for suffix in SUFFIXES)
+        raise UsageError(f"--sweep {options.sweep}: not a kind of moving picture", known)
+    if options.strengths is None and not moving:
         keeper = open_keeper(options.edits, options.identity, options.identity_floor, model)
         classes = model.generator.spec.classes
         return Asked(parse_all(options.edits, model.directions, classes, keeper), {}, mask)
-    if not options.edits:
+    texts = options.edits or (sorted(model.directions) if moving else ())
+    if not texts:
         raise UsageError("--strengths needs a direction to show", "add --edit NAME")
-    steps = parse_strengths(options.strengths)
+    steps = parse_strengths(options.strengths or (SLIDERS if options.sweep is None else SWEEP))
     edits: dict[str, Sequence[Step]] = {}
     strips: dict[str, Sequence[str]] = {}
-    for text in options.edits:
+    for text in texts:
         own = {label(one): one for one in parse_strip(text, steps, model.directions)}
         name, at, rows = text.strip().partition("@")
         strips[f"{name}{steps[0]:+g}to{steps[-1]:+g}{at}{rows}"] = [*own]
         edits |= own
-    return Asked(edits, strips, mask)
+    return Asked(edits, strips, mask, options.sweep, options.sliders)
 
 
 def _rendered(
@@ -193,7 +212,8 @@ def _rendered(
     size = options.batch or auto_size(model.generator.resolution, model.generator.device)
     batch = BatchSize(size)
     work = partial(_render, model, asked.drawn)
-    write = partial(_write, options.out, frozenset(folded(item.name) for item in items), asked)
+    taken = frozenset(folded(item.name) for item in items)
+    write = partial(_write, options.out, taken, asked, {"model": model.name})
     generator = model.generator
     with (
         threads(_THREADS) as reading,
@@ -280,7 +300,11 @@ def _render(model: Model, edits: Edits, rows: Sequence[Latent]) -> list[Shots]:
 
 
 def _write(
-    out: Path, taken: frozenset[str], asked: Asked, work: tuple[Loaded, list[Shots]]
+    out: Path,
+    taken: frozenset[str],
+    asked: Asked,
+    facts: Mapping[str, str],
+    work: tuple[Loaded, list[Shots]],
 ) -> Rendered:
     loaded, shots = work
     if loaded.reason:
@@ -289,27 +313,63 @@ def _write(
     found: dict[str, float] = {}
     names = face_names(loaded.item.name, len(shots), taken)
     for name, one in zip(names, shots, strict=True):
-        for shown_as, pixels in _shown(asked, loaded, one.pictures).items():
-            files.append(f"{name}.{shown_as}.png")
-            write_bytes(out / files[-1], encode_png(pixels), sync=False)
+        made = _masked(asked, loaded, one.pictures)
+        if asked.sweep is not None or asked.sliders:
+            files += _moving(out, name, asked, made, facts)
+        else:
+            for shown_as, pixels in (made | _strips(asked, made)).items():
+                files.append(f"{name}.{shown_as}.png")
+                write_bytes(out / files[-1], encode_png(pixels), sync=False)
         found |= {f"{name}.{given}.png": strength for given, strength in one.strengths.items()}
     sync_folder(out)
     return Rendered(loaded.item, tuple(files), strengths=found)
 
 
-def _shown(asked: Asked, loaded: Loaded, pictures: Mapping[str, Pixels]) -> dict[str, Pixels]:
-    """The pictures to write by their labels: masked, and in strips."""
+def _masked(asked: Asked, loaded: Loaded, pictures: Mapping[str, Pixels]) -> dict[str, Pixels]:
+    """The pictures that were asked for, by their labels, under the mask."""
     made = {name: pictures[name] for name in asked.edits or (RECON,)}
     if asked.mask is not None and loaded.original is not None:
         mask, original, recon = asked.mask, loaded.original, pictures[RECON]
         made = {name: mask(original, one, recon) for name, one in made.items()}
-    for strip, labels in asked.strips.items():
-        across = [f"{_strength(asked.edits[name]):+g}" for name in labels]
-        made[strip] = sheet([[made[name] for name in labels]], across, LEAST)
     return made
 
 
-def _strength(steps: Sequence[Step]) -> float:
+def _strips(asked: Asked, made: Mapping[str, Pixels]) -> dict[str, Pixels]:
+    """The pictures of each direction side by side."""
+    strips = {}
+    for strip, labels in asked.strips.items():
+        across = [f"{float(_edit(asked.edits[name]).strength):+g}" for name in labels]
+        strips[strip] = sheet([[made[name] for name in labels]], across, LEAST)
+    return strips
+
+
+def _moving(
+    out: Path, name: str, asked: Asked, made: Mapping[str, Pixels], facts: Mapping[str, str]
+) -> list[str]:
+    """Write the page or the moving pictures of one latent; returns their names."""
+    files, sliders = [], []
+    for strip, labels in asked.strips.items():
+        pictures = [_enlarged(made[one]) for one in labels]
+        if asked.sweep is not None:
+            files.append(f"{name}.{strip}.{asked.sweep}")
+            write_animation(out / files[-1], [*pictures, *pictures[-2:0:-1]], _RATE)
+        edits = [_edit(asked.edits[one]) for one in labels]
+        direction, rows = edits[0].direction, strip.partition("@")
+        shown_as = direction.name + "".join(rows[1:])
+        strengths = [float(edit.strength) for edit in edits]
+        sliders.append(Slider(shown_as, direction.unit, strengths, pictures))
+    if asked.sliders:
+        files.append(f"{name}.{SUFFIX}")
+        write_bytes(out / files[-1], slider_page(name, sliders, facts), sync=False)
+    return files
+
+
+def _enlarged(picture: Pixels) -> Pixels:
+    size = 2 * (max(len(picture), _SWEPT),)
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def _edit(steps: Sequence[Step]) -> Edit:
     (step,) = steps
     assert isinstance(step, Edit)
-    return float(step.strength)
+    return step

@@ -58,6 +58,7 @@ from dseinvert.run.video_report import (
     write_table,
 )
 from dseinvert.run.video_store import Rows
+from dseinvert.run.video_tune import forget, tuned_to_faces
 from dseinvert.run.write import make_folder
 from dseinvert.stop import Stop, stoppable
 
@@ -126,7 +127,7 @@ def open_studio(options: VideoOptions, model: Model) -> Studio:
     batch = BatchSize(size)
     cv2.setNumThreads(1)  # the threads of the passes already keep every core busy
     inverter = Inverter(model.generator, model.encoder)
-    job = Job(options, model, inverter, open_detector(), batch)
+    job = Job(options, model, inverter, open_detector(), batch, inverter)
     smooth = AUTO if options.smooth == "auto" else options.smooth
     paste = options.paste or ("difference" if edits else "replace")
     drawing = Drawing(
@@ -143,12 +144,22 @@ def run_by_backend(studio: Studio, tasks: Sequence[Task], told: Told) -> Studio:
     options, generator = studio.options, studio.job.model.generator
     shared = share(generator.resolution, generator.device)
     count = sum(task.frames for task in tasks)
-    model = accelerated(studio.job.model, options.backend, shared, count, told)
+    model = accelerated(studio.job.model, _backend(options, told), shared, count, told)
     assert model.encoder is not None
     inverter = Inverter(model.generator, model.encoder)
     return Studio(
         replace(studio.job, model=model, inverter=inverter), replace(studio.drawing, model=model)
     )
+
+
+def _backend(options: VideoOptions, told: Told) -> str:
+    """Who encodes and draws what is not tuned to a person."""
+    if options.refine == "none" or options.backend == "torch":
+        return options.backend
+    if options.backend != "auto":
+        told(f"what --refine tunes runs in PyTorch, the rest by --backend {options.backend}")
+        return options.backend
+    return "torch"
 
 
 def _plan(studio: Studio, sources: Sequence[Path]) -> tuple[list[Task], list[Result]]:
@@ -246,7 +257,9 @@ def _inverted(studio: Studio, task: Task, watcher: Watcher, stop: Stop) -> Seen 
     crops = crops_of(seen, studio.options)
     if not crops:
         return None
-    invert_clip(studio.job, task, seen, crops, watcher, stop)
+    own = tuned_to_faces(studio.job, task, seen, crops, watcher, stop)
+    invert_clip(studio.job, task, seen, crops, own, watcher, stop)
+    forget(task)
     return latents_of(task)
 
 

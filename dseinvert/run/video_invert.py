@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -26,7 +26,7 @@ from dseinvert.latent import FORMAT
 from dseinvert.media.atomic import remove_stale_parts
 from dseinvert.media.video_read import Frame
 from dseinvert.models import Model
-from dseinvert.run.batchsize import BatchSize, computing, in_batches
+from dseinvert.run.batchsize import BatchSize, computing, in_kinds
 from dseinvert.run.compute import to_pixels, to_tensor
 from dseinvert.run.prepare import Pixels
 from dseinvert.run.progress import Watcher
@@ -64,6 +64,8 @@ class Job:
     inverter: Inverter
     detector: Detector
     batch: BatchSize
+    plain: Inverter
+    """The same by PyTorch alone, through which gradients go."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,25 @@ def latents_of(task: Task) -> Seen | None:
         return None
 
 
+@dataclass(frozen=True)
+class Own:
+    """What faces have that was tuned to them."""
+
+    inverters: Mapping[int, Inverter] = field(default_factory=dict)
+    """By track; others have the job's."""
+    tensors: Row = field(default_factory=dict)
+    """Beside the latents."""
+    origin: Mapping[str, str] = field(default_factory=dict)
+
+
 def invert_clip(
-    job: Job, task: Task, seen: Seen, crops: Sequence[Crops], watcher: Watcher, stop: Stop
+    job: Job,
+    task: Task,
+    seen: Seen,
+    crops: Sequence[Crops],
+    own: Own,
+    watcher: Watcher,
+    stop: Stop,
 ) -> None:
     """Write the latents of a clip, going on behind those a killed run left."""
     folder = task.work / f"latents-{task.latents_key}-{job.options.segment}"
@@ -104,7 +123,7 @@ def invert_clip(
     every = job.options.segment
     done = _whole_chunks(folder)
     watcher.begin(f"{task.name}: inverting", len(seen.pts) - done * every)
-    chunks = _rows(job, task, seen, crops, done * every, watcher, stop)
+    chunks = _rows(job, task, seen, crops, own, done * every, watcher, stop)
     for number, group in groupby(chunks, key=lambda pair: pair[0] // every):
         rows = [row for _, found in group for row in found]
         if stop.code is not None:
@@ -112,7 +131,7 @@ def invert_clip(
         write_rows(folder / f"{number:06d}.safetensors", _stacked(rows))
     if stop.code is not None:
         raise Stopped
-    join_rows(task.latents, sorted(folder.glob("*.safetensors")), *_beside(job, task, seen))
+    join_rows(task.latents, sorted(folder.glob("*.safetensors")), *_beside(job, task, seen, own))
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -135,6 +154,7 @@ def _rows(
     task: Task,
     seen: Seen,
     crops: Sequence[Crops],
+    own: Own,
     done: int,
     watcher: Watcher,
     stop: Stop,
@@ -144,6 +164,10 @@ def _rows(
         return
     generator = job.model.generator
     cut_out = partial(_parts, job, crops)
+
+    def inverter(part: Part) -> Inverter:
+        return own.inverters.get(part.track, job.inverter)
+
     with (
         relay(frames_from(task, seen, done), _AHEAD) as frames,
         threads(_CROPPERS) as cropping,
@@ -152,7 +176,7 @@ def _rows(
         computed = regroup(
             ahead(cropping, cut_out, stop.until(frames), _AHEAD),
             parts=lambda pair: pair[1],
-            work=lambda parts: in_batches(partial(_invert, job.inverter), parts, job.batch),
+            work=lambda parts: in_kinds(inverter, partial(_invert, inverter), parts, job.batch),
             size=lambda: job.batch.size,
             workers=workers,
             most=_MOST,
@@ -169,11 +193,12 @@ def _parts(job: Job, crops: Sequence[Crops], pair: tuple[int, Frame]) -> tuple[i
     for one in crops:
         k = place - int(one.track.frames[0])
         if 0 <= k < len(one.track):
-            found.append(_part(job, one, k, place, frame))
+            found.append(part_of(job, one, k, place, frame))
     return place, found
 
 
-def _part(job: Job, one: Crops, k: int, place: int, frame: Frame) -> Part:
+def part_of(job: Job, one: Crops, k: int, place: int, frame: Frame) -> Part:
+    """What is cut out for the face that is the `k`th of its track, from the frame at `place`."""
     points, quad = one.track.points[k], one.quads[k]
     if job.options.smooth == 0:  # the frame by itself, as if there were no others
         alone, score = placed(job.detector, frame.pixels, points)
@@ -192,9 +217,10 @@ def _part(job: Job, one: Crops, k: int, place: int, frame: Frame) -> Part:
     )
 
 
-def _invert(inverter: Inverter, parts: Sequence[Part]) -> list[Row]:
+def _invert(inverter: Callable[[Part], Inverter], parts: Sequence[Part]) -> list[Row]:
+    """One batch, of which all have the same inverter."""
     images = to_tensor([part.pixels for part in parts])
-    inversion = inverter.invert(images)
+    inversion = inverter(parts[0]).invert(images)
     table = image_metrics(images, inversion.images.cpu())
     tensors = {name: t.cpu().float().numpy() for name, t in inversion.latent.tensors().items()}
     if "feature" in tensors:  # a thousandth of a step, at half the disk
@@ -229,7 +255,7 @@ def _stacked(rows: Sequence[Row]) -> Row:
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
-def _beside(job: Job, task: Task, seen: Seen) -> tuple[Row, dict[str, str]]:
+def _beside(job: Job, task: Task, seen: Seen, own: Own) -> tuple[Row, dict[str, str]]:
     """What the file of latents holds beside its rows: all times of the clip, and text."""
     model, clip = job.model, task.clip
     origin = {
@@ -251,9 +277,10 @@ def _beside(job: Job, task: Task, seen: Seen) -> tuple[Row, dict[str, str]]:
         "noise": "constant, stored with the generator",
         "backend": backend_of(model),
         "version": __version__,
+        **own.origin,
     }
     header = {"format": FORMAT, "space": model.generator.spec.space, "origin": json.dumps(origin)}
-    return {CLIP_PTS: seen.pts}, {**header, **_layer(job)}
+    return {CLIP_PTS: seen.pts, **own.tensors}, {**header, **_layer(job)}
 
 
 def _layer(job: Job) -> Mapping[str, str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from dseinvert.config import VideoOptions
 from dseinvert.errors import InputError, NoInputError, OutputError, UsageError
+from dseinvert.inversion.tune_clip import clip_refining
 from dseinvert.media.atomic import shown
 from dseinvert.media.clip import Clip, probe
 from dseinvert.media.encoding import CONTAINERS, Encoding, default_codec, encoding
@@ -22,7 +23,7 @@ from dseinvert.media.video_write import Cut, check_output, suffix_for
 from dseinvert.run.names import assign, folded
 from dseinvert.run.plan import file_sha256, result_key
 
-OUTPUTS = 1  # raised when the same input and settings give other outputs: all is then done again
+OUTPUTS = 2  # raised when the same input and settings give other outputs: all is then done again
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg"}
     | {".wmv", ".asf", ".flv", ".ogv", ".3gp", ".3g2", ".mxf", ".y4m"}
@@ -142,6 +143,8 @@ def make_task(
     base |= {"rate": str(clip.rate), "time_base": str(clip.time_base)} if clip.files else {}
     tracks = {key: base[key] for key in ("outputs", "start", "end", "detector")}
     latents = {**base, "faces": options.faces, "smooth": str(options.smooth)}
+    refining = clip_refining(options.refine)
+    latents |= {"refine": refining.text} if refining.stages else {}
     paths = _paths(clip, name, options, settings, [*edits] or ["recon"])
     if settings is not None:
         for path in paths.values():
@@ -179,6 +182,7 @@ def encoding_of(clip: Clip, options: VideoOptions) -> Encoding:
 
 def check_options(options: VideoOptions, inputs: int) -> None:
     """UsageError for options that exclude each other."""
+    clip_refining(options.refine)
     if options.preview and (options.codec or options.crf is not None):
         raise UsageError("--preview chooses --codec and --crf itself", "leave them out")
     if options.frames and (options.codec or options.crf is not None or options.preview):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from dseinvert.editing.apply import move
 from dseinvert.faces.align import crop
+from dseinvert.faces.paste import AGREEMENT_SIDE, agreement, tightened
 from dseinvert.generators import Generator
 from dseinvert.latent import Latent
 from dseinvert.media.video_read import Frame
 from dseinvert.models import Model
-from dseinvert.run.batchsize import BatchSize, computing, in_batches
+from dseinvert.run.batchsize import BatchSize, computing, in_kinds
 from dseinvert.run.compute import Edits, render_edits
 from dseinvert.run.prepare import Pixels
 from dseinvert.run.progress import Watcher
@@ -32,6 +33,7 @@ from dseinvert.run.video_plan import Output, Task
 from dseinvert.run.video_sinks import Sink, open_sink
 from dseinvert.run.video_steady import Patches, Steady
 from dseinvert.run.video_store import Rows
+from dseinvert.run.video_tune import tuned_generators
 from dseinvert.stop import Stop
 from dseinvert.video.blend import Mode, blend, face_mask, mask_in_frame
 from dseinvert.video.smooth import REACH, row_sigmas, smooth_stream
@@ -136,7 +138,7 @@ def _written(
     if first >= len(seen.pts):
         return
     generator = drawing.model.generator
-    draw = partial(_draw, generator, drawing.edits, drawing.paste, _header(rows))
+    draw = _drawer(drawing, rows, drawing.edits)
     with ExitStack() as stack:
         shots = _shots(drawing, task, seen, rows, first)
         coming = stop.until(stack.enter_context(relay(shots, _AHEAD)))
@@ -145,7 +147,7 @@ def _written(
         drawn = regroup(
             coming,
             parts=lambda shot: shot.faces,
-            work=lambda faces: in_batches(draw, faces, drawing.batch),
+            work=draw,
             size=lambda: drawing.batch.size,
             workers=workers,
             most=_window(task),
@@ -188,9 +190,12 @@ def _steadied(
     """Each frame with what is to be put into it, steadied in time."""
     side = int(np.clip(drawing.model.generator.resolution, *_FLOW_SIDES))
     for shot, pictures in drawn:
-        patches = [_patches(drawing, one) for one in pictures]
+        pixels = shallow(shot.frame.pixels)
+        patches = [
+            _patches(drawing, face, pixels, one)
+            for face, one in zip(shot.faces, pictures, strict=True)
+        ]
         if steady.seconds > 0:
-            pixels = shallow(shot.frame.pixels)
             for k, face in enumerate(shot.faces):
                 source = crop(pixels, face.quad, side)
                 patches[k] = _steadied_face(drawing, face, source, patches[k], shot, steady)
@@ -201,14 +206,9 @@ def _steadied(
 def _steadied_face(
     drawing: Drawing, face: Face, source: Pixels, patches: Patches, shot: Shot, steady: Steady
 ) -> Patches:
-    """What "replace" puts in is steadied as a change of the source; else a change with its mask.
-
-    For the rim of a mask, too, should move as the source does.
-    """
+    """What "replace" puts in is steadied as a change of the source; else a change as it is."""
     base = np.zeros(1, np.float32)
-    if drawing.paste == "difference":
-        patches = {label: _masked(face, patch) for label, patch in patches.items()}
-    elif patches:
+    if drawing.paste == "replace" and patches:
         size = next(iter(patches.values())).shape[:2]
         base = cv2.resize(source, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     changes = {label: patch - base for label, patch in patches.items()}
@@ -220,15 +220,21 @@ def _masked(face: Face, change: NDArray[np.float32]) -> NDArray[np.float32]:
     """The change within the mask of the face, finer: [N, N, 3]."""
     side = max(_CHANGE_SIDE, len(change))
     fine = cv2.resize(change, (side, side), interpolation=cv2.INTER_CUBIC)
-    return np.asarray(fine * face_mask(face.points, face.quad, side)[..., None], np.float32)
+    mask = tightened(face_mask(face.points, face.quad, side), change)
+    return np.asarray(fine * mask[..., None], np.float32)
 
 
-def _patches(drawing: Drawing, drawn: Drawn) -> Patches:
-    """Of each output: the edited crop, or how far it is from the reconstruction."""
+def _patches(drawing: Drawing, face: Face, frame: Pixels, drawn: Drawn) -> Patches:
+    """Of each output: the edited crop, or what to change, with its mask.
+
+    For the rim of a mask, too, should move as the source does when changes are steadied.
+    """
     floats = {label: drawn[label].astype(np.float32) for label in drawing.edits}
     if drawing.paste == "replace":
         return floats
-    return {label: patch - drawn[RECON] for label, patch in floats.items()}
+    recon = drawn[RECON]
+    trust = agreement(crop(frame, face.quad, AGREEMENT_SIDE), recon)[..., None]
+    return {label: _masked(face, trust * (patch - recon)) for label, patch in floats.items()}
 
 
 class Faces:
@@ -290,15 +296,29 @@ def _header(rows: Rows) -> Mapping[str, Any]:
     return common
 
 
+def _drawer(
+    drawing: Drawing, rows: Rows, edits: Edits
+) -> Callable[[Sequence[Face]], Sequence[Drawn]]:
+    """Draws faces, each with the generator that is tuned to it, where there is one."""
+    tuned = tuned_generators(drawing.model.generator, rows)
+
+    def generator(face: Face) -> Generator:
+        return tuned.get(face.track, drawing.model.generator)
+
+    draw = partial(_draw, generator, edits, drawing.paste, _header(rows))
+    return lambda faces: in_kinds(lambda face: id(generator(face)), draw, faces, drawing.batch)
+
+
 @torch.inference_mode()
 def _draw(
-    generator: Generator,
+    generator_of: Callable[[Face], Generator],
     edits: Edits,
     paste: Mode,
     common: Mapping[str, Any],
     faces: Sequence[Face],
 ) -> list[Drawn]:
-    """One batch."""
+    """One batch, of which all have the same generator."""
+    generator = generator_of(faces[0])
     arrays = {name: np.stack([face.raw[name] for face in faces]) for name in faces[0].raw}
     tensors: dict[str, Any] = {
         name: torch.from_numpy(array).float().to(generator.device) for name, array in arrays.items()
@@ -317,12 +337,9 @@ Pasted = tuple[int, int, dict[str, Pixels]]
 def _paste(drawing: Drawing, work: tuple[Shot, list[Patches]]) -> Pasted:
     shot, patches = work
     frame = shot.frame.pixels
-    # A change that was steadied brings its own mask, and is only held back from going astray.
-    masked = drawing.paste == "difference" and drawing.smooth > 0
-    masks = [
-        face_mask(face.points, face.quad, grown=_GROWN if masked else 1.0) * face.presence
-        for face in shot.faces
-    ]
+    # A change brings its own mask, and is only held back from going astray.
+    grown = _GROWN if drawing.paste == "difference" else 1.0
+    masks = [face_mask(face.points, face.quad, grown=grown) * face.presence for face in shot.faces]
     pictures = {}
     for label in drawing.edits:
         result = frame
@@ -378,23 +395,21 @@ def pictured(
     drawing: Drawing, task: Task, seen: Seen, rows: Rows, places: Sequence[int]
 ) -> dict[int, Pictured]:
     """Some frames, by place, with their faces reconstructed and edited."""
-    plain = replace(drawing, side_by_side=False, smooth=0.0)  # a change alone has its mask to come
+    plain = replace(drawing, side_by_side=False)
     replaced = replace(plain, edits={RECON: ()}, paste="replace")
     shots = [_shot(drawing, task, seen, rows, place) for place in places]
-    draw = partial(
-        _draw,
-        drawing.model.generator,
-        {RECON: (), **drawing.edits},
-        drawing.paste,
-        _header(rows),
-    )
-    drawn = iter(in_batches(draw, [face for shot in shots for face in shot.faces], drawing.batch))
+    draw = _drawer(drawing, rows, {RECON: (), **drawing.edits})
+    drawn = iter(draw([face for shot in shots for face in shot.faces]))
     found = {}
     for shot in shots:
         results: dict[str, Pixels] = {}
         pictures = list(islice(drawn, len(shot.faces)))
         for how in (plain, replaced):
-            results |= _paste(how, (shot, [_patches(how, one) for one in pictures]))[2]
+            patches = [
+                _patches(how, face, shallow(shot.frame.pixels), one)
+                for face, one in zip(shot.faces, pictures, strict=True)
+            ]
+            results |= _paste(how, (shot, patches))[2]
         pixels = shot.frame.pixels
         found[shot.place] = Pictured(pixels, _mask(pixels, shot.faces), results)
     return found

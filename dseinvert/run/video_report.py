@@ -30,6 +30,7 @@ from dseinvert.run.video_measure import LENGTH, NAMES, STRETCHES, Marks, frames_
 from dseinvert.run.video_plan import Output, Task
 from dseinvert.run.video_render import RECON, Pictured
 from dseinvert.run.video_store import Rows
+from dseinvert.run.video_tune import refined_of
 from dseinvert.similarity.metrics import PROTOCOL as IMAGE_PROTOCOL
 from dseinvert.video.metrics import PROTOCOL
 
@@ -131,6 +132,7 @@ def facts_of(task: Task, model: Mapping[str, str], origin: Mapping[str, str]) ->
         "source": f"{shown(task.clip.path)}, sha256 {task.sha256}",
         "faces": f"{origin['faces']}, FFHQ crops, {origin['detector']} detector",
         "smooth": origin["smooth"],
+        **refined_of(origin),
         "reconstruction": f"medians over all crops before smoothing; {IMAGE_PROTOCOL}",
         "temporal": (
             f"of the written videos, {STRETCHES} stretches of {LENGTH} frames, within the mask of "

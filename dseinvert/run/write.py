@@ -13,7 +13,7 @@ from typing import Any
 from dseinvert import __version__
 from dseinvert.errors import InputError, OutputError
 from dseinvert.faces.align import crop_matrix, matrix_to_list
-from dseinvert.faces.paste import paste_difference
+from dseinvert.faces.paste import agreement, paste_difference
 from dseinvert.latent import dumps
 from dseinvert.media.atomic import shown, sync_folder, write_bytes
 from dseinvert.media.images import encode_png, read_image
@@ -94,8 +94,12 @@ class Target:
         for label, name in photos.items():
             pasted = read_image(prepared.item.source)
             for face in faces:
-                before = face.recon if self.mask is None else face.crop.pixels
-                pasted = paste_difference(pasted, face.edited[label], before, face.crop.quad)
+                own, quad, edited = face.crop.pixels, face.crop.quad, face.edited[label]
+                if self.mask is None:
+                    trust = agreement(own, face.recon)
+                    pasted = paste_difference(pasted, edited, face.recon, quad, trust=trust)
+                else:
+                    pasted = paste_difference(pasted, edited, own, quad)
             yield name, encode_png(pasted)
 
     def _origin(self, prepared: Prepared, entry: FaceEntry) -> dict[str, str]:

@@ -45,6 +45,12 @@ def read_tar(path: Path, side: int, crop: Sequence[int] | None = None) -> Pixels
     return np.stack(pictures)
 
 
+def to_tensor(pictures: Pixels, side: int) -> Tensor:
+    """uint8 [N, S, S, 3] -> [N, 3, side, side] in [-1, 1]."""
+    small = [cv2.resize(p, (side, side), interpolation=cv2.INTER_AREA) for p in pictures]
+    return torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
 def foreground(picture: Pixels) -> Pixels:
     """A soft mask uint8 [S, S] of the person before a plain background; all 255 where it is not.
 

@@ -22,6 +22,8 @@ Box = tuple[float, float, float, float]
 
 FACE: Box = (0.22, 0.3, 0.78, 0.92)
 """Forehead to chin in FFHQ framing."""
+HEAD: Box = (0.1, 0.0, 0.9, 1.0)
+"""With all of the hair."""
 
 
 class FaceFeatures:
@@ -73,12 +75,14 @@ def appearance(images: Tensor) -> Tensor:
 class Scorer:
     """A linear score of face features, fitted to labelled pictures."""
 
-    def __init__(self, features: FaceFeatures, weight: Tensor, bias: float) -> None:
-        self.features, self.weight, self.bias = features, weight, bias
+    def __init__(
+        self, features: FaceFeatures, weight: Tensor, bias: float, box: Box = FACE
+    ) -> None:
+        self.features, self.weight, self.bias, self.box = features, weight, bias, box
 
     def __call__(self, images: Tensor) -> Tensor:
         """FFHQ-framed [B, 3, H, W] in [-1, 1] -> [B], in the units of the labels."""
-        return self.of(self.features(images, FACE))
+        return self.of(self.features(images, self.box))
 
     def of(self, features: Tensor) -> Tensor:
         """The score [B] of the features [B, K] of FFHQ-framed faces."""
@@ -86,28 +90,36 @@ class Scorer:
 
 
 def fit_scorer(
-    features: FaceFeatures, versions: Sequence[Tensor], labels: NDArray[np.float64]
+    features: FaceFeatures,
+    versions: Sequence[Tensor],
+    labels: NDArray[np.float64],
+    weights: NDArray[np.float64] | None = None,
+    box: Box = FACE,
 ) -> tuple[Scorer, float]:
     """Fit on nine tenths of the pictures.
 
     Args:
         versions: features [N, K] of the pictures, and of varied copies that have the same labels.
+        weights: how much each picture counts; 0 = not at all. None = all alike.
+        box: the part of the pictures that the features are of.
 
     Returns:
         The scorer, and the correlation of its scores with the labels of the other tenth.
     """
     from sklearn.linear_model import RidgeCV
 
+    weights = np.ones(len(labels)) if weights is None else weights
     held = np.arange(len(labels)) % 10 == 0
-    known = np.concatenate([x.numpy()[~held] for x in versions]).astype(np.float64)
+    used, asked_of = ~held & (weights > 0), held & (weights > 0)
+    known = np.concatenate([x.numpy()[used] for x in versions]).astype(np.float64)
     mean, scale = known.mean(0), known.std(0) + 1e-6
-    taught = np.tile(labels[~held], len(versions))
+    taught, counted = (np.tile(x[used], len(versions)) for x in (labels, weights))
     x = (known - mean) / scale
     # Leaving out one copy of a picture while others stay favours a weak penalty, and that is meant:
     # it costs correlation, but its unit agrees with an independent network (docs/experiments.md).
-    model = RidgeCV(alphas=np.logspace(1, 5, 9)).fit(x, taught)
-    asked = (versions[0].numpy()[held] - mean) / scale
-    correlation = float(np.corrcoef(model.predict(asked), labels[held])[0, 1])
+    model = RidgeCV(alphas=np.logspace(1, 5, 9)).fit(x, taught, counted)
+    asked = (versions[0].numpy()[asked_of] - mean) / scale
+    correlation = float(np.corrcoef(model.predict(asked), labels[asked_of])[0, 1])
     weight = model.coef_ / scale
     bias = float(model.intercept_ - mean @ weight)
-    return Scorer(features, torch.from_numpy(weight).float(), bias), correlation
+    return Scorer(features, torch.from_numpy(weight).float(), bias, box), correlation

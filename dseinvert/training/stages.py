@@ -22,12 +22,12 @@ from dseinvert.media.atomic import write_bytes
 from dseinvert.models import Model, open_model, save_model
 from dseinvert.similarity.features import FeatureDistance
 from dseinvert.training import adversarial, checkpoints, gan_state, loop, mirror
-from dseinvert.training.bundle import HELD_OUT, Sources, finish, to_tensor
+from dseinvert.training.bundle import HELD_OUT, Sources, finish
 from dseinvert.training.device_pictures import DevicePictures
 from dseinvert.training.frechet import frechet, spread
 from dseinvert.training.gan_state import AdversarialOptions
 from dseinvert.training.options import TrainOptions
-from dseinvert.training.pictures import Pixels, foreground, read_tar
+from dseinvert.training.pictures import Pixels, foreground, read_tar, to_tensor
 from dseinvert.training.pieces import grown, pack, shrunk, tar_bytes, unpack
 from dseinvert.training.prepare import planned
 from dseinvert.training.samples import held_out_seeds

@@ -21,6 +21,9 @@ Singles = NDArray[np.float32]
 # The oval around brow, chin and hair, in distances from eyes to mouth: its centre below the eyes,
 # its half width and half height; and how much of its radius the rim takes to rise from 0 to 1.
 CENTRE, WIDTH, HEIGHT, RIM = 0.2, 1.3, 1.65, 0.35
+# How much narrower the oval is on the far side of a turned head, for each distance from eyes to
+# mouth that the nose is ahead.
+FAR = 1.5
 # Sides of a mask and of a field of colour offsets.
 MASK_SIDE, FIELD_SIDE = 256, 8
 
@@ -32,17 +35,20 @@ def face_mask(points: Floats, quad: Floats, side: int = MASK_SIDE, grown: float 
     is; the crop's own border is always 0.
     """
     matrix = crop_matrix(quad, side)
-    left_eye, right_eye, _, left_mouth, right_mouth = (
+    left_eye, right_eye, nose, left_mouth, right_mouth = (
         np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
     )
     eyes = (left_eye + right_eye) / 2
     down = (left_mouth + right_mouth) / 2 - eyes
+    ahead = nose - eyes - down / 2
     length = max(1e-6, float(np.hypot(*down)))
     x = np.arange(side, dtype=np.float32)[None]
     y = x.T
     dx, dy = x - (eyes + CENTRE * down)[0], y - (eyes + CENTRE * down)[1]
     u = (dx * down[1] - dy * down[0]) / length / (grown * WIDTH * length)
     v = (dx * down[0] + dy * down[1]) / length / (grown * HEIGHT * length)
+    lead = (ahead[0] * down[1] - ahead[1] * down[0]) / length**2
+    u = np.where(u * lead > 0, u * (1 + FAR * min(1.0, abs(lead))), u)
     oval = _rise((1 - np.hypot(u, v)) / RIM)
     border = np.minimum(np.minimum(x, side - 1 - x), np.minimum(y, side - 1 - y)) / (side - 1)
     return (oval * _rise((border - 2 / side) / 0.1)).astype(np.float32)

@@ -155,7 +155,8 @@ def test_spaces_are_compared_from_both_starts_and_edited(
         *("--strength", 2),
     )
     assert done.returncode == 0, done.stderr
-    drawn, edited = rows(out)
+    drawn, edited, equal = rows(out)
+    assert len({row["age: years"] for row in equal}) == 1
     assert [row["space"] for row in drawn] == [
         *("encoder alone", "w+", "f/z+", "w+, start=mean", "f/z+, start=mean"),
         "f/w, hold=0.5,skip=drop",
@@ -171,6 +172,18 @@ def test_an_unknown_way_of_refining_is_refused(tiny_model: Path, tmp_path: Path)
     assert "f/w:colour=red" in done.stderr
 
 
+def test_trainings_are_ablated_seed_by_seed(tiny_model: Path, tmp_path: Path) -> None:
+    short = ("--iterations", 1, "--batch", 2, "--seeds", 2, "--widths", "8,8,8", "--count", 2)
+    out = tmp_path / "numbers.json"
+    done = bench("ablating", "--model", tiny_model, "--data", tmp_path, *short, "--out", out)
+    assert done.returncode == 0, done.stderr
+    (table,) = rows(out)
+    assert [row["variant"] for row in table] == [
+        *("as published", "without AT", "without SSIM"),
+        *("without AT: difference", "without SSIM: difference"),
+    ]
+
+
 @pytest.mark.parametrize(("words", "titles"), [((), 2), (("--ablate",), 2)])
 def test_refining_is_compared_and_ablated(
     tiny_model: Path, photos: Path, tmp_path: Path, words: tuple[str, ...], titles: int
@@ -179,7 +192,11 @@ def test_refining_is_compared_and_ablated(
     result = bench("refining", "--model", tiny_model, "--real", photos, *short)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("###") == titles
-    for name in ("without AT", "with SSIM") if words else ("encoder:2, all weights", "images/min"):
+    for name in (
+        ("without AT", "with SSIM")
+        if words
+        else ("encoder:2, all weights", "images/min", "latent, w+")
+    ):
         assert name in result.stdout
 
 

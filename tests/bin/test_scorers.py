@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from dseinvert.errors import MissingError
-from dseinvert.training.bundle import read_labelled
+from dseinvert.training.labelled import read_labelled
 from dseinvert.training.pictures import read_tar
 from tests.conftest import ROOT, SHARED
 

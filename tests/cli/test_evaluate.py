@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from dseinvert.cli.main import run
 from dseinvert.media.images import read_image
@@ -47,6 +48,56 @@ def test_refinements_are_methods_like_others(
     assert min(psnr["latent:3@w+"], psnr["generator:2"]) >= psnr["encoder"] - 1e-3
 
 
+def test_baselines_stand_in_the_same_table_with_their_steps(
+    line: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    more = ["--baselines", "i2s-w+:2,pti:3", "--loss", "perceptual", "--sets", "features"]
+    assert run([*line, *more, "--count", "2", "--json"]) == 0
+    found = json.loads(capfd.readouterr().out)
+    steps = {row["method"]: row["mean"] for row in found["summary"] if row["measure"] == "steps"}
+    assert steps == {"mean latent": 0, "encoder": 0, "i2s-w+:2": 2, "pti:3": 3}
+    assert {row["method"] for row in found["summary"] if row["measure"] == "Fréchet"} == {*steps}
+    assert "squared error + features" in found["protocol"] and "pti = half" in found["protocol"]
+
+
+@pytest.fixture
+def brightness(tmp_path: Path) -> Path:
+    """A scorer whose outputs are the means of red, green and blue."""
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    of, kind = onnx.helper, onnx.TensorProto.FLOAT
+    given = of.make_tensor_value_info("images", kind, ["n", 3, "h", "w"])
+    gives = of.make_tensor_value_info("means", kind, ["n", 3, 1, 1])
+    nodes = [of.make_node("GlobalAveragePool", ["images"], ["means"])]
+    graph = of.make_graph(nodes, "brightness", [given], [gives])
+    file = tmp_path / "bright.onnx"
+    opset = [of.make_opsetid("", 17)]
+    onnx.save(of.make_model(graph, opset_imports=opset, ir_version=8), str(file))
+    return file
+
+
+def test_edits_are_scored_from_end_to_end(
+    line: list[str], brightness: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dseinvert.run.evaluate.open_identity", lambda _: no_one)
+    out = tmp_path / "numbers"
+    words = ["--edit", "age", "--identity", "any", "--scorer", f"{brightness}:1:0..1"]
+    assert run([*line, *words, "--count", "2", "--sets", "features", "--out", str(out)]) == 0
+    rows = numbers(out / "curves.csv")
+    assert len(rows) == 11 and [float(row["strength"]) for row in rows][::10] == [-3, 3]
+    # Where nothing is edited nothing changes; elsewhere all is measured.
+    assert float(rows[5]["bright-1"]) == pytest.approx(0, abs=1e-6)
+    assert float(rows[0]["bright-1"]) != 0
+    assert all(float(row[name]) > 0 for row in rows for name in ("prior", "Fréchet"))
+    assert (out / "identity-age-by-bright-1.svg").is_file()
+    assert "What edits do at either end" in (out / "report.md").read_text("utf-8")
+
+
+def no_one(images: torch.Tensor) -> torch.Tensor:
+    """An embedding that knows colours only."""
+    return torch.nn.functional.normalize(images.mean((2, 3)) + 2, dim=1)
+
+
 def test_the_batch_does_not_change_the_numbers(line: list[str], tmp_path: Path) -> None:
     for batch in ("1", "3"):
         run([*line, "--batch", batch, "--count", "3", "--out", str(tmp_path / batch)])
@@ -68,6 +119,9 @@ def test_json_holds_all_measures(line: list[str], capfd: pytest.CaptureFixture[s
     [
         (["--refine", "latent:3@q"], "--space 'q'"),
         (["--edit", "age"], "--edit needs an --identity"),
+        (["--baselines", "pti,magic"], "--baselines 'pti,magic'"),
+        (["--scorer", "smile.onnx:1"], "--scorer without --edit"),
+        (["--loss", "perceptual", "--perceptual", "none"], "--loss perceptual"),
         (["--against", "{other}"], "another generator"),
         (["--video", "a.mp4", "b.mp4"], "name images, or two videos"),
     ],

@@ -5,12 +5,14 @@ import pytest
 
 from dseinvert.faces.align import crop, crop_matrix
 from dseinvert.faces.paste import (
+    agreement,
     change_mask,
     face_mask,
     keep_original,
     mask_weight,
     paste,
     paste_difference,
+    tightened,
 )
 
 CENTRE = (100.0, 90.0)
@@ -176,6 +178,41 @@ def test_the_photo_and_the_patch_are_not_changed() -> None:
     np.testing.assert_array_equal(photo, before[0])
     np.testing.assert_array_equal(patch, before[1])
     assert not np.shares_memory(result, photo)
+
+
+@pytest.mark.parametrize("size", [16, 64, 256])
+def test_a_reconstruction_is_trusted_where_it_shows_the_same_in_any_light(size: int) -> None:
+    recon = waves(size, size) // 2
+    slope = np.linspace(0, 40, size)[:, None, None]
+    assert agreement(recon, recon).min() > 0.999
+    assert agreement((recon + slope).astype(np.uint8), recon).min() > 0.9
+
+
+def test_what_the_reconstruction_shows_otherwise_is_not_trusted_nor_what_is_near() -> None:
+    original, recon = plain(180, 256), plain(180)
+    original[160:180, 96:160] = (90, 20, 30)  # an open mouth
+    trust = agreement(original, recon)
+    assert trust.shape == (64, 64) and trust.min() >= 0 and trust.max() <= 1
+    assert trust[40:45, 26:38].max() < 0.1 and trust[38, 32] < 0.5
+    assert trust[:24].min() > 0.95
+
+
+def test_an_untrusted_change_is_not_pasted() -> None:
+    photo, trust = noise(), np.ones((64, 64), np.float32)
+    trust[:, 32:] = 0
+    result = paste_difference(photo, plain(130), plain(100), quad_at(degrees=0), trust=trust)
+    assert (result[70:110, 64:95] != photo[70:110, 64:95]).any()
+    np.testing.assert_array_equal(result[:, 106:], photo[:, 106:])
+
+
+def test_a_rim_is_tightened_where_the_change_is_large_and_only_there() -> None:
+    mask = np.tile(np.linspace(0, 1, 128, dtype=np.float32), (128, 1))
+    change = np.zeros((64, 64, 3), np.float32)
+    change[40:] = -60
+    found = tightened(mask, change)
+    np.testing.assert_allclose(found[:60], mask[:60], atol=1e-6)
+    np.testing.assert_allclose(found[100:], mask[100:] ** 5, atol=1e-5)
+    assert (found[:, [0, -1]] == mask[:, [0, -1]]).all() and (found <= mask + 1e-6).all()
 
 
 def test_outside_the_mask_the_original_stays_bit_for_bit() -> None:

@@ -6,7 +6,10 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from dseinvert.run.sliders import Slider, slider_page
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
@@ -22,6 +25,20 @@ document.getElementById("order").click();
 </script>"""
 
 
+MOVE_TWO_SLIDERS = """<script>
+const seen = [];
+for (const [which, steps] of [[0, 1], [1, -2]]) {
+  steps > 0 ? sliders[which].stepUp(steps) : sliders[which].stepDown(-steps);
+  sliders[which].dispatchEvent(new Event("input", { bubbles: true }));
+  const place = frames[which].indexOf(picture.src);
+  const outputs = [...document.querySelectorAll("output")].map((one) => one.textContent);
+  seen.push([place, ...outputs, document.getElementById("now").textContent]);
+}
+form.querySelector("button").click();
+seen.push([frames.flat().indexOf(picture.src), document.getElementById("now").textContent]);
+document.body.dataset.width = document.documentElement.scrollWidth;
+document.body.dataset.seen = seen.map((one) => one.join(",")).join(";");
+</script>"""
 DRAG_TO_A_FIFTH = """<script>
 document.querySelector("#faces article .picture:nth-of-type(2) img").click();
 const before = getComputedStyle($("before")).clipPath;
@@ -74,3 +91,20 @@ def test_a_click_on_a_picture_opens_a_slider_that_cuts_the_input(
     assert clips
     assert "50%" in clips[1]
     assert "80%" in clips[2] or "20%" in clips[2]
+
+
+def test_a_moved_slider_shows_its_picture_and_sends_the_others_back(tmp_path: Path) -> None:
+    shades = [np.full((64, 64, 3), 20 * k, np.uint8) for k in range(10)]
+    sliders = [
+        Slider("age", "a year", (-2, -1, 0, 1, 2), shades[:5]),
+        Slider("smile@0-2", "a <b>smile</b>", (-3, -1.5, 0, 1.5, 3), shades[5:]),
+    ]
+    page = tmp_path / "a.sliders.html"
+    text = slider_page("a & b", sliders, {"model": "tiny"}).decode()
+    page.write_text(text.replace("</body>", MOVE_TWO_SLIDERS + "</body>"))
+    dom = chromium(tmp_path, page.as_uri(), "--dump-dom", "--window-size=500,844")
+    assert 'data-width="500"' in dom  # nothing sticks out
+    seen = re.search(r'data-seen="([^"]*)"', dom)
+    assert seen
+    assert seen[1].split(";") == ["3,+1,0,age +1", "0,0,-3,smile@0-2 -3", "2,as it is"]
+    assert "<h1>a &amp; b</h1>" in dom and "a &lt;b&gt;smile" in dom

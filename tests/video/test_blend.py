@@ -46,6 +46,20 @@ def test_a_grown_mask_covers_the_usual_one_and_ends_before_the_crop_too() -> Non
     assert (grown[MASK > 0] > 0).all() and (grown[[0, -1]] == 0).all()
 
 
+def test_the_mask_is_narrower_on_the_far_side_of_a_turned_head() -> None:
+    straight = POINTS.copy()
+    straight[2] = (POINTS[:2].mean(0) + POINTS[3:].mean(0)) / 2
+    turned = straight.copy()
+    turned[2] += 0.3 * (POINTS[1] - POINTS[0])
+    x = np.arange(256)
+    quad = face_quad(straight)  # its columns run from the left eye to the right one
+    both = [face_mask(points, quad).sum(0) for points in (straight, turned)]
+    middle = int(np.average(x, weights=both[0]))
+    ahead = slice(middle + 8, None)
+    assert both[1][ahead].sum() < 0.85 * both[0][ahead].sum()
+    np.testing.assert_allclose(both[1][: middle - 8], both[0][: middle - 8], rtol=1e-5)
+
+
 def test_the_mask_rises_softly() -> None:
     assert max(np.abs(np.diff(MASK, axis=k)).max() for k in (0, 1)) < 0.1
 

@@ -1,0 +1,94 @@
+"""How far one set of pictures is from another: FID, or the same distance of features at hand.
+
+Fréchet Inception distance (Heusel et al., 2017) is what it is with the standard weights of
+Inception only; with other features the number has another name, for it compares with nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from dseinvert.errors import MissingError
+from dseinvert.evaluation.inception import open_inception, standard_file
+from dseinvert.similarity.features import FeatureDistance
+
+SetMeasure = Literal["auto", "fid", "features", "none"]
+AT_ONCE = 25
+
+
+@dataclass(frozen=True)
+class Features:
+    """What sets of pictures are compared by."""
+
+    name: str
+    """Of the distance: FID only where it is that."""
+    about: str
+    """For the protocol."""
+    embed: Callable[[Tensor], Tensor]
+    """Images [B, 3, R, R] in [-1, 1] -> [B, K]."""
+
+    @torch.inference_mode()
+    def of(self, images: Tensor) -> Tensor:
+        """Of all images [N, 3, R, R]: [N, K] in float64 on the CPU."""
+        return torch.cat([self.embed(part).double().cpu() for part in images.split(AT_ONCE)])
+
+
+def open_features(
+    wanted: SetMeasure, inception: Path | None = None, device: torch.device | str = "cpu"
+) -> Features | None:
+    """What --sets and --inception ask for; None = nothing.
+
+    Args:
+        wanted: auto = fid where the weights are here, else features where those are.
+        inception: weights of the standard Inception; None = the file in torch's cache.
+        device: where they are computed.
+
+    Raises:
+        MissingError: weights that were asked for are not here.
+        InputError: a file that is not the standard Inception.
+    """
+    if wanted == "none":
+        return None
+    if wanted == "fid" or inception is not None or (wanted == "auto" and standard_file().is_file()):
+        net = open_inception(inception or standard_file(), device)
+        return Features("FID", "of Inception's 2048 numbers, images resized to 299", net)
+    try:
+        return _at_hand(device)
+    except MissingError:
+        if wanted == "auto":
+            return None
+        raise
+
+
+def frechet(a: Tensor, b: Tensor) -> float:
+    """|mean a - mean b|^2 + tr(A + B - 2 (A B)^1/2) of features [N, K] and [M, K], N and M >= 2.
+
+    The trace of the root is the sum of the singular values of the centred sets' product, which is
+    small where the pictures are few.
+    """
+    moved = (a.mean(0) - b.mean(0)).square().sum()
+    a, b = _centred(a), _centred(b)
+    common = torch.linalg.svdvals(a @ b.T).sum()
+    return max(0.0, float(moved + a.square().sum() + b.square().sum() - 2 * common))
+
+
+def _centred(features: Tensor) -> Tensor:
+    """[n, K], n <= K, whose product with itself is the covariance."""
+    x = (features - features.mean(0)) / (len(features) - 1) ** 0.5
+    return torch.linalg.qr(x, mode="r").R if len(x) > x.shape[1] else x
+
+
+def _at_hand(device: torch.device | str) -> Features:
+    net = FeatureDistance().to(device)
+
+    def embed(images: Tensor) -> Tensor:
+        maps = net.features(images.to(device).float())
+        return torch.cat([one.mean((2, 3)) for one in maps], dim=1)
+
+    return Features("Fréchet", "of the means of EfficientNet-lite0's four maps, not FID", embed)
