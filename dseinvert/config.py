@@ -46,7 +46,7 @@ class ImagesOptions:
     identity: Path | None = None
     """Face recognition network for `auto` strengths: an ArcFace ONNX file, model_ir_se50.pth or
     MobileFaceNet. None = what DSEINVERT_IDENTITY names."""
-    identity_floor: float = 0.5
+    identity_floor: float = 0.7
     """The least cosine to the unedited face that `auto` strengths keep, from -1 to 1."""
     mask: str | None = None
     """Where edits may show: auto (where they change much), face, or a picture of the crop, white
@@ -78,7 +78,7 @@ class EditOptions:
     identity: Path | None = None
     """Face recognition network for `auto` strengths: an ArcFace ONNX file, model_ir_se50.pth or
     MobileFaceNet. None = what DSEINVERT_IDENTITY names."""
-    identity_floor: float = 0.5
+    identity_floor: float = 0.7
     """The least cosine to the unedited face that `auto` strengths keep, from -1 to 1."""
     mask: str | None = None
     """Where edits may show: auto (where they change much), face, or a picture of the crop, white

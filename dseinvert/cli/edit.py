@@ -22,7 +22,7 @@ def edit(
     sweep: Annotated[str | None, typer.Option(help=HELP["sweep"])] = None,
     sliders: Annotated[bool, typer.Option("--sliders", help=HELP["sliders"])] = False,
     identity: Annotated[Path | None, typer.Option(help=HELP["identity"])] = None,
-    identity_floor: Annotated[float, typer.Option(help=HELP["identity_floor"])] = 0.5,
+    identity_floor: Annotated[float, typer.Option(help=HELP["identity_floor"])] = 0.7,
     mask: Annotated[str | None, typer.Option(help=HELP["mask"])] = None,
     model: Annotated[str, typer.Option(help=HELP["model"])] = "default",
     device: Annotated[str, typer.Option(help=HELP["device"])] = "auto",

@@ -31,7 +31,7 @@ def images(
     budget: Annotated[str | None, typer.Option(help=HELP["budget"])] = None,
     until: Annotated[str | None, typer.Option(help=HELP["until"])] = None,
     identity: Annotated[Path | None, typer.Option(help=HELP["identity"])] = None,
-    identity_floor: Annotated[float, typer.Option(help=HELP["identity_floor"])] = 0.5,
+    identity_floor: Annotated[float, typer.Option(help=HELP["identity_floor"])] = 0.7,
     mask: Annotated[str | None, typer.Option(help=HELP["mask"])] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help=HELP["overwrite"])] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help=HELP["dry_run"])] = False,

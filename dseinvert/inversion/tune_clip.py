@@ -257,7 +257,7 @@ class _Task:
             for group in adam.param_groups:
                 group["lr"] = group["times"] * self.options.rate((step + 0.5) / steps)
             adam.zero_grad()
-            look(at)[2].mean().backward()  # type: ignore[no-untyped-call]
+            look(at)[2].mean().backward()
             adam.step()
             if (step + 1) % self.options.every == 0 or step + 1 == steps:
                 now = self._judged(look)
