@@ -99,6 +99,7 @@ def arguments() -> argparse.ArgumentParser:
             add("--clips", type=Path, help="folder of clips; default: videos in --data")
             add("--seconds", type=Fraction, help="of each clip; default: all of it")
             add("--edit", default="age=+2", metavar="NAME=STRENGTH[,...]")
+            add("--refine", default="none", help="as of video, both ways")
             add("--work", type=Path, help="folder to keep the videos in; default: a temporary one")
             add("--strips", type=Path, help="folder for neighbouring frames of all, as PNG")
             add("--model", default="default", metavar="NAME|PATH")

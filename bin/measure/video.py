@@ -93,6 +93,7 @@ def processed(
                 out=work / way / clip.stem,
                 edits=edits,
                 smooth=smooth,
+                refine=given.refine,
                 end=given.seconds,
                 model=given.model,
                 device=given.device,
