@@ -45,7 +45,7 @@ NOTE = (
     "(face-api.js; mean of five framings) in thousandths of the eye distance; added: that of the "
     "landmarks' distances from the source's; warp: squared difference in [0, 1] along the source's "
     "DIS flow, sum of channels, x 1e6, within the face's mask, occlusions and motion borders left "
-    "out. excess: minus the source's own; less: by how much steady's is below naive's. Crop: mean "
+    "out. excess: minus the re-encoded source's; less: by how much steady's is below naive's. Crop: mean "
     "second difference of the quads' corners. TL-ID, TG-ID, ID (MobileFaceNet), PSNR, SSIM, "
     "perceptual distance: on crops of the model's side, means over frames, of the written videos; "
     "seam: grey levels changed just outside the mask, and steepening at the rim."
@@ -163,7 +163,7 @@ def steady_rows(
             )
             row |= {f"{name} source": own, "re-encoded " + name: again}
             row |= {f"{name} naive": naive, f"{name} steady": steady}
-            row[f"{name} excess less, %"] = less(naive - own, steady - own)
+            row[f"{name} excess less, %"] = less(naive - again, steady - again)
         naive, steady = (1e3 * one.added(f"{way} {what}") for way in WAYS)
         row |= {"added naive": naive, "added steady": steady, "less, %": less(naive, steady)}
         row["crop less, %"] = less(crops[clip]["naive"], crops[clip]["steady"])
