@@ -125,6 +125,8 @@ def arguments() -> argparse.ArgumentParser:
         if name in ("inversion", "spaces", "edits", "entanglement"):
             add("--real", type=Path, help="tar of photos; default: the validation set in --data")
             add("--batch", type=int, default=16)
+        if name == "entanglement":
+            add("--equal", type=float, action="append", help="units of our edit; default: 1 and 2")
         if name == "inversion":
             add("--steps", type=int, action="append", help="of optimisation; default: 100 and 500")
             add("--lr", type=float, help="of optimisation; default: the best on other samples")

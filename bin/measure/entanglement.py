@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,7 +29,7 @@ from measure.sets import cosine, inverting, judges, opened, photos
 from measure.tables import Cell, Table, watched
 
 STRENGTHS = (-3, -2, -1, 1, 2, 3)
-EQUAL = 1
+EQUAL = (1, 2)
 """Units of our edit whose change the others are to make."""
 TRIED = 30
 """Faces on which the strength is sought that makes it."""
@@ -99,8 +99,9 @@ def entanglement(given: argparse.Namespace) -> list[Table]:
         Table("The same of plain directions", matrix(faces, rough)),
         Table("The worst that each moves besides its own", worst(faces, moved, rough)),
         Table("Identity to the reconstruction", curves(faces, ours)),
-        Table(
-            f"At the change that our {EQUAL:+d} makes: {what}", equal(faces, source, ours, known)
+        *(
+            Table(f"At the change that our {s:+g} makes: {what}", rows)
+            for s, rows in equal(faces, source, ours, known, given.equal or EQUAL)
         ),
     ]
 
@@ -241,33 +242,51 @@ def equal(
     source: Tensor,
     ours: Mapping[str, Direction],
     others: Mapping[str, Direction],
-) -> list[dict[str, Cell]]:
-    """Identity where plain edits in w+, without and with F, change as much as ours."""
+    strengths: Sequence[float],
+) -> Iterator[tuple[float, list[dict[str, Cell]]]]:
+    """Identity where plain edits in w+, without and with F, change as much as ours, by strength."""
     flat = seen_before(replace(faces, latent=replace(faces.latent, feature=None, layer=None)))
     photo = faces.panel.who(source)
-    table: list[dict[str, Cell]] = []
-    for name, direction in watched("equal", list(ours.items())):
-        wanted = change(faces.first(TRIED), direction, name, EQUAL)
-        spread = float(faces.before.scores[name].std())
-        row: dict[str, Cell] = {"direction": name, "change, deviations": wanted / spread}
-        ways = {
-            "ours": (faces, direction),
-            "plain, w+": (flat, others[name]),
-            "plain, w+ and F": (faces, others[name]),
-        }
-        for what, (these, one) in ways.items():
-            strength: float | None = EQUAL
-            if one is not direction:
-                strength = sought(these.first(TRIED), one, name, wanted, wanted / spread)
-            if strength is None:
-                row |= {what: "not reached", f"{what}, to the photo": "n/a"}
-                continue
-            people = these.panel.who(these.drawn(one, these.even(strength)))
-            kept = cosine(these.before.people, people)
-            row[what] = f"{kept.mean():.3f} ± {kept.std():.3f}"
-            row[f"{what}, to the photo"] = float(cosine(photo, people).mean())
-        table.append(row)
-    return table
+    for strength in strengths:
+        named = watched(f"equal to {strength:+g}", list(ours))
+        yield (
+            strength,
+            [
+                {"direction": n, **kept(faces, flat, photo, ours[n], others[n], strength)}
+                for n in named
+            ],
+        )
+
+
+def kept(
+    faces: Faces,
+    flat: Faces,
+    photo: Tensor,
+    ours: Direction,
+    other: Direction,
+    strength: float,
+) -> dict[str, Cell]:
+    """A row of one direction."""
+    name = ours.name
+    wanted = change(faces.first(TRIED), ours, name, strength)
+    first = wanted / float(faces.before.scores[name].std())
+    row: dict[str, Cell] = {"change, deviations": first}
+    for what, these, one in (
+        ("ours", faces, ours),
+        ("plain, w+", flat, other),
+        ("plain, w+ and F", faces, other),
+    ):
+        by: float | None = strength
+        if one is other:
+            by = sought(these.first(TRIED), one, name, wanted, first)
+        if by is None:
+            row |= {what: "not reached", f"{what}, to the photo": "n/a"}
+            continue
+        people = these.panel.who(these.drawn(one, these.even(by)))
+        near = cosine(these.before.people, people)
+        row[what] = f"{near.mean():.3f} ± {near.std():.3f}"
+        row[f"{what}, to the photo"] = float(cosine(photo, people).mean())
+    return row
 
 
 def change(faces: Faces, direction: Direction, name: str, strength: float) -> float:

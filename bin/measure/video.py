@@ -45,10 +45,10 @@ NOTE = (
     "(face-api.js; mean of five framings) in thousandths of the eye distance; added: that of the "
     "landmarks' distances from the source's; warp: squared difference in [0, 1] along the source's "
     "DIS flow, sum of channels, x 1e6, within the face's mask, occlusions and motion borders left "
-    "out. excess: minus the re-encoded source's; less: by how much steady's is below naive's. Crop: mean "
-    "second difference of the quads' corners. TL-ID, TG-ID, ID (MobileFaceNet), PSNR, SSIM, "
-    "perceptual distance: on crops of the model's side, means over frames, of the written videos; "
-    "seam: grey levels changed just outside the mask, and steepening at the rim."
+    "out. excess: minus the re-encoded source's; less: by how much steady's is below naive's. "
+    "Crop: mean second difference of the quads' corners. TL-ID, TG-ID, ID (MobileFaceNet), PSNR, "
+    "SSIM, perceptual distance: on crops of the model's side, means over frames, of the written "
+    "videos; seam: grey levels changed just outside the mask, and steepening at the rim."
 )
 
 

@@ -36,7 +36,7 @@ from dseinvert.run.stream import ahead, regroup, threads
 from dseinvert.run.write import Target, make_folder
 from dseinvert.stop import Stop, stoppable
 
-OUTPUTS = 1  # raised when the same input and settings give other outputs: all is then done again
+OUTPUTS = 2  # raised when the same input and settings give other outputs: all is then done again
 _READERS = 4
 _WRITERS = 4  # they mostly wait for the disk
 

@@ -15,6 +15,7 @@ from dseinvert.errors import InputError
 from dseinvert.media.atomic import replacing
 from dseinvert.media.images import encode_jpeg, read_image
 from dseinvert.run.journal import Entry, FaceEntry
+from dseinvert.run.pages import filled, listed, part, template
 from dseinvert.run.prepare import Pixels
 
 NAME = "index.html"
@@ -28,7 +29,6 @@ _UNITS = {
     "steps": ("steps", ".0f", ""),
     "seconds": ("refined in", ".1f", " s"),
 }
-_PARTS = Path(__file__).parent
 
 
 def write_page(
@@ -39,7 +39,7 @@ def write_page(
     medians: Mapping[str, float],
 ) -> None:
     """Write the page atomically, face by face, so that its length costs no memory."""
-    with replacing(out / NAME) as part, part.open("wb") as file:
+    with replacing(out / NAME) as path, path.open("wb") as file:
         for text in _page(out, entries, undone, facts, medians):
             file.write(text.encode(errors="backslashreplace"))
 
@@ -52,26 +52,23 @@ def _page(
     medians: Mapping[str, float],
 ) -> Iterator[str]:
     faces = sum(len(entry.faces) for entry in entries)
-    filled = _template().replace("{{title}}", f"{faces} face{'' if faces == 1 else 's'}")
-    filled = filled.replace("{{subtitle}}", _subtitle(entries, facts))
-    filled = filled.replace("{{medians}}", _numbers(medians, "median "))
-    filled = filled.replace("{{sorts}}", _sorts(medians))
-    filled = filled.replace("{{undone}}", _undone(undone))
-    filled = filled.replace("{{facts}}", listed(facts)).replace("{{columns}}", _columns(entries))
-    head, tail = filled.split("{{faces}}")
-    yield head
+    values = {
+        "title": f"{faces} face{'' if faces == 1 else 's'}",
+        "subtitle": _subtitle(entries, facts),
+        "medians": _numbers(medians, "median "),
+        "sorts": _sorts(medians),
+        "undone": _undone(undone),
+        "facts": listed(facts),
+        "columns": _columns(entries),
+        "script": part("faces.js"),
+    }
+    head, tail = template("faces").split("{{faces}}")
+    yield filled(head, values)
     for entry in entries:
         for face in entry.faces:
             photos = entry.photos if face is entry.faces[0] else {}
             yield _card(out, entry, face, photos, embed=faces <= EMBEDDED_FACES)
-    yield tail
-
-
-def _template() -> str:
-    page, style, script = (
-        (_PARTS / f"page.{kind}").read_text("utf-8") for kind in ("html", "css", "js")
-    )
-    return page.replace("{{style}}", style).replace("{{script}}", script)
+    yield filled(tail, values)
 
 
 def _subtitle(entries: Sequence[Entry], facts: Mapping[str, str]) -> str:
@@ -106,13 +103,6 @@ def _undone(undone: Sequence[tuple[str, str]]) -> str:
     is_open = " open" if len(undone) <= 8 else ""
     summary = f"<summary>{what} not done</summary>"
     return f'<details class="undone"{is_open}>{summary}<ul>{rows}</ul></details>'
-
-
-def listed(facts: Mapping[str, str]) -> str:
-    """The rows of a <dl>."""
-    return "".join(
-        f"<dt>{escape(name)}</dt><dd>{escape(fact)}</dd>" for name, fact in facts.items()
-    )
 
 
 def _card(

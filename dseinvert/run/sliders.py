@@ -6,13 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 
-from dseinvert.run.page import jpeg_uri, listed
+from dseinvert.run.page import jpeg_uri
+from dseinvert.run.pages import filled, listed, template
 from dseinvert.run.prepare import Pixels
 
 SUFFIX = "sliders.html"
-_PARTS = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -38,18 +37,15 @@ def slider_page(name: str, sliders: Sequence[Slider], facts: Mapping[str, str]) 
     first = sliders[0]
     units = {slider.name: slider.unit for slider in sliders}
     frames = [[jpeg_uri(picture) for picture in slider.pictures] for slider in sliders]
-    filled = (_PARTS / "page.sliders.html").read_text("utf-8")
-    for mark, text in {
-        "style": (_PARTS / "page.css").read_text("utf-8"),
+    values = {
         "title": escape(name),
         "subtitle": escape(" · ".join(f"{key} {fact}" for key, fact in facts.items())),
         "sliders": "\n".join(map(_control, sliders)),
         "facts": listed(units),
         "start": frames[0][first.rest],
         "frames": json.dumps(frames),
-    }.items():
-        filled = filled.replace(f"{{{{{mark}}}}}", text)
-    return filled.encode(errors="backslashreplace")
+    }
+    return filled(template("sliders"), values).encode(errors="backslashreplace")
 
 
 def _control(slider: Slider) -> str:

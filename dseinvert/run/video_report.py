@@ -24,6 +24,7 @@ from dseinvert import __version__
 from dseinvert.errors import InputError
 from dseinvert.media.atomic import shown, write_bytes
 from dseinvert.media.images import encode_jpeg
+from dseinvert.run.pages import filled, listed, template
 from dseinvert.run.prepare import Pixels
 from dseinvert.run.video_faces import Seen
 from dseinvert.run.video_measure import LENGTH, NAMES, STRETCHES, Marks, frames_of
@@ -34,7 +35,6 @@ from dseinvert.run.video_tune import refined_of
 from dseinvert.similarity.metrics import PROTOCOL as IMAGE_PROTOCOL
 from dseinvert.video.metrics import PROTOCOL
 
-_PARTS = Path(__file__).parent
 _PICTURE = 200  # pixels
 _AROUND = 0.62  # half a picture's side, in sides of the quad
 METRICS = ("psnr", "ssim", *NAMES)
@@ -158,8 +158,6 @@ def write_page(
     here = [(r, _output(task, r)) for r in records if r.clip == task.tracks_key]
     kept = [(r, output) for r, output in here if output.path.exists()]
     strips = _strips(task, seen, rows, kept, pictures)
-    filled = (_PARTS / "page.video.html").read_text("utf-8")
-    filled = filled.replace("{{style}}", (_PARTS / "page.css").read_text("utf-8"))
     values = {
         "title": escape(task.name),
         "subtitle": escape(f"{facts['model']} · {', '.join(r.edit for r in records)}"),
@@ -167,11 +165,10 @@ def write_page(
         "notes": _notes(seen),
         "strip": "".join(strips),
         "metrics": _metrics([r for r, _ in kept]),
-        "facts": "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in facts.items()),
+        "facts": listed(facts),
     }
-    for name, value in values.items():
-        filled = filled.replace("{{" + name + "}}", value)
-    write_bytes(page_path(task), filled.encode(errors="backslashreplace"))
+    page = filled(template("video"), values)
+    write_bytes(page_path(task), page.encode(errors="backslashreplace"))
 
 
 def _record(row: Mapping[str, str]) -> Record:
