@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from dseinvert.generators.ops import fir_kernel, linear, normalize_2nd_moment
 from dseinvert.generators.pggan import checked_channels, conv, doubling_conv
-from dseinvert.generators.sampling import alike, checked_label, draw, truncated
-from dseinvert.generators.styles import StyleLayer, by_layer, in_order, of_rows
-from dseinvert.latent import Latent, LatentSpec
+from dseinvert.generators.sampling import checked_label
+from dseinvert.generators.style_based import StyleBased
+from dseinvert.generators.styles import StyleLayer, by_layer, in_order
+from dseinvert.latent import Latent
 
 Noise = Sequence[Tensor] | Literal["const", "none"]
 
@@ -212,56 +213,19 @@ class Synthesis(nn.Module):
         return x
 
 
-class StyleGAN1(nn.Module):
+class StyleGAN1(StyleBased):
     """A StyleGAN generator behind the Generator protocol."""
 
     family = "stylegan1"
-    truncates = True
+    config: StyleGAN1Config
+    mapping: Mapping
+    synthesis: Synthesis
 
     def __init__(self, config: StyleGAN1Config) -> None:
         super().__init__()
         self.config = config
         self.mapping = Mapping(config)
         self.synthesis = Synthesis(config)
-
-    @property
-    def spec(self) -> LatentSpec:
-        """w+ of `layers` rows, and a label where it has classes."""
-        return LatentSpec("w+", self.config.layers, self.config.w_dim, self.config.classes)
-
-    @property
-    def resolution(self) -> int:
-        """Side of the image in pixels."""
-        return self.config.resolution
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.mapping.w_avg.device
-
-    def mean_latent(self) -> Latent:
-        """The mean of w: [1, L, D]; with classes every one alike."""
-        code = self._rows(self.mapping.w_avg[None])
-        return Latent(code, "w+", label=alike(self.config.classes)).to(self.device)
-
-    def sample(
-        self,
-        seeds: Sequence[int],
-        psi: float = 1.0,
-        cutoff: int | None = None,
-        labels: Sequence[int] | None = None,
-    ) -> Latent:
-        """Latents of seeds, each drawn on its own so that the batch does not matter.
-
-        Args:
-            seeds: one per sample.
-            psi: truncation; 1 = none, 0 = the mean.
-            cutoff: rows truncated; None = all.
-            labels: the class of each sample; None = drawn from its seed, where there are classes.
-        """
-        latent = draw(seeds, self.config.z_dim, self.config.classes, labels).to(self.device)
-        code = truncated(self.rows(latent), self.mapping.w_avg, psi, cutoff)
-        return Latent(code, "w+", label=latent.label)
 
     def synthesize(self, latent: Latent, noise: Noise = "const") -> Tensor:
         """Latents in z, w or w+ -> [B, 3, R, R]; not clamped.
@@ -277,44 +241,15 @@ class StyleGAN1(nn.Module):
         """The output [B, C, H, W] of styled layer `layer` (from 1)."""
         return self.synthesis.features(self.rows(latent), layer, style=latent.style)
 
-    @property
-    def style_layers(self) -> tuple[StyleLayer, ...]:
-        """The layers of StyleSpace, in the order of their columns in [B, S]."""
-        return self.synthesis.style_layers
-
-    def styles(self, latent: Latent) -> Tensor:
-        """The styles [B, S] of all layers, `Latent.style` included."""
-        return of_rows(self.style_layers, self.rows(latent), latent.style)
-
-    def rows(self, latent: Latent) -> Tensor:
-        """The w+ rows [B, L, D] of a latent in any space of this generator."""
-        code = latent.code
-        if latent.space in ("z", "z+") and code.shape[1] in (1, self.config.layers):
-            code = self._mapped(latent)
-        code = self._rows(code) if code.shape[1] == 1 else code
-        if code.shape[1:] != (self.config.layers, self.config.w_dim):
-            raise ValueError(
-                f"this generator takes [B, {self.config.layers}, {self.config.w_dim}], "
-                f"got {list(latent.code.shape)}"
-            )
-        return code
-
-    def _mapped(self, latent: Latent) -> Tensor:
-        code, label = latent.code, latent.label
-        if label is not None:
-            label = label.repeat_interleave(code.shape[1], dim=0)
-        w = self.mapping(code.flatten(0, 1), label).unflatten(0, code.shape[:2])  # [B, z, w, D]
-        if code.shape[1] == 1:
+    def mapped(self, latent: Latent) -> Tensor:
+        """Row i of w+ from row i of z+; one z makes one row, or all where each is mapped apart."""
+        w, rows = super().mapped(latent), self.config.layers  # [B, z, w, D]
+        if w.shape[1] == 1:
             return w[:, 0]
-        return self._diagonal(w)
-
-    def _diagonal(self, w: Tensor) -> Tensor:
-        """Row i of w+ from row i of z+; all outputs are alike where the mapping has but one."""
-        w = w.expand(-1, -1, w.shape[1], -1) if w.shape[2] == 1 else w
+        if w.shape[1] != rows:
+            raise self.refused(latent)
+        w = w.expand(-1, -1, rows, -1)
         return w.diagonal(dim1=1, dim2=2).movedim(-1, 1)
-
-    def _rows(self, w: Tensor) -> Tensor:
-        return w.expand(-1, self.config.layers, -1)
 
 
 def _dense(inputs: int, outputs: int) -> nn.Linear:

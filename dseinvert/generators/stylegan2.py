@@ -23,9 +23,10 @@ from dseinvert.generators.ops import (
     normalize_2nd_moment,
     plain_inference,
 )
-from dseinvert.generators.sampling import alike, checked_label, draw, truncated
-from dseinvert.generators.styles import StyleLayer, by_layer, in_order, of_rows
-from dseinvert.latent import Latent, LatentSpec, Skip
+from dseinvert.generators.sampling import checked_label, draw
+from dseinvert.generators.style_based import StyleBased
+from dseinvert.generators.styles import StyleLayer, by_layer, in_order
+from dseinvert.latent import Latent, Skip
 
 Architecture = Literal["skip", "orig", "resnet"]
 Noise = Sequence[Tensor] | Literal["const", "none"]
@@ -267,11 +268,13 @@ class Synthesis(nn.Module):
             raise ValueError(f"{what} 1, 3, 5, ... of residual blocks, not {layer}")
 
 
-class StyleGAN2(nn.Module):
+class StyleGAN2(StyleBased):
     """A StyleGAN2 generator behind the Generator protocol."""
 
     family = "stylegan2"
-    truncates = True
+    config: StyleGAN2Config
+    mapping: Mapping
+    synthesis: Synthesis
 
     def __init__(self, config: StyleGAN2Config) -> None:
         super().__init__()
@@ -286,51 +289,12 @@ class StyleGAN2(nn.Module):
         )
         self.synthesis = Synthesis(config)
 
-    @property
-    def spec(self) -> LatentSpec:
-        """w+ of `layers` rows, and a label where it has classes."""
-        return LatentSpec("w+", self.config.layers, self.config.w_dim, self.config.classes)
-
-    @property
-    def resolution(self) -> int:
-        """Side of the image in pixels."""
-        return self.config.resolution
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.synthesis.const.device
-
-    def mean_latent(self) -> Latent:
-        """The mean of w in every row: [1, L, D]; of all classes alike."""
-        code = self._rows(self.mapping.w_avg[None])
-        return Latent(code, "w+", label=alike(self.config.classes)).to(self.device)
-
     @torch.no_grad()
     def measure_mean(self, samples: int = 4096) -> None:
         """Set the mean of w to that of some samples, where none was saved with the weights."""
         drawn = draw(range(samples), self.config.z_dim, self.config.classes).to(self.device)
         w = self.mapping(drawn.code[:, 0], drawn.label)
         self.mapping.w_avg.copy_(w.mean(0))
-
-    def sample(
-        self,
-        seeds: Sequence[int],
-        psi: float = 1.0,
-        cutoff: int | None = None,
-        labels: Sequence[int] | None = None,
-    ) -> Latent:
-        """Latents of seeds, each drawn on its own so that the batch does not matter.
-
-        Args:
-            seeds: one per sample.
-            psi: truncation; 1 = none, 0 = the mean face.
-            cutoff: rows truncated; None = all.
-            labels: the class of each sample; None = drawn from its seed, where there are classes.
-        """
-        latent = draw(seeds, self.config.z_dim, self.config.classes, labels).to(self.device)
-        code = truncated(self.rows(latent), self.mapping.w_avg, psi, cutoff)
-        return Latent(code, "w+", label=latent.label)
 
     def synthesize(self, latent: Latent, noise: Noise = "const") -> Tensor:
         """Latents in z, w or w+ -> [B, 3, R, R]; not clamped.
@@ -350,32 +314,3 @@ class StyleGAN2(nn.Module):
     def features(self, latent: Latent, layer: int) -> Tensor:
         """The output [B, C, H, W] of styled convolution `layer` (from 1)."""
         return self.synthesis.features(self.rows(latent), layer, style=latent.style)
-
-    @property
-    def style_layers(self) -> tuple[StyleLayer, ...]:
-        """The layers of StyleSpace, in the order of their columns in [B, S]."""
-        return self.synthesis.style_layers
-
-    def styles(self, latent: Latent) -> Tensor:
-        """The styles [B, S] of all layers, `Latent.style` included."""
-        return of_rows(self.style_layers, self.rows(latent), latent.style)
-
-    def rows(self, latent: Latent) -> Tensor:
-        """The w+ rows [B, L, D] of a latent in any space of this generator."""
-        code = latent.code
-        if latent.space in ("z", "z+"):
-            label = latent.label
-            if label is not None:
-                label = label.repeat_interleave(code.shape[1], dim=0)
-            code = self.mapping(code.flatten(0, 1), label).unflatten(0, code.shape[:2])
-        if code.shape[1] == 1:
-            code = self._rows(code[:, 0])
-        if code.shape[1:] != (self.config.layers, self.config.w_dim):
-            raise ValueError(
-                f"this generator takes [B, {self.config.layers}, {self.config.w_dim}], "
-                f"got {list(latent.code.shape)}"
-            )
-        return code
-
-    def _rows(self, w: Tensor) -> Tensor:
-        return w[:, None].expand(-1, self.config.layers, -1)

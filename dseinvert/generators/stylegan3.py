@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,10 +12,10 @@ from torch import Tensor, nn
 
 from dseinvert.generators.filtered import FilteredLeaky, Lowpass
 from dseinvert.generators.ops import linear
-from dseinvert.generators.sampling import alike, draw, truncated
+from dseinvert.generators.style_based import StyleBased
 from dseinvert.generators.stylegan2 import Mapping
-from dseinvert.generators.styles import StyleLayer, by_layer, in_order, of_rows
-from dseinvert.latent import Latent, LatentSpec
+from dseinvert.generators.styles import StyleLayer, by_layer, in_order
+from dseinvert.latent import Latent
 
 
 @dataclass(frozen=True)
@@ -311,7 +310,7 @@ class Synthesis(nn.Module):
             raise ValueError(f"layer must be 1..{len(self.layers)}, not {layer}")
 
 
-class StyleGAN3(nn.Module):
+class StyleGAN3(StyleBased):
     """A StyleGAN3 generator behind the Generator protocol.
 
     It has no RGB images on the way up, so that a feature replaces all below it: `Latent.skip` makes
@@ -319,7 +318,9 @@ class StyleGAN3(nn.Module):
     """
 
     family = "stylegan3"
-    truncates = True
+    config: StyleGAN3Config
+    mapping: Mapping
+    synthesis: Synthesis
 
     def __init__(self, config: StyleGAN3Config) -> None:
         super().__init__()
@@ -328,45 +329,6 @@ class StyleGAN3(nn.Module):
             config.z_dim, config.w_dim, config.mapping_layers, classes=config.classes
         )
         self.synthesis = Synthesis(config)
-
-    @property
-    def spec(self) -> LatentSpec:
-        """w+ of `layers` rows, and a label where it has classes."""
-        return LatentSpec("w+", self.config.layers, self.config.w_dim, self.config.classes)
-
-    @property
-    def resolution(self) -> int:
-        """Side of the image in pixels."""
-        return self.config.resolution
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.mapping.w_avg.device
-
-    def mean_latent(self) -> Latent:
-        """The mean of w in every row: [1, L, D]; of all classes alike."""
-        code = self._rows(self.mapping.w_avg[None])
-        return Latent(code, "w+", label=alike(self.config.classes)).to(self.device)
-
-    def sample(
-        self,
-        seeds: Sequence[int],
-        psi: float = 1.0,
-        cutoff: int | None = None,
-        labels: Sequence[int] | None = None,
-    ) -> Latent:
-        """Latents of seeds, each drawn on its own so that the batch does not matter.
-
-        Args:
-            seeds: one per sample.
-            psi: truncation; 1 = none, 0 = the mean.
-            cutoff: rows truncated; None = all.
-            labels: the class of each sample; None = drawn from its seed, where there are classes.
-        """
-        latent = draw(seeds, self.config.z_dim, self.config.classes, labels).to(self.device)
-        code = truncated(self.rows(latent), self.mapping.w_avg, psi, cutoff)
-        return Latent(code, "w+", label=latent.label)
 
     def synthesize(self, latent: Latent, transform: Tensor | None = None) -> Tensor:
         """Latents in z, w or w+ -> [B, 3, R, R]; not clamped.
@@ -379,31 +341,3 @@ class StyleGAN3(nn.Module):
     def features(self, latent: Latent, layer: int, transform: Tensor | None = None) -> Tensor:
         """The output [B, C, H, W] of layer `layer` (from 1), with its margin."""
         return self.synthesis.features(self.rows(latent), layer, transform, latent.style)
-
-    @property
-    def style_layers(self) -> tuple[StyleLayer, ...]:
-        """The layers of StyleSpace, in the order of their columns in [B, S]."""
-        return self.synthesis.style_layers
-
-    def styles(self, latent: Latent) -> Tensor:
-        """The styles [B, S] of all layers, `Latent.style` included."""
-        return of_rows(self.style_layers, self.rows(latent), latent.style)
-
-    def rows(self, latent: Latent) -> Tensor:
-        """The w+ rows [B, L, D] of a latent in any space of this generator."""
-        code, label = latent.code, latent.label
-        if latent.space in ("z", "z+"):
-            if label is not None:
-                label = label.repeat_interleave(code.shape[1], dim=0)
-            code = self.mapping(code.flatten(0, 1), label).unflatten(0, code.shape[:2])
-        if code.shape[1] == 1:
-            code = self._rows(code[:, 0])
-        if code.shape[1:] != (self.config.layers, self.config.w_dim):
-            raise ValueError(
-                f"this generator takes [B, {self.config.layers}, {self.config.w_dim}], "
-                f"got {list(latent.code.shape)}"
-            )
-        return code
-
-    def _rows(self, w: Tensor) -> Tensor:
-        return w[:, None].expand(-1, self.config.layers, -1)

@@ -1,24 +1,27 @@
 """The bundled directions: what scores faces, and how one attribute is told from the others.
 
 Codes are regressed on all scores at once; how far each direction then moves every score is measured
-on pictures, and what it moves besides its own is taken out as far as it is known.
+on pictures, and what it moves besides its own is taken out as far as it is known. Where boundaries
+in labelled photos do as well, half of a direction is such a boundary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from dseinvert.editing.apply import Edit, apply_edits
 from dseinvert.editing.directions import Direction
 from dseinvert.editing.discover import regress
+from dseinvert.editing.interfacegan import boundary, split
 from dseinvert.encoders import Encoder
 from dseinvert.generators import Generator
 from dseinvert.latent import Latent, concat
@@ -57,6 +60,8 @@ BUNDLED = (
 )
 BESIDE = ("makeup", "hat", "brightness", "contrast", "saturation")
 """Told apart from the others as well, but no directions."""
+ALSO = ("gender", "beard")
+"""Half of which are boundaries in the labelled photos."""
 _HEADED = ("hair", "bangs", "hat")
 Quality = dict[str, dict[str, float]]
 """Numbers on each direction, by name."""
@@ -108,7 +113,8 @@ def find_directions(
     with torch.inference_mode():
         latents = concat([encoder.encode(few) for few in picked.split(16)])
     scores = scorers.of(images, seen)
-    return told_apart(generator, latents, rows, scores, scorers, quality, sha256)
+    also = boundaries(encoder, labelled, generator.resolution)
+    return told_apart(generator, latents, rows, scores, scorers, quality, sha256, also)
 
 
 @torch.inference_mode()
@@ -120,8 +126,12 @@ def told_apart(
     scorers: Callable[[Tensor], Tensor],
     quality: Quality,
     sha256: str,
+    also: Mapping[str, Tensor],
 ) -> tuple[dict[str, Direction], Quality]:
-    """Directions from codes [N, L, D] and their scores [N, A], measured on `latents`."""
+    """Directions from codes [N, L, D] and their scores [N, A], measured on `latents`.
+
+    `also`: vectors [L, D] that half of a direction is to be, each by the name of its score.
+    """
     steps = regress(rows, scores)
     deviation = scores.std(0)
 
@@ -129,6 +139,10 @@ def told_apart(
         return _edited(generator, latents, vector, strengths)
 
     vectors = decoupled(steps, effects(steps, edited, scorers) / deviation)[: len(BUNDLED)]
+    for name, vector in also.items():
+        k = BUNDLED.index(name)
+        pair = torch.stack([vectors[k], vector * vectors[k].norm() / vector.norm()])
+        vectors[k] = halved(pair, effects(pair, edited, scorers)[:, k] / deviation[k])
     drawn = (generator.synthesize(generator.sample([seed], 1.0)).clamp(-1, 1) for seed in SEEDS)
     unit = scorers(torch.cat(list(drawn))).std(0)
     moved = effects(vectors, edited, scorers) / unit
@@ -141,6 +155,17 @@ def told_apart(
         words = f"one standard deviation of {name} over the generator's samples"
         directions[name] = Direction(name, vectors[k] * factor, "w+", words, sha256)
     return directions, quality
+
+
+def boundaries(encoder: Encoder, labelled: Path, side: int) -> dict[str, Tensor]:
+    """Normals [L, D] between the codes of photos with and without each of ALSO (InterFaceGAN)."""
+    people, table = read_labelled(labelled, "attributes.csv", CELEBA_TO_FFHQ)
+    mine = taught(len(people))
+    photos = F.interpolate(people[mine], (side, side), mode="area")
+    with torch.inference_mode():
+        codes = torch.cat([encoder.encode(few).code for few in photos.split(50)]).clone()
+    columns = attributes({name: column[mine] for name, column in table.items()})
+    return {name: boundary(codes, split(columns[name], 0.5)).normal for name in ALSO}
 
 
 def effects(vectors: Tensor, edited: Edited, scores: Callable[[Tensor], Tensor]) -> Tensor:
@@ -172,6 +197,14 @@ def decoupled(vectors: Tensor, moved: Tensor) -> Tensor:
     mixed = scaled.clone()
     mixed[strong] = torch.einsum("jk,jld->kld", share, scaled[strong])
     return mixed
+
+
+def halved(pair: Tensor, own: Tensor) -> Tensor:
+    """Half of each of two vectors [2, L, D], so long that they move their score by one.
+
+    `own`: how far they move it as they are, [2]; where one hardly does, the first is left as it is.
+    """
+    return (pair / own[:, None, None]).mean(0) if (own >= WEAK).all() else pair[0]
 
 
 def _edited(generator: Generator, latents: Latent, vector: Tensor, strengths: Tensor) -> Tensor:

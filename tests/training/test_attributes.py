@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from dseinvert.training.attributes import STEP, decoupled, effects, side_light
+from dseinvert.training.attributes import STEP, decoupled, effects, halved, side_light
 from dseinvert.training.labelled import evened, kept_back, taught
 
 
@@ -35,6 +35,12 @@ def test_a_weak_direction_stays_as_it_is_and_out_of_the_others() -> None:
     mixed = decoupled(vectors, moved)[:, 0]
     assert torch.allclose(mixed[2], torch.tensor([0.0, 0.0, 100.0]))
     assert (mixed[:2, 2] == 0).all()
+
+
+def test_half_of_each_of_two_moves_the_score_by_one() -> None:
+    pair = torch.tensor([[[4.0, 0.0]], [[0.0, 2.0]]])
+    assert halved(pair, torch.tensor([2.0, 0.5])).tolist() == [[1.0, 2.0]]
+    assert torch.equal(halved(pair, torch.tensor([2.0, -0.5])), pair[0])
 
 
 def test_no_photo_teaches_scorers_and_judges() -> None:
