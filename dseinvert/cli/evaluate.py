@@ -10,7 +10,7 @@ import typer
 from dseinvert.cli.options import offer
 from dseinvert.cli.stdout import print_json, reserved_stdout
 from dseinvert.config import EvaluateOptions
-from dseinvert.errors import DseInvertError, UsageError
+from dseinvert.errors import UsageError
 
 MANY = ("against", "refine", "edit", "scorer")
 VIDEO = "Two videos to compare, in place of images."
@@ -40,15 +40,10 @@ def evaluate(
     if bool(paths) == (video is not None):
         raise UsageError("name images, or two videos with --video")
     options = EvaluateOptions(**{**given, **{name: tuple(given[name]) for name in MANY}})
-    try:
-        if video is not None:
-            _videos(*video, options, json, quiet)
-        else:
-            _images(paths or [], options, json, quiet)
-    except DseInvertError as error:
-        if json:
-            print_json({"exit_code": int(error.exit_code), "error": str(error)})
-        raise
+    if video is not None:
+        _videos(*video, options, json, quiet)
+    else:
+        _images(paths or [], options, json, quiet)
 
 
 def _images(paths: list[str], options: EvaluateOptions, json: bool, quiet: bool) -> None:

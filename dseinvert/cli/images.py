@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from dseinvert.cli.stdout import print_json, reserved_stdout
+from dseinvert.cli.stdout import print_outcome, reserved_stdout
 from dseinvert.config import ImagesOptions, field_docs
-from dseinvert.errors import DseInvertError, UsageError
+from dseinvert.errors import UsageError
 
 HELP = field_docs(ImagesOptions)
 
@@ -65,12 +65,7 @@ def images(
         overwrite=overwrite,
         dry_run=dry_run,
     )
-    try:
-        return _run(paths, options, json, quiet)
-    except DseInvertError as error:
-        if json:
-            print_json({"exit_code": int(error.exit_code), "error": str(error)})
-        raise
+    return _run(paths, options, json, quiet)
 
 
 def _run(paths: list[str], options: ImagesOptions, json: bool, quiet: bool) -> int:
@@ -84,12 +79,7 @@ def _run(paths: list[str], options: ImagesOptions, json: bool, quiet: bool) -> i
             outcome = run_images(paths, options, watcher)
             if not options.dry_run:
                 watcher.note(f"{outcome.summary()}; see {options.out / 'index.html'}")
-    if json:
-        print_json(outcome.asdict())
-    elif options.dry_run:
-        for line in outcome.preview():
-            print(line)
-    return int(outcome.exit_code)
+    return print_outcome(outcome, json=json, dry_run=options.dry_run)
 
 
 def batch_size(text: str) -> int | None:

@@ -23,6 +23,7 @@ from dseinvert.cli.mix import mix
 from dseinvert.cli.models import models
 from dseinvert.cli.morph import morph
 from dseinvert.cli.sample import sample
+from dseinvert.cli.stdout import print_json
 from dseinvert.cli.train import train
 from dseinvert.cli.video import video
 from dseinvert.errors import DseInvertError, ExitCode
@@ -59,7 +60,10 @@ def main() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """The exit code of a command line; errors are told on stderr, one line each."""
+    """The exit code of a command line; errors are told on stderr, one line each.
+
+    With --json, what ended a command stands on stdout as well, as JSON.
+    """
     verbose = not {"-v", "--verbose"}.isdisjoint(arguments)
     _be_calm(verbose)
     try:
@@ -68,17 +72,14 @@ def run(arguments: Sequence[str]) -> int:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         return ExitCode.SOME_FAILED
-    except DseInvertError as error:
-        return _fail(str(error), error.exit_code)
-    except MemoryError:
-        return _fail("out of memory (free some, or give fewer or smaller images)", 5)
     except Exception as error:
-        if hasattr(error, "format_message"):  # typer's own, whose class has no public name
-            return _fail(_usage(error), ExitCode.USAGE)
-        if verbose:
+        line, code = _told(error)
+        if verbose and _is_bug(error):
             traceback.print_exc()
-        said = f"unexpected {type(error).__name__}: {error}"
-        return _fail(f"{said} (this is a bug; -v shows the traceback)", ExitCode.SOME_FAILED)
+        if "--json" in arguments:
+            print_json({"exit_code": int(code), "error": line})
+        print(f"dseinvert: {line.encode('utf-8', 'backslashreplace').decode()}", file=sys.stderr)
+        return int(code)
 
 
 @app.callback(invoke_without_command=True)
@@ -104,14 +105,29 @@ def _be_calm(verbose: bool) -> None:
         warnings.simplefilter("ignore")
 
 
+def _told(error: Exception) -> tuple[str, int]:
+    """What is said of an error, in one line, and its exit code."""
+    line, code = f"unexpected {type(error).__name__}: {error}", int(ExitCode.SOME_FAILED)
+    if _is_bug(error):
+        line += " (this is a bug; -v shows the traceback)"
+    elif isinstance(error, DseInvertError):
+        line, code = str(error), error.exit_code
+    elif isinstance(error, MemoryError):
+        line = "out of memory (free some, or give fewer or smaller images)"
+        code = ExitCode.RESOURCES
+    else:
+        line, code = _usage(error), ExitCode.USAGE
+    return " ".join(line.split()), code
+
+
+def _is_bug(error: Exception) -> bool:
+    """Whether no user can cause it. Typer's own, whose class has no public name, users can."""
+    ours = isinstance(error, (DseInvertError, MemoryError))
+    return not ours and not hasattr(error, "format_message")
+
+
 def _usage(error: Exception) -> str:
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "dseinvert"
     message = " ".join(error.format_message().split())  # type: ignore[attr-defined]
     return f"{message.rstrip('.')} (see {command} --help)"
-
-
-def _fail(line: str, code: int) -> int:
-    line = " ".join(line.split())
-    print(f"dseinvert: {line.encode('utf-8', 'backslashreplace').decode()}", file=sys.stderr)
-    return int(code)

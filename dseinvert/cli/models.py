@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dseinvert.cli.stdout import print_json
-from dseinvert.errors import MissingError
+from dseinvert.errors import ExitCode, MissingError
 
 if TYPE_CHECKING:
     from dseinvert.models import Added
@@ -93,6 +93,8 @@ def verify(
             for file, said in state["files"].items():
                 print(f"{said:<8} {Path(state['folder']) / file}")
     bad = sum(said in _BAD for state in states for said in state["files"].values())
+    if bad and json:  # which said it all, in one document
+        raise typer.Exit(ExitCode.MISSING)
     if bad:
         advice = "delete that folder, then add or pull the model again"
         raise MissingError(f"damaged or missing weight files: {bad}", advice)

@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 import typer
 
 from dseinvert.cli.images import batch_size
-from dseinvert.cli.stdout import print_json, reserved_stdout
+from dseinvert.cli.stdout import print_outcome, reserved_stdout
 from dseinvert.config import VideoOptions, field_docs
-from dseinvert.errors import DseInvertError, UsageError
+from dseinvert.errors import UsageError
 
 HELP = {name: " ".join(doc.split()) for name, doc in field_docs(VideoOptions).items()}
 
@@ -61,35 +61,30 @@ def video(
 
     dseinvert video clip.mp4 --edit age=+2 --out older.mp4
     """
-    try:
-        options = VideoOptions(
-            out=out,
-            edits=tuple(edit or ()),
-            faces=which_faces(faces),
-            refine=refine,
-            smooth=strength(smooth),
-            start=seconds("--start", start),
-            end=seconds("--end", end),
-            fps=frame_rate(fps),
-            codec=codec,
-            crf=crf,
-            preview=preview,
-            side_by_side=side_by_side,
-            frames=frames,
-            paste=paste_mode(paste),
-            model=model,
-            device=device,
-            backend=backend,
-            batch=batch_size(batch),
-            segment=segment,
-            overwrite=overwrite,
-            dry_run=dry_run,
-        )
-        return _run(paths, options, json, quiet)
-    except DseInvertError as error:
-        if json:
-            print_json({"exit_code": int(error.exit_code), "error": str(error)})
-        raise
+    options = VideoOptions(
+        out=out,
+        edits=tuple(edit or ()),
+        faces=which_faces(faces),
+        refine=refine,
+        smooth=strength(smooth),
+        start=seconds("--start", start),
+        end=seconds("--end", end),
+        fps=frame_rate(fps),
+        codec=codec,
+        crf=crf,
+        preview=preview,
+        side_by_side=side_by_side,
+        frames=frames,
+        paste=paste_mode(paste),
+        model=model,
+        device=device,
+        backend=backend,
+        batch=batch_size(batch),
+        segment=segment,
+        overwrite=overwrite,
+        dry_run=dry_run,
+    )
+    return _run(paths, options, json, quiet)
 
 
 def _run(paths: list[str], options: VideoOptions, json: bool, quiet: bool) -> int:
@@ -103,12 +98,7 @@ def _run(paths: list[str], options: VideoOptions, json: bool, quiet: bool) -> in
             outcome = run_video(paths, options, watcher)
             if not options.dry_run:
                 watcher.note(outcome.summary())
-    if json:
-        print_json(outcome.asdict())
-    elif options.dry_run:
-        for line in outcome.preview():
-            print(line)
-    return int(outcome.exit_code)
+    return print_outcome(outcome, json=json, dry_run=options.dry_run)
 
 
 def which_faces(text: str) -> Literal["largest", "all"] | int:

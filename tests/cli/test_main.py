@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -95,6 +96,30 @@ def test_every_error_ends_in_its_exit_code_and_at_most_one_line(
     told = capfd.readouterr().err
     assert len(told.splitlines()) <= 1
     assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["sample", "--seeds", "0-3", "--out", "drawn", "--model", "none-such"], 2),
+        (["directions", "list", "--model", "none-such"], 2),
+        (["models", "verify", "none-such"], 2),
+        (["images", "gone", "--out", "latents"], 3),
+        (["images"], 2),
+    ],
+)
+def test_with_json_an_error_is_json_on_stdout_too(
+    arguments: list[str],
+    code: int,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run([*arguments, "--json"]) == code
+    told = capfd.readouterr()
+    line = told.err.splitlines()[-1].removeprefix("dseinvert: ")
+    assert json.loads(told.out) == {"exit_code": code, "error": line}
 
 
 def test_a_bug_shows_its_traceback_when_asked(
