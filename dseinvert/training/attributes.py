@@ -1,20 +1,18 @@
 """The bundled directions: what scores faces, and how one attribute is told from the others.
 
 Codes are regressed on all scores at once; how far each direction then moves every score is measured
-on pictures, and what it moves besides its own is taken out as far as it is known. Where boundaries
-in labelled photos do as well, half of a direction is such a boundary.
+on pictures, and what it moves besides its own is taken out as far as it is known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -60,8 +58,10 @@ BUNDLED = (
 )
 BESIDE = ("makeup", "hat", "brightness", "contrast", "saturation")
 """Told apart from the others as well, but no directions."""
-ALSO = ("gender", "beard")
-"""Half of which are boundaries in the labelled photos."""
+HALF = ("gender",)
+"""Half of which are boundaries (InterFaceGAN) between the highest and the lowest scores."""
+ENDS = 0.1
+"""Share of the pictures on each side of them."""
 _HEADED = ("hair", "bangs", "hat")
 Quality = dict[str, dict[str, float]]
 """Numbers on each direction, by name."""
@@ -113,8 +113,7 @@ def find_directions(
     with torch.inference_mode():
         latents = concat([encoder.encode(few) for few in picked.split(16)])
     scores = scorers.of(images, seen)
-    also = boundaries(encoder, labelled, generator.resolution)
-    return told_apart(generator, latents, rows, scores, scorers, quality, sha256, also)
+    return told_apart(generator, latents, rows, scores, scorers, quality, sha256)
 
 
 @torch.inference_mode()
@@ -126,12 +125,8 @@ def told_apart(
     scorers: Callable[[Tensor], Tensor],
     quality: Quality,
     sha256: str,
-    also: Mapping[str, Tensor],
 ) -> tuple[dict[str, Direction], Quality]:
-    """Directions from codes [N, L, D] and their scores [N, A], measured on `latents`.
-
-    `also`: vectors [L, D] that half of a direction is to be, each by the name of its score.
-    """
+    """Directions from codes [N, L, D] and their scores [N, A], measured on `latents`."""
     steps = regress(rows, scores)
     deviation = scores.std(0)
 
@@ -139,9 +134,9 @@ def told_apart(
         return _edited(generator, latents, vector, strengths)
 
     vectors = decoupled(steps, effects(steps, edited, scorers) / deviation)[: len(BUNDLED)]
-    for name, vector in also.items():
-        k = BUNDLED.index(name)
-        pair = torch.stack([vectors[k], vector * vectors[k].norm() / vector.norm()])
+    for k in map(BUNDLED.index, HALF):
+        normal = boundary(rows, split(scores[:, k].double().numpy(), ENDS)).normal
+        pair = torch.stack([vectors[k], normal * vectors[k].norm()])
         vectors[k] = halved(pair, effects(pair, edited, scorers)[:, k] / deviation[k])
     drawn = (generator.synthesize(generator.sample([seed], 1.0)).clamp(-1, 1) for seed in SEEDS)
     unit = scorers(torch.cat(list(drawn))).std(0)
@@ -155,17 +150,6 @@ def told_apart(
         words = f"one standard deviation of {name} over the generator's samples"
         directions[name] = Direction(name, vectors[k] * factor, "w+", words, sha256)
     return directions, quality
-
-
-def boundaries(encoder: Encoder, labelled: Path, side: int) -> dict[str, Tensor]:
-    """Normals [L, D] between the codes of photos with and without each of ALSO (InterFaceGAN)."""
-    people, table = read_labelled(labelled, "attributes.csv", CELEBA_TO_FFHQ)
-    mine = taught(len(people))
-    photos = F.interpolate(people[mine], (side, side), mode="area")
-    with torch.inference_mode():
-        codes = torch.cat([encoder.encode(few).code for few in photos.split(50)]).clone()
-    columns = attributes({name: column[mine] for name, column in table.items()})
-    return {name: boundary(codes, split(columns[name], 0.5)).normal for name in ALSO}
 
 
 def effects(vectors: Tensor, edited: Edited, scores: Callable[[Tensor], Tensor]) -> Tensor:
