@@ -44,6 +44,8 @@ class ClipTuning:
 
     batch: int = 4
     """Frames a step."""
+    at_once: int = 4
+    """Frames that are computed together; fewer take less memory, and change rounding only."""
     every: int = 10
     """Steps between looks at the frames that are held out."""
     warm_up: float = 0.05
@@ -257,7 +259,8 @@ class _Task:
             for group in adam.param_groups:
                 group["lr"] = group["times"] * self.options.rate((step + 0.5) / steps)
             adam.zero_grad()
-            look(at)[2].mean().backward()
+            for few in at.split(self.options.at_once):
+                (look(few)[2].sum() / len(at)).backward()
             adam.step()
             if (step + 1) % self.options.every == 0 or step + 1 == steps:
                 now = self._judged(look)
@@ -275,7 +278,7 @@ class _Task:
     def _judged(self, look: Callable[[Tensor], Looked]) -> tuple[float, float]:
         """Mean loss and PSNR of the frames that are held out."""
         losses, psnrs = [], []
-        for at in torch.tensor(held_out(len(self.images))).split(self.options.batch):
+        for at in torch.tensor(held_out(len(self.images))).split(self.options.at_once):
             drawn, loss, _ = look(at)
             error = mse(self.images[at], drawn.clamp(-1, 1)).clamp_min(4e-10)
             losses.append(loss)
@@ -301,7 +304,7 @@ class _Task:
     def _pivots(self, encoder: Encoder) -> Latent:
         """What an encoder makes of all frames, in tensors that gradients may pass."""
         inverter = Inverter(self.generator, encoder)
-        parts = [inverter.encode(part) for part in self.images.split(self.options.batch)]
+        parts = [inverter.encode(part) for part in self.images.split(self.options.at_once)]
         whole = concat(parts)
         named = {name: tensor.clone() for name, tensor in whole.tensors().items()}
         return replace(whole, **named)  # type: ignore[arg-type]

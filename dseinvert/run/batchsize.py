@@ -93,7 +93,7 @@ def in_batches(
             done = work([*chunk, *[chunk[-1]] * (size - len(chunk))])
             results.extend(done[: len(chunk)])
         except (MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
             batch.halve(error, size)
     return results
@@ -115,8 +115,8 @@ def in_kinds(
     return [found[place] for place in range(len(parts))]
 
 
-def _out_of_memory(error: BaseException) -> bool:
-    """CUDA has its own exception; the CPU allocator raises a RuntimeError."""
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: CUDA has its own exception, the CPU allocator a RuntimeError."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return "can't allocate memory" in str(error) or "out of memory" in str(error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -19,8 +19,17 @@ from torch import Tensor
 from dseinvert.errors import InputError
 from dseinvert.generators import Generator
 from dseinvert.generators.tuned import with_tuning
-from dseinvert.inversion.tune_clip import Fitted, Tuned, clip_refining, held_out, tune_clip
+from dseinvert.inversion.refining import Stage
+from dseinvert.inversion.tune_clip import (
+    ClipTuning,
+    Fitted,
+    Tuned,
+    clip_refining,
+    held_out,
+    tune_clip,
+)
 from dseinvert.media.video_read import Frame
+from dseinvert.run.batchsize import BatchSize, out_of_memory
 from dseinvert.run.compute import to_tensor
 from dseinvert.run.prepare import Pixels
 from dseinvert.run.progress import Watcher
@@ -80,13 +89,28 @@ def tuned_to_faces(
     found = {k: fitted for k, one in enumerate(people) if (fitted := _load(task, one)) is not None}
     missing = {k: one.sample() for k, one in enumerate(people) if k not in found}
     pictures = _pictures(job, task, seen, missing, watcher, stop)
-    watcher.begin(f"{task.name}: refining", asked.steps * len(missing))
-    for k in missing:
+    size = BatchSize(ClipTuning().at_once)
+    for done, k in enumerate(missing):
+        watcher.begin(f"{task.name}: refining", asked.steps * (len(missing) - done))
         told = partial(_told, watcher, stop)
-        images, plain = to_tensor(pictures[k]), job.plain
-        found[k] = tune_clip(plain.generator, plain.encoder, images, asked.stages, told)
+        found[k] = _fitted(job, to_tensor(pictures[k]), asked.stages, told, size)
         _save(task, people[k], found[k])
     return _own(job, asked.text, people, [found[k] for k in range(len(people))])
+
+
+def _fitted(
+    job: Job, images: Tensor, stages: Sequence[Stage], told: Callable[[], None], size: BatchSize
+) -> Fitted:
+    """`tune_clip`, begun again with fewer frames at once where memory runs out."""
+    plain = job.plain
+    while True:
+        options = ClipTuning(at_once=size.size)
+        try:
+            return tune_clip(plain.generator, plain.encoder, images, stages, told, options)
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            size.halve(error, size.size)
 
 
 def people_of(crops: Sequence[Crops]) -> list[Person]:

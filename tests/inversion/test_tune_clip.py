@@ -69,6 +69,18 @@ def test_the_same_frames_give_the_same_weights() -> None:
         assert one and all(torch.equal(other[name], tensor) for name, tensor in one.items())
 
 
+def test_fewer_frames_at_once_change_rounding_only() -> None:
+    model = model_of("stylegan2, dse-feature")
+    images, few = frames(model), (Stage("encoder", 2), Stage("generator", 2))
+    one, other = (
+        tune_clip(model.generator, model.encoder, images, few, options=ClipTuning(at_once=size))
+        for size in (4, 1)
+    )
+    for stage, same in zip(one.stages, other.stages, strict=True):
+        assert stage.kept == same.kept == 2
+        assert same.loss == pytest.approx(stage.loss, rel=1e-3)
+
+
 def test_where_nothing_helps_nothing_is_kept() -> None:
     model = model_of("stylegan2, dse")
     wild = ClipTuning(encoder=1e4, generator=1e4)

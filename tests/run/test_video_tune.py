@@ -7,12 +7,14 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from dseinvert.generators.tuned import synthesize
+from dseinvert.inversion.tune_clip import Fitted
 from dseinvert.latent import load_latent
 from dseinvert.models import open_model
 from dseinvert.run import video, video_tune
@@ -121,6 +123,39 @@ def test_a_run_that_broke_off_goes_on_to_the_same_bytes(
     assert {p.name: p.read_bytes() for p in sorted(tmp_path.iterdir())} == {
         p.name: p.read_bytes() for p in sorted(refined.iterdir())
     }
+
+
+def test_where_memory_runs_out_fewer_frames_are_computed_at_once(
+    dse: Run, talking: Path, refined: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried, tune = [], video_tune.tune_clip
+
+    def small(*given: Any) -> Fitted:
+        tried.append(given[-1].at_once)
+        if tried[-1] > 1:
+            raise torch.OutOfMemoryError
+        return tune(*given)
+
+    monkeypatch.setattr(video_tune, "tune_clip", small)
+    assert dse("video", talking, "--edit", "age=2", "--out", tmp_path, *BOTH) == 0
+    assert tried == [4, 2, 1]
+    gain = [person["stages"][-1]["psnr"] for out in (refined, tmp_path) for person in told(out)]  # type: ignore[index]
+    assert gain[0] == pytest.approx(gain[1], abs=0.2)
+
+
+def test_a_single_frame_too_many_is_said(
+    dse: Run,
+    talking: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def never(*_: Any) -> Fitted:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(video_tune, "tune_clip", never)
+    assert dse("video", talking, "--edit", "age=2", "--out", tmp_path, *BOTH) == 5
+    assert "out of memory with a single face" in capfd.readouterr().err
 
 
 def broken(*arguments: object) -> None:
