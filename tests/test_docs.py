@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,8 @@ def place(tmp_path: Path, faces_folder: Path, tiny_model: Path, foreign_gan: Pat
     for number in range(8):
         face = faces[number % 2]
         shutil.copy(face, tmp_path / "my-photos" / f"{number}{face.suffix}")
+    with tarfile.open(tmp_path / "portraits.tar", "w") as tar:
+        tar.add(tmp_path / "my-photos", "portraits")
     shutil.copy(faces[0], tmp_path / "group-photo.jpg")
     clip(tmp_path / "clip.mp4", 14, sound=True)
     shutil.copytree(tiny_model, tmp_path / "my-gan")
