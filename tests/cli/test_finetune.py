@@ -75,20 +75,29 @@ def test_a_folder_without_enough_pictures_ends_with_one_line(
     assert not (tmp_path / "mine").exists()
 
 
+def until_written(path: Path, before: int) -> None:
+    """Wait until the file is newer than that, in nanoseconds."""
+    end = time.monotonic() + 90
+    while time.monotonic() < end:
+        if path.exists() and path.stat().st_mtime_ns > before:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{path.name} was not written")
+
+
 def test_a_killed_run_leaves_a_whole_model_and_goes_on(
     dse_process: Callable[..., object], photos: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "mine"
     words = ["--on", photos, "--out", out, "--no-align", *SHORT, "--iterations", "100000"]
     process = dse_process("finetune", *words, "--patience", "100000")
-    end = time.monotonic() + 60
-    while not (out / "checkpoint.pt").exists() and time.monotonic() < end:
-        time.sleep(0.05)
+    until_written(out / "checkpoint.pt", 0)
     process.send_signal(signal.SIGKILL)  # type: ignore[attr-defined]
     process.wait()  # type: ignore[attr-defined]
     assert open_model(str(out)).encoder is not None
+    before = (out / "checkpoint.pt").stat().st_mtime_ns
     again = dse_process("finetune", *words, "--patience", "100000")
-    time.sleep(3)
+    until_written(out / "checkpoint.pt", before)  # before that a signal may come too early
     again.send_signal(signal.SIGINT)  # type: ignore[attr-defined]
     assert again.wait(60) == 130  # type: ignore[attr-defined]
     assert open_model(str(out)).encoder is not None
