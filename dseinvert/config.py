@@ -236,7 +236,7 @@ class EvaluateOptions:
     """Distance of all results from all images: fid, or the same of EfficientNet-lite0 features,
     which is not FID; auto = fid where its weights are here."""
     inception: Path | None = None
-    """Standard Inception weights for FID: pt_inception-2015-12-05-6726825d.pth, or TorchScript.
+    """Standard Inception weights for FID: pt_inception-2015-12-05-6726825d.pth.
     None = the file in torch's cache."""
     count: int | None = None
     """Faces at most. None = all."""

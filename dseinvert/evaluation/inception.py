@@ -1,7 +1,7 @@
 """The Inception of FID, TensorFlow's release of 2015-12-05, from weights that the user has.
 
-Two files are known: `pt_inception-2015-12-05-6726825d.pth`, the weights as pytorch-fid publishes
-them, and NVIDIA's TorchScript `inception-2015-12-05.pt`. Nothing is downloaded.
+The file is `pt_inception-2015-12-05-6726825d.pth`, the weights as pytorch-fid publishes them.
+Nothing is downloaded. NVIDIA's `inception-2015-12-05.pt` is a TorchScript: a program, and not run.
 """
 
 from __future__ import annotations
@@ -40,10 +40,11 @@ def open_inception(path: Path, device: torch.device | str = "cpu") -> Embed:
         raise MissingError(what, f"--inception {FILE}, or --sets features, which is not FID")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # TorchScript is told by its failing
+            warnings.simplefilter("ignore")  # of a TorchScript, which is refused
             content = torch.load(path, map_location=device, weights_only=True)
-    except Exception:  # a foreign decoder: what is no file of weights may be a program
-        return _script(path, device)
+    except Exception as error:  # a foreign decoder
+        said = f"{path}: no weights (a TorchScript is a program, and is not run)"
+        raise InputError(said, f"--inception {FILE}") from error
     return _weights(path, content, device)
 
 
@@ -58,30 +59,6 @@ def inception(state: Mapping[str, Tensor]) -> Embed:
         x = F.interpolate(images.to(weight).clamp(-1, 1), size, mode="bilinear")
         return _Net(folded).run(x)
 
-    return embed
-
-
-def _script(path: Path, device: torch.device | str) -> Embed:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its format is deprecated, but what there is
-            net = torch.jit.load(str(path), map_location=device).eval()
-    except Exception as error:  # a foreign decoder
-        raise InputError(
-            f"{path}: neither weights nor TorchScript", f"--inception {FILE}"
-        ) from error
-
-    @torch.no_grad()
-    def embed(images: Tensor) -> Tensor:
-        pixels = ((images.clamp(-1, 1) + 1) * 127.5).round().to(device, torch.uint8)
-        return net(pixels, return_features=True)
-
-    try:
-        good = embed(torch.zeros(1, 3, 32, 32)).shape == (1, NUMBERS)
-    except Exception as error:  # a foreign program
-        raise InputError(f"{path}: a TorchScript, but not FID's Inception") from error
-    if not good:
-        raise InputError(f"{path}: gives something else than {NUMBERS} numbers an image")
     return embed
 
 

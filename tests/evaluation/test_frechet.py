@@ -47,19 +47,25 @@ def test_what_is_no_inception_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.pt").write_text("no weights")
     with pytest.raises(InputError, match="not the weights of FID's Inception"):
         open_inception(tmp_path / "other.pth")
-    with pytest.raises(InputError, match="neither weights nor TorchScript"):
+    with pytest.raises(InputError, match="no weights"):
         open_inception(tmp_path / "text.pt")
 
 
-class Likeness(nn.Module):
-    """Takes and gives what NVIDIA's TorchScript does."""
+class Program(nn.Module):
+    """Takes what NVIDIA's TorchScript does."""
 
     def forward(self, pixels: Tensor, return_features: bool = False) -> Tensor:
-        assert pixels.dtype == torch.uint8 and return_features
-        return pixels.float().mean((1, 2, 3), keepdim=False)[:, None].expand(-1, 2048)
+        return pixels.float().mean((1, 2, 3))[:, None].expand(-1, 2048)
 
 
-def test_a_torchscript_is_given_bytes(tmp_path: Path) -> None:
-    torch.jit.script(Likeness()).save(str(tmp_path / "inception.pt"))
-    embed = open_inception(tmp_path / "inception.pt")
-    assert embed(torch.ones(2, 3, 8, 8)).tolist() == [[255.0] * 2048] * 2
+def test_a_torchscript_is_refused_and_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.jit.script(Program()).save(str(tmp_path / "inception.pt"))
+
+    def run(*_: object, **__: object) -> None:
+        raise AssertionError("it was opened as a program")
+
+    monkeypatch.setattr(torch.jit, "load", run)
+    with pytest.raises(InputError, match="a TorchScript is a program, and is not run"):
+        open_inception(tmp_path / "inception.pt")
