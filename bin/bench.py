@@ -15,6 +15,11 @@ from pathlib import Path
 from typing import get_args
 
 import torch
+
+from dseinvert.errors import DseInvertError
+from dseinvert.inversion.spaces import SPACES
+from dseinvert.media.atomic import write_bytes
+from dseinvert.similarity.weights import Perceptual
 from measure.ablating import ablating
 from measure.backends import backends
 from measure.edits import edits
@@ -30,11 +35,6 @@ from measure.synthesis import synthesis
 from measure.tables import Table, document
 from measure.trust import trust
 from measure.video import video
-
-from dseinvert.errors import DseInvertError
-from dseinvert.inversion.spaces import SPACES
-from dseinvert.media.atomic import write_bytes
-from dseinvert.similarity.weights import Perceptual
 
 VERBS = {
     "inversion": (inversion, "the encoder beside the mean latent and W+ optimisation"),

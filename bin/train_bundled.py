@@ -17,12 +17,12 @@ from typing import Any
 
 from dseinvert.errors import DseInvertError
 from dseinvert.models import open_model, pick_device
-from dseinvert.training import stages
-from dseinvert.training.branch import BranchOptions
-from dseinvert.training.bundle import Sources, branch_bundle, directions_for, make_bundle
-from dseinvert.training.gan_state import AdversarialOptions
-from dseinvert.training.joint import JointOptions
 from dseinvert.training.options import TrainOptions
+from recipe.bundle import Sources, branch_bundle, directions_for, make_bundle
+from recipe.encoder.branch import BranchOptions
+from recipe.encoder.joint import JointOptions
+from recipe.gan import stages
+from recipe.gan.gan_state import AdversarialOptions
 
 JOINT = ("images_half", "images_full", "batch", "lr", "feature_weight", "base_share", "seed")
 GAN = ("images", "batch", "lr", "r1", "ada_target", "path_length", "seed")

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from dseinvert import __version__
-from dseinvert.errors import OutputError, UsageError
+from dseinvert.errors import InputError, OutputError, UsageError
 from dseinvert.export.faces import read_faces
 from dseinvert.export.graphs import Graph, graphs
 from dseinvert.export.options import ExportOptions
@@ -27,8 +27,8 @@ from dseinvert.export.runners import load
 from dseinvert.export.runtimes import RUNTIMES, Threads
 from dseinvert.export.to_onnx import Batch, save, to_onnx
 from dseinvert.media.atomic import PART_SUFFIX, sync_folder, write_bytes
+from dseinvert.media.digest import file_sha256
 from dseinvert.models import Model
-from dseinvert.models.folder import file_sha256
 
 FORMAT = "dseinvert-export-1"
 SIDECAR = "export.json"
@@ -106,7 +106,7 @@ def read_export(folder: Path) -> Exported | None:
         whole = all(file_sha256(folder / file) == told for own in sums for file, told in own)
         if sidecar["format"] != FORMAT or not whole:
             return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, InputError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return Exported(folder, sidecar)
 

@@ -15,7 +15,7 @@ HOUSE = (
     *("errors", "latent", "config", "media", "generators", "encoders", "similarity", "faces"),
     *(
         "editing",
-        "checkpoints",
+        "importers",
         "models",
         "inversion",
         "evaluation",

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from dseinvert.editing.apply import apply_edits
+from dseinvert.editing.edits import Edits, parse_all
 from dseinvert.errors import MissingError
+from dseinvert.generators.pixels import to_pixels
 from dseinvert.latent import Latent, concat
 from dseinvert.media.atomic import write_bytes
 from dseinvert.media.images import encode_png
 from dseinvert.models import Model
-from dseinvert.run.compute import Edits, parse_all, to_pixels
 from measure.sets import SCORES, Judges, cosine, inverting, judges, opened, photos, samples
 from measure.tables import Cell, Spread, Table, watched
 

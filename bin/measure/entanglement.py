@@ -17,16 +17,16 @@ from dseinvert.editing.interfacegan import boundary, split
 from dseinvert.errors import MissingError
 from dseinvert.latent import Latent, concat
 from dseinvert.models import Model
-from dseinvert.training.labelled import (
+from measure.probes import Panel, Probe, Seen, fitted
+from measure.sets import cosine, inverting, judges, opened, photos
+from measure.tables import Cell, Table, watched
+from recipe.labels.labelled import (
     CELEBA_TO_FFHQ,
     LABELLED,
     attributes,
     read_labelled,
     taught,
 )
-from measure.probes import Panel, Probe, Seen, fitted
-from measure.sets import cosine, inverting, judges, opened, photos
-from measure.tables import Cell, Table, watched
 
 STRENGTHS = (-3, -2, -1, 1, 2, 3)
 EQUAL = (1, 2)
@@ -127,7 +127,7 @@ def seen_before(faces: Faces) -> Faces:
 def plain(model: Model, given: argparse.Namespace) -> dict[str, Direction]:
     """InterFaceGAN's direction of each attribute alone, one unit long."""
     pictures, table = read_labelled(given.data / LABELLED, "attributes.csv", CELEBA_TO_FFHQ)
-    from dseinvert.training.attributes import side_light, yaw
+    from recipe.labels.attributes import side_light, yaw
 
     mine, side = taught(len(pictures)), model.generator.resolution
     images = F.interpolate(pictures[mine], (side, side), mode="area")

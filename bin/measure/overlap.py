@@ -18,10 +18,13 @@ import torch
 
 from dseinvert.config import VideoOptions
 from dseinvert.errors import NoInputError
-from dseinvert.run import video_faces, video_invert, video_measure, video_render
-from dseinvert.run.progress import watching
-from dseinvert.run.stream import Workers
-from dseinvert.run.video import run_video
+from dseinvert.run.flow.progress import watching
+from dseinvert.run.flow.stream import Workers
+from dseinvert.run.video import faces as video_faces
+from dseinvert.run.video import invert as video_invert
+from dseinvert.run.video import measure as video_measure
+from dseinvert.run.video import render as video_render
+from dseinvert.run.video.run import run_video
 from measure.tables import Cell, Table, watched
 
 ROOMS = (video_faces, video_invert, video_render, video_measure)

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from dseinvert.editing.apply import apply_edits, parse_edits
-from dseinvert.errors import UsageError
 from dseinvert.generators import Generator
 from dseinvert.generators.tuned import private, synthesize
 from dseinvert.inversion.refining import open_refining, parse_refining
@@ -64,9 +63,7 @@ def pivotal(given: argparse.Namespace) -> list[Table]:
 
 def refined(model: Model, text: str, images: Tensor, given: argparse.Namespace) -> Drawn:
     """By what `images --refine` does."""
-    generator, encoder = model.generator, model.encoder
-    if encoder is None:
-        raise UsageError(f"model {model.name} has no encoder")
+    generator, encoder = model.generator, model.require_encoder()
     asked = open_refining(parse_refining(text), generator, encoder)
     began, found = time.process_time(), []
     for part in watched(text, images.split(given.batch)):

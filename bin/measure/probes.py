@@ -17,7 +17,8 @@ from scorers import mouth_opening, side_light, yaw
 from torch import Tensor
 
 from dseinvert.similarity.identity import Box, MobileFaceNet, crop, template_box
-from dseinvert.training.labelled import (
+from measure.sets import Judges
+from recipe.labels.labelled import (
     CELEBA_TO_FFHQ,
     LABELLED,
     attributes,
@@ -25,7 +26,6 @@ from dseinvert.training.labelled import (
     kept_back,
     read_labelled,
 )
-from measure.sets import Judges
 
 HEAD = Box(0.1, 0, 0.9, 1)
 """Hair and all."""

@@ -13,10 +13,10 @@ import torch
 from scorers import STLPIPS, AgeGender, Landmarks, mouth_width, recognition, yaw
 from torch import Tensor
 
-from dseinvert.errors import MissingError, UsageError
+from dseinvert.errors import MissingError
+from dseinvert.generators.pixels import to_tensor
 from dseinvert.inversion.inverter import Inverter
 from dseinvert.models import Model, open_model, pick_device
-from dseinvert.run.compute import to_tensor
 from dseinvert.similarity.identity import Identity
 from dseinvert.similarity.losses import Distance
 from dseinvert.similarity.perceptual import open_lpips, trunk_file
@@ -36,9 +36,7 @@ def opened(given: argparse.Namespace) -> Model:
 
 def inverting(model: Model) -> Inverter:
     """Its encoder and generator as one."""
-    if model.encoder is None:
-        raise UsageError(f"model {model.name} has no encoder")
-    return Inverter(model.generator, model.encoder)
+    return Inverter(model.generator, model.require_encoder())
 
 
 def photos(given: argparse.Namespace, side: int) -> Tensor | None:

@@ -17,10 +17,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.mkldnn import to_mkldnn
 
 from dseinvert.errors import DseInvertError
+from dseinvert.generators.pixels import to_pixels
 from dseinvert.media.images import encode_png
 from dseinvert.models import Model
-from dseinvert.run.batchsize import auto_size
-from dseinvert.run.compute import to_pixels
+from dseinvert.run.flow.batchsize import auto_size
 from measure.sets import inverting, opened, samples
 from measure.tables import Cell, Table, watched
 

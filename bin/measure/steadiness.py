@@ -12,8 +12,9 @@ from scorers import LANDMARK_BOX, Landmarks
 from torch import Tensor
 
 from dseinvert.faces.align import crop
-from dseinvert.run.compute import to_tensor
-from dseinvert.run.video_measure import Mark
+from dseinvert.generators.pixels import to_tensor
+from dseinvert.media.pixels import Pixels
+from dseinvert.run.video.measure import Mark
 from dseinvert.similarity.identity import Box
 from dseinvert.similarity.losses import Distance
 from dseinvert.similarity.metrics import image_metrics
@@ -22,7 +23,6 @@ from dseinvert.video.flow import dense_flow, trusted
 from dseinvert.video.metrics import Identity, identity, jitter, jitter_added, seam, warp_error
 from measure.sets import Judges
 
-Pixels = NDArray[np.uint8]
 Doubles = NDArray[np.float64]
 Frames = Mapping[str, Pixels]
 """One frame uint8 [H, W, 3] of each video, by name; the source's first."""

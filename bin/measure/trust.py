@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from scorers import WHOLE, Box, crop, yaw
 
 from dseinvert.errors import MissingError
-from dseinvert.run.compute import to_tensor
-from dseinvert.training.labelled import CELEBA_TO_FFHQ, read_labelled
+from dseinvert.generators.pixels import to_tensor
 from dseinvert.training.pictures import read_tar
 from measure.sets import REAL, Judges, cosine, judges, median
 from measure.tables import Cell, Table, watched
+from recipe.labels.labelled import CELEBA_TO_FFHQ, read_labelled
 
 AGED, LABELLED = "aged-faces-200-tight.tar", "labelled-faces-178x218.tar"
 Values = NDArray[np.float32]

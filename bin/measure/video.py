@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 
 from dseinvert.config import VideoOptions
 from dseinvert.errors import MissingError, NoInputError
-from dseinvert.media.atomic import write_bytes
+from dseinvert.media.atomic import make_folder, write_bytes
 from dseinvert.media.clip import probe
 from dseinvert.media.images import encode_png
 from dseinvert.media.video_read import read_frames
-from dseinvert.run.progress import Watcher, watching
-from dseinvert.run.video import run_video
-from dseinvert.run.video_measure import Mark, Marks, window_of
-from dseinvert.run.video_store import Rows
-from dseinvert.run.write import make_folder
+from dseinvert.progress import Watcher
+from dseinvert.run.flow.progress import watching
+from dseinvert.run.video.measure import Mark, Marks, window_of
+from dseinvert.run.video.run import run_video
+from dseinvert.run.video.store import Rows
 from dseinvert.video.follow import eye_distance
 from measure.sets import Judges, judges, opened, perceptual
 from measure.steadiness import Frames, Watched, watch

@@ -14,7 +14,7 @@ from dseinvert.config import DirectionsOptions, PreviewOptions
 
 if TYPE_CHECKING:
     from dseinvert.editing.directions import Direction
-    from dseinvert.run.directions import Given
+    from dseinvert.run.directions.change import Given
 
 directions = typer.Typer(
     help="List, learn, import and preview what a model can be edited along.", no_args_is_help=False
@@ -37,7 +37,7 @@ Known = Annotated[str, typer.Argument(help="The name of a direction.")]
 def list_(model: OfModel = "default", json: Json = False) -> None:
     """Name the directions of a model with their unit, space and rows."""
     from dseinvert.models import open_model
-    from dseinvert.run.directions import describe
+    from dseinvert.run.directions.change import describe
 
     known = [d for _, d in sorted(open_model(model).directions.items())]
     if json:
@@ -50,7 +50,7 @@ def list_(model: OfModel = "default", json: Json = False) -> None:
 def show(name: Known, model: OfModel = "default", json: Json = False) -> None:
     """Tell all that is known of one direction."""
     from dseinvert.models import open_model
-    from dseinvert.run.directions import describe, pick
+    from dseinvert.run.directions.change import describe, pick
 
     facts = describe(pick(open_model(model), name))
     if json:
@@ -74,7 +74,7 @@ def import_(
     dseinvert directions import smile.npy --model my-gan.pth
     """
     from dseinvert.models import open_model
-    from dseinvert.run.directions import import_file
+    from dseinvert.run.directions.change import import_file
 
     with reserved_stdout():
         given = import_file(file, open_model(model), name, copy)
@@ -90,8 +90,8 @@ def learn(json: Json = False, quiet: Quiet = False, **given: Any) -> None:
     """
     options = DirectionsOptions(**given)
     with reserved_stdout():
-        from dseinvert.run.learn import learn as run
-        from dseinvert.run.progress import watching
+        from dseinvert.run.directions.learn import learn as run
+        from dseinvert.run.flow.progress import watching
 
         with watching(quiet) as watcher:
             learned = run(options, watcher)
@@ -113,7 +113,7 @@ def preview(
     """
     options = PreviewOptions(**{**given, "latents": tuple(given["latents"] or ())})
     with reserved_stdout():
-        from dseinvert.run.directions import preview as run
+        from dseinvert.run.directions.change import preview as run
 
         files = run(names or (), options)
     if json:
@@ -133,7 +133,7 @@ def rename(
 ) -> None:
     """Call a direction otherwise."""
     from dseinvert.models import open_model
-    from dseinvert.run.directions import rename as run
+    from dseinvert.run.directions.change import rename as run
 
     _tell(run(open_model(model), old, new, copy), "renamed", json)
 
@@ -147,7 +147,7 @@ def remove_(
 ) -> None:
     """Take directions away from a model."""
     from dseinvert.models import open_model
-    from dseinvert.run.directions import remove
+    from dseinvert.run.directions.change import remove
 
     _tell(remove(open_model(model), names, copy), "removed", json)
 

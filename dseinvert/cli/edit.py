@@ -53,8 +53,8 @@ def edit(
         batch=batch_size(batch),
     )
     with reserved_stdout():
-        from dseinvert.run.progress import watching
-        from dseinvert.run.render import run_edit
+        from dseinvert.run.flow.progress import watching
+        from dseinvert.run.play.edit import run_edit
 
         with watching(quiet) as watcher:
             outcome = run_edit(paths, options, watcher)

@@ -49,7 +49,7 @@ def evaluate(
 def _images(paths: list[str], options: EvaluateOptions, json: bool, quiet: bool) -> None:
     with reserved_stdout():
         from dseinvert.run.evaluate import run_evaluate
-        from dseinvert.run.progress import watching
+        from dseinvert.run.flow.progress import watching
 
         with watching(quiet) as watcher:
             done = run_evaluate(paths, options, watcher)
@@ -63,8 +63,8 @@ def _images(paths: list[str], options: EvaluateOptions, json: bool, quiet: bool)
 
 def _videos(source: Path, edited: Path, options: EvaluateOptions, json: bool, quiet: bool) -> None:
     with reserved_stdout():
-        from dseinvert.run.progress import watching
-        from dseinvert.run.video_evaluate import evaluate_videos
+        from dseinvert.run.flow.progress import watching
+        from dseinvert.run.video.evaluate import evaluate_videos
 
         with watching(quiet) as watcher:
             numbers = evaluate_videos(source, edited, watcher, options.identity)

@@ -27,7 +27,7 @@ def export(
     with reserved_stdout():
         from dseinvert.export.exporting import export_model
         from dseinvert.models import open_model, pick_device
-        from dseinvert.run.progress import watching
+        from dseinvert.run.flow.progress import watching
 
         with watching(quiet) as watcher:
             opened = open_model(model, pick_device(device))

@@ -72,8 +72,8 @@ def _run(paths: list[str], options: ImagesOptions, json: bool, quiet: bool) -> i
     # Read when torch is loaded: its idle threads must not spin on cores that the readers need.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with reserved_stdout():
-        from dseinvert.run.batch import run_images
-        from dseinvert.run.progress import watching
+        from dseinvert.run.flow.progress import watching
+        from dseinvert.run.images.run import run_images
 
         with watching(quiet) as watcher:
             outcome = run_images(paths, options, watcher)

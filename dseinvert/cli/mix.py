@@ -28,8 +28,8 @@ def mix(
     """
     options = MixOptions(**given)
     with reserved_stdout():
-        from dseinvert.run.mix import SHEET, run_mix
-        from dseinvert.run.progress import watching
+        from dseinvert.run.flow.progress import watching
+        from dseinvert.run.play.mix import SHEET, run_mix
 
         with watching(quiet) as watcher:
             done = run_mix([base], [other], options, watcher)

@@ -29,8 +29,8 @@ def morph(
     """
     options = MorphOptions(**{**given, "fps": _rate(str(given["fps"]))})
     with reserved_stdout():
-        from dseinvert.run.morph import run_morph
-        from dseinvert.run.progress import watching
+        from dseinvert.run.flow.progress import watching
+        from dseinvert.run.play.morph import run_morph
 
         with watching(quiet) as watcher:
             done = run_morph(paths, options, watcher)

@@ -26,8 +26,8 @@ def sample(
     """
     options = SampleOptions(**given)
     with reserved_stdout():
-        from dseinvert.run.progress import watching
-        from dseinvert.run.sample import SHEET, run_sample
+        from dseinvert.run.flow.progress import watching
+        from dseinvert.run.play.sample import SHEET, run_sample
 
         with watching(quiet) as watcher:
             done = run_sample(options, watcher)

@@ -91,8 +91,8 @@ def _run(paths: list[str], options: VideoOptions, json: bool, quiet: bool) -> in
     # Read when torch is loaded: its idle threads must not spin on cores that decoding needs.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with reserved_stdout():
-        from dseinvert.run.progress import watching
-        from dseinvert.run.video import run_video
+        from dseinvert.run.flow.progress import watching
+        from dseinvert.run.video.run import run_video
 
         with watching(quiet) as watcher:
             outcome = run_video(paths, options, watcher)

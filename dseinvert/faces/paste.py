@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dseinvert.faces.align import Floats, Image, crop, crop_matrix, quad_side
+from dseinvert.faces.align import crop, crop_matrix, quad_side
+from dseinvert.media.pixels import Floats, Pixels
 
 # The exponent of the mask's outline: 2 is an ellipse, 4 a rounded square, more a square.
 ROUNDNESS = 4.0
@@ -28,13 +29,13 @@ ABRUPT = 15.0
 
 
 def paste(
-    photo: Image,
-    patch: Image,
+    photo: Pixels,
+    patch: Pixels,
     quad: Floats,
     feather: float = FEATHER,
     roundness: float = ROUNDNESS,
     match_color: bool = False,
-) -> Image:
+) -> Pixels:
     """The photo uint8 [H, W, 3] with `patch` uint8 [N, N, 3] blended into the quad; a new array.
 
     Pixels where the mask is 0 stay bit-identical. `match_color` first shifts the patch to the
@@ -50,14 +51,14 @@ def paste(
 
 
 def paste_difference(
-    photo: Image,
-    edited: Image,
-    reconstruction: Image,
+    photo: Pixels,
+    edited: Pixels,
+    reconstruction: Pixels,
     quad: Floats,
     feather: float = FEATHER,
     roundness: float = ROUNDNESS,
     trust: NDArray[np.float32] | None = None,
-) -> Image:
+) -> Pixels:
     """The photo with `edited - reconstruction` (both uint8 [N, N, 3]) added in the quad.
 
     The photo keeps its own sharpness, and an edit that changes nothing returns it bit for bit.
@@ -72,8 +73,8 @@ def paste_difference(
 
 
 def keep_original(
-    original: Image, edited: Image, reconstruction: Image, mask: NDArray[np.float32]
-) -> Image:
+    original: Pixels, edited: Pixels, reconstruction: Pixels, mask: NDArray[np.float32]
+) -> Pixels:
     """The crop with what an edit changed added where the mask [N, N] is above 0.
 
     All uint8 [N, N, 3]. As in a photo that is pasted into, the original keeps its detail, and
@@ -83,7 +84,7 @@ def keep_original(
     return np.rint(original + mask[..., None] * change).clip(0, 255).astype(np.uint8)
 
 
-def agreement(original: Image, reconstruction: Image) -> NDArray[np.float32]:
+def agreement(original: Pixels, reconstruction: Pixels) -> NDArray[np.float32]:
     """How far what an edit changed in a reconstruction is true of the original: [N, N], 0 .. 1.
 
     Args:
@@ -119,7 +120,7 @@ def tightened(mask: NDArray[np.float32], change: NDArray[np.floating[Any]]) -> N
     return np.asarray(mask ** (1 + size / ABRUPT), np.float32)
 
 
-def change_mask(edited: Image, reconstruction: Image) -> NDArray[np.float32]:
+def change_mask(edited: Pixels, reconstruction: Pixels) -> NDArray[np.float32]:
     """1 where an edit changed much and around it, softly to 0 where it changed little: [N, N]."""
     change = np.abs(edited.astype(np.float32) - reconstruction.astype(np.float32)).max(-1)
     side = len(change)
@@ -155,7 +156,7 @@ def _mask(
     return mask_weight(u, v, feather, roundness)[..., None]
 
 
-def window_of(photo: Image, quad: Floats) -> tuple[slice, slice]:
+def window_of(photo: Pixels, quad: Floats) -> tuple[slice, slice]:
     """The rows and columns of the photo that the quad may touch, at least one of each."""
     shape = np.array(photo.shape[1::-1])
     start = np.clip(np.floor(np.min(quad, 0)), 0, shape - 1).astype(int)
@@ -183,7 +184,7 @@ def warp_back(
 
 
 def _ring_shift(
-    photo: Image, patch: Image, quad: Floats, feather: float, roundness: float
+    photo: Pixels, patch: Pixels, quad: Floats, feather: float, roundness: float
 ) -> NDArray[np.float32]:
     """The mean of photo - patch [3] where the mask is neither 0 nor 1."""
     place = (np.arange(len(patch)) + 0.5) / len(patch) * 2 - 1
@@ -193,7 +194,7 @@ def _ring_shift(
     return np.asarray(np.average(gap, axis=(0, 1), weights=ring), np.float32)
 
 
-def put(photo: Image, window: tuple[slice, slice], pixels: NDArray[Any]) -> Image:
+def put(photo: Pixels, window: tuple[slice, slice], pixels: NDArray[Any]) -> Pixels:
     """A copy of the photo with `pixels` [h, w, 3] of 0 .. 255 in the window, rounded."""
     result = photo.copy()
     result[window] = np.rint(pixels).clip(0, 255).astype(np.uint8)

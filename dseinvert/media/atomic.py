@@ -32,6 +32,17 @@ def shown(path: Path) -> str:
     return text if text.isprintable() else repr(text)[1:-1]
 
 
+def make_folder(folder: Path) -> None:
+    """Make the output folder and its parents; OutputError when that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise OutputError(
+            f"{shown(folder)}: cannot make this folder: {why}", "choose another --out"
+        ) from error
+
+
 def part_path(path: Path) -> Path:
     """The hidden temporary name beside `path` that no folder scan takes for a picture."""
     room = _LONGEST_NAME - len(PART_SUFFIX) - 1

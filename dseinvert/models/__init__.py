@@ -5,13 +5,13 @@ from dseinvert.models.device import pick_device
 from dseinvert.models.find import find_model, list_models, load_generator, open_model
 from dseinvert.models.folder import (
     FORMAT,
-    Model,
     ModelRow,
     describe,
     generator_sha256,
     save_model,
     verify,
 )
+from dseinvert.models.model import Model
 from dseinvert.models.store import Added, home, remove
 
 __all__ = [

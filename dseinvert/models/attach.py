@@ -6,23 +6,16 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from dseinvert.checkpoints import directions as direction_files
-from dseinvert.checkpoints.found import Found
-from dseinvert.checkpoints.read import read
 from dseinvert.editing.directions import Direction, load_directions
 from dseinvert.editing.directions import dumps as dump_directions
 from dseinvert.errors import InputError, UsageError
 from dseinvert.generators import Generator
 from dseinvert.generators.styles import style_layers
-from dseinvert.models.folder import (
-    BUNDLED,
-    DIRECTIONS,
-    ENCODER,
-    GENERATOR,
-    Model,
-    check_name,
-    write_parts,
-)
+from dseinvert.importers import directions as direction_files
+from dseinvert.importers.found import Found
+from dseinvert.importers.read import read
+from dseinvert.models.folder import BUNDLED, DIRECTIONS, ENCODER, GENERATOR, check_name, write_parts
+from dseinvert.models.model import Model
 from dseinvert.models.store import Added, free_name, put, root, unfinished
 
 

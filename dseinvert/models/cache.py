@@ -9,22 +9,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dseinvert.checkpoints.found import Found
-from dseinvert.checkpoints.read import read
 from dseinvert.editing.directions import dumps as dump_directions
 from dseinvert.errors import InputError, UsageError
+from dseinvert.importers.found import Found
+from dseinvert.importers.read import read
+from dseinvert.media.digest import file_sha256
 from dseinvert.models.attach import attach, directions_of
 from dseinvert.models.folder import (
     CARD,
     DIRECTIONS,
     GENERATOR,
-    Model,
     check_name,
-    file_sha256,
     read_card,
     save_model,
     write_parts,
 )
+from dseinvert.models.model import Model
 from dseinvert.models.store import Added, free_name, put, root, unfinished, whole
 
 
@@ -98,10 +98,7 @@ def _source(path: Path) -> str:
     if not file.is_file():
         kind = "a folder" if path.is_dir() else "not a regular file"
         raise InputError(f"{path}: {kind}, not a checkpoint")
-    try:
-        return file_sha256(file)
-    except OSError as error:
-        raise InputError(f"{path}: cannot read: {str(error.strerror).lower()}") from error
+    return file_sha256(file)
 
 
 def _key(source: str, gan: Model | None) -> str:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from dseinvert import __version__
 from dseinvert.errors import MissingError, OutputError, UsageError
 from dseinvert.media.atomic import part_path
-from dseinvert.models.folder import file_sha256
+from dseinvert.media.digest import file_sha256
 
 Told = Callable[[int, int], None]
 """Called with the bytes here and the bytes in all; 0 in all = not known."""

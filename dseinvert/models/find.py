@@ -9,16 +9,8 @@ import torch
 from dseinvert.errors import UsageError
 from dseinvert.generators import Generator
 from dseinvert.models import cache, store
-from dseinvert.models.folder import (
-    BUNDLED,
-    CARD,
-    DEFAULT,
-    GENERATOR,
-    Model,
-    ModelRow,
-    open_folder,
-    row,
-)
+from dseinvert.models.folder import BUNDLED, CARD, DEFAULT, GENERATOR, ModelRow, open_folder, row
+from dseinvert.models.model import Model
 
 
 def open_model(name_or_path: str = DEFAULT, device: str | torch.device = "cpu") -> Model:

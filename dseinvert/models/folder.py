@@ -22,6 +22,8 @@ from dseinvert.errors import MissingError, OutputError, UsageError
 from dseinvert.generators import Generator, families
 from dseinvert.generators.blank import Blank
 from dseinvert.media.atomic import write_bytes
+from dseinvert.media.digest import file_sha256
+from dseinvert.models.model import Model
 
 FORMAT = "dseinvert-model-1"
 BUNDLED = Path(__file__).parents[1] / "bundled"
@@ -31,22 +33,6 @@ GENERATOR, ENCODER, DIRECTIONS = (
     f"{part}.safetensors" for part in ("generator", "encoder", "directions")
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-
-
-@dataclass(frozen=True)
-class Model:
-    """A generator with what belongs to it. `sha256` is that of the generator's weights file."""
-
-    name: str
-    folder: Path
-    generator: Generator
-    encoder: Encoder | None
-    directions: dict[str, Direction]
-    sha256: str
-    encoder_sha256: str
-    alignment: str
-    """How its faces are cropped: "ffhq", or "none" where images are taken as they are."""
-    card: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -241,19 +227,6 @@ def row(folder: Path) -> ModelRow:
     card = read_card(folder)
     size = sum(f.stat().st_size for f in folder.glob("*.safetensors"))
     return ModelRow(card["name"], folder, card.get("description", ""), size)
-
-
-def file_sha256(file: Path) -> str:
-    """The sha256 of a file of any size.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _load(module: Any, file: Path, device: str | torch.device) -> Any:

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from dseinvert.checkpoints.found import Found
 from dseinvert.errors import InputError, MissingError, UsageError
+from dseinvert.importers.found import Found
 from dseinvert.latent import LatentSpec
 from dseinvert.media.atomic import write_bytes
+from dseinvert.media.digest import file_sha256
 from dseinvert.models import cache, store
 from dseinvert.models.download import Told, download
-from dseinvert.models.folder import check_name, file_sha256, read_card
+from dseinvert.models.folder import check_name, read_card
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dseinvert.errors import MissingError, OutputError, UsageError
+from dseinvert.media.digest import file_sha256
 from dseinvert.models.folder import (
     BUNDLED,
     CARD,
@@ -21,7 +22,6 @@ from dseinvert.models.folder import (
     ENCODER,
     GENERATOR,
     ModelRow,
-    file_sha256,
     read_card,
     recorded,
     row,

@@ -1,1 +1,1 @@
-"""A run over many inputs: plan, work, journal, report."""
+"""Runs over many inputs, a wing for each kind: plan, work, journal, report."""

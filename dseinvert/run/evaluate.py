@@ -22,24 +22,22 @@ from dseinvert.evaluation.panel import Panel
 from dseinvert.evaluation.plots import plots
 from dseinvert.evaluation.prior import prior
 from dseinvert.evaluation.tables import as_csv, as_markdown, curve_rows, each, summary
-from dseinvert.faces.detect import open_detector
+from dseinvert.generators.pixels import to_pixels, to_tensor
 from dseinvert.inversion.baselines import ABOUT, open_baseline, parse_baselines
 from dseinvert.inversion.inverter import Inversion, Inverter
 from dseinvert.inversion.optimise import LatentOptions
 from dseinvert.inversion.refining import open_refining, parse_refining
 from dseinvert.latent import concat
-from dseinvert.media.atomic import shown, write_bytes
+from dseinvert.media.atomic import make_folder, shown, write_bytes
 from dseinvert.media.images import encode_png
+from dseinvert.media.pixels import Pixels
 from dseinvert.media.scan import scan
 from dseinvert.media.sheet import sheet
 from dseinvert.models import Model, open_model, pick_device
-from dseinvert.run.batchsize import auto_size
-from dseinvert.run.compute import to_pixels, to_tensor
-from dseinvert.run.names import assign, face_names, folded
-from dseinvert.run.plan import Item
-from dseinvert.run.prepare import Pixels, preparer
-from dseinvert.run.progress import Watcher
-from dseinvert.run.write import make_folder
+from dseinvert.progress import Watcher
+from dseinvert.run.flow.batchsize import auto_size
+from dseinvert.run.flow.names import assign, face_names, folded
+from dseinvert.run.inputs import Item, preparer
 from dseinvert.similarity.identity import open_identity
 from dseinvert.similarity.losses import Distance
 from dseinvert.similarity.perceptual import open_distance, trunk_file
@@ -164,22 +162,21 @@ def _recipes(options: EvaluateOptions, panel: Panel) -> str:
 
 def _refined(model: Model, text: str, distance: Distance | None) -> Inverter:
     """The model's encoder followed by `latent:100@f/z+`."""
-    assert model.encoder is not None
+    encoder = model.require_encoder()
     what, at, space = text.partition("@")
     asked = parse_refining(what, space if at else None)
-    refine = open_refining(asked, model.generator, model.encoder, distance)
-    return Inverter(model.generator, model.encoder, refine=refine)
+    refine = open_refining(asked, model.generator, encoder, distance)
+    return Inverter(model.generator, encoder, refine=refine)
 
 
 def _inverter(model: Model, other: Model) -> Inverter:
-    if other.encoder is None:
-        raise MissingError(f"model {other.name!r} has no encoder", "train one: dseinvert train")
+    encoder = other.require_encoder()
     if other.sha256 != model.sha256:
         raise UsageError(
             f"--against {other.name}: it has another generator than {model.name}",
             "compare encoders of one generator",
         )
-    return Inverter(other.generator, other.encoder)
+    return Inverter(other.generator, encoder)
 
 
 def _directions(model: Model, options: EvaluateOptions) -> list[Direction]:
@@ -240,8 +237,7 @@ def faces_of(
     found = scan(patterns)
     for problem in found.problems:
         watcher.problem(f"{shown(problem.path)}: {problem.reason}")
-    align = options.align and model.alignment != "none"
-    prepare = preparer(model.generator.resolution, open_detector() if align else None)
+    prepare = preparer(model.generator.resolution, model.detector(align=options.align))
     items = [Item(source, name) for source, name in assign(found.files, {}, ()).items()]
     taken = frozenset(folded(item.name) for item in items)
     watcher.begin("reading", len(items))

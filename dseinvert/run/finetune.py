@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from dseinvert.errors import NoInputError
-from dseinvert.faces.detect import open_detector
+from dseinvert.media.pixels import Pixels
 from dseinvert.media.scan import scan
 from dseinvert.models import Model, open_model, pick_device
-from dseinvert.run.plan import Item
-from dseinvert.run.prepare import preparer
-from dseinvert.run.progress import Watcher, watching
-from dseinvert.run.stream import ahead, threads
+from dseinvert.progress import Watcher
+from dseinvert.run.flow.progress import watching
+from dseinvert.run.flow.stream import ahead, threads
+from dseinvert.run.inputs import Item, preparer
 from dseinvert.training.adapt import Adapted, adapt, check, picture_side
 from dseinvert.training.options import FinetuneOptions
-from dseinvert.training.pictures import Pixels
 
 _READERS = 2
 
@@ -51,9 +50,7 @@ def read_faces(folder: Path, model: Model, watcher: Watcher, *, align: bool) -> 
         watcher.problem(f"{problem.path}: {problem.reason}")
     if not found.files:
         raise NoInputError(f"{folder}: no pictures here", "name a folder of photos with --on")
-    align = align and model.alignment != "none"
-    detector = open_detector() if align else None
-    prepare = preparer(picture_side(model.generator.resolution), detector)
+    prepare = preparer(picture_side(model.generator.resolution), model.detector(align=align))
     items = [Item(file, file.name) for file in found.files]
     watcher.begin("reading", len(items))
     faces = []

@@ -1,1 +1,1 @@
-"""Training encoders, and the recipe of the bundled model."""
+"""Training and adapting encoders for the user's own GAN."""

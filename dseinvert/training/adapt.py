@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from dseinvert.errors import ExitCode, MissingError, NoInputError, UsageError
 from dseinvert.inversion.tune_encoder import FINE_TUNING
 from dseinvert.media.atomic import write_bytes
+from dseinvert.media.pixels import Pixels
 from dseinvert.models import Model, save_model
 from dseinvert.similarity.attention import centre_crops
 from dseinvert.similarity.losses import image_loss
@@ -37,7 +38,7 @@ from dseinvert.training.mirror import Mirror, build
 from dseinvert.training.objective import Objective
 from dseinvert.training.optimiser import build_optimiser
 from dseinvert.training.options import FinetuneOptions, TrainOptions
-from dseinvert.training.pictures import Pixels, Variations
+from dseinvert.training.pictures import Variations
 from dseinvert.training.prepare import Run, bfloat16, make_folder, truncation
 from dseinvert.training.record import Record
 from dseinvert.training.samples import Source
@@ -135,8 +136,7 @@ def check(model: Model, out: Path) -> None:
         UsageError: it needs classes, or `out` holds something else.
     """
     spec = model.generator.spec
-    if model.encoder is None:
-        raise MissingError(f"model {model.name} has no encoder", "train one: dseinvert train")
+    model.require_encoder()
     if spec.classes and spec.space not in ("w", "w+"):
         raise UsageError(f"model {model.name} needs to know the class of each image", "use train")
     if out.resolve() == model.folder.resolve():

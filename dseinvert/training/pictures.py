@@ -16,8 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from dseinvert.errors import InputError
-
-Pixels = NDArray[np.uint8]
+from dseinvert.media.pixels import Pixels
 
 
 def read_tar(path: Path, side: int, crop: Sequence[int] | None = None) -> Pixels:

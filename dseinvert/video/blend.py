@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dseinvert.faces.align import Floats, Image, crop_matrix
+from dseinvert.faces.align import crop_matrix
 from dseinvert.faces.paste import put, warp_back, window_of
+from dseinvert.media.pixels import Floats, Pixels
 
 Mode = Literal["difference", "replace"]
 Window = tuple[slice, slice]
@@ -55,14 +56,14 @@ def face_mask(points: Floats, quad: Floats, side: int = MASK_SIDE, grown: float 
 
 
 def blend(
-    frame: Image,
+    frame: Pixels,
     quad: Floats,
-    edited: Image | Singles,
-    reconstruction: Image,
+    edited: Pixels | Singles,
+    reconstruction: Pixels,
     mask: Singles,
     mode: Mode = "difference",
     offset: Singles | None = None,
-) -> Image:
+) -> Pixels:
     """The frame uint8 [H, W, 3] with the edit in the quad; a new array.
 
     Args:
@@ -84,7 +85,7 @@ def blend(
     return put(frame, window, frame[window] + weight[..., None] * change)
 
 
-def mask_in_frame(frame: Image, quad: Floats, mask: Singles) -> tuple[Window, Singles]:
+def mask_in_frame(frame: Pixels, quad: Floats, mask: Singles) -> tuple[Window, Singles]:
     """The rows and columns of the frame that a crop's mask may touch, and the mask there [h, w]."""
     window = window_of(frame, quad)
     matrix = crop_matrix(quad, len(mask))
@@ -96,7 +97,7 @@ def mask_in_frame(frame: Image, quad: Floats, mask: Singles) -> tuple[Window, Si
     return window, cv2.warpAffine(mask, matrix, size, flags=flags, borderValue=0)
 
 
-def rim_offset(wanted: Image, edited: Image, mask: Singles) -> Singles:
+def rim_offset(wanted: Pixels, edited: Pixels, mask: Singles) -> Singles:
     """What to add to an edited crop for it to meet `wanted` at the mask's rim: [8, 8, 3].
 
     Both crops are uint8 [N, N, 3]. Only broad differences of colour on the rim count, spread over

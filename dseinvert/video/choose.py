@@ -8,7 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dseinvert.faces.align import Floats, face_quad, quad_side
+from dseinvert.faces.align import face_quad, quad_side
+from dseinvert.media.pixels import Floats
 from dseinvert.video.tracks import Track
 
 Faces = Literal["largest", "all"] | int

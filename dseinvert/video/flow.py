@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dseinvert.faces.align import Image
+from dseinvert.media.pixels import Pixels
 
 Singles = NDArray[np.float32]
 
@@ -17,7 +17,7 @@ ROUND_TRIP, ROUND_TRIP_PIXELS = 0.01, 0.5
 BORDER, BORDER_PIXELS = 0.01, 0.002
 
 
-def dense_flow(start: Image, end: Image, fine: bool = True) -> Singles:
+def dense_flow(start: Pixels, end: Pixels, fine: bool = True) -> Singles:
     """[H, W, 2]: how far (x, y) each pixel of `start` moves to where it is in `end`, in pixels.
 
     Dense inverse search (Kroeger et al., 2016) on two frames uint8 [H, W, 3]; when not `fine`, in a

@@ -12,9 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dseinvert.faces.align import Floats, Image, crop_matrix, face_quad, quad_side
-
-Doubles = NDArray[np.float64]
+from dseinvert.faces.align import crop_matrix, face_quad, quad_side
+from dseinvert.media.pixels import Doubles, Floats, Pixels
 
 # Pixels: longer sides are shrunk to this, which costs nothing that a face worth editing needs.
 LONGEST = 1280
@@ -79,7 +78,7 @@ class Look:
         return Look(_unit(patch), _unit(colours))
 
 
-def view_of(frame: Image) -> View:
+def view_of(frame: Pixels) -> View:
     """A frame uint8 [H, W, 3], grey and small enough."""
     gray = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
     scale = min(1.0, LONGEST / max(gray.shape))
@@ -107,7 +106,7 @@ def follow(before: View, after: View, points: Floats) -> Step:
     return Step(moved, noise, float(good.mean()) if sane else 0.0)
 
 
-def look_of(frame: Image, points: Floats) -> Look:
+def look_of(frame: Pixels, points: Floats) -> Look:
     """How the face with these points looks in a frame uint8 [H, W, 3]."""
     quad = face_quad(points)
     middle = np.asarray(points, np.float64)[[0, 1, 3, 4]].mean(0)

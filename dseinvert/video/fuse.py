@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Doubles = NDArray[np.float64]
+from dseinvert.media.pixels import Doubles
 
 # Placements farther off than this many standard deviations count less and less.
 SUSPECT, ROUNDS = 2.0, 3

@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dseinvert.faces.align import Floats
+from dseinvert.media.pixels import Doubles, Floats
 from dseinvert.video.follow import Look, View, eye_distance, follow
 from dseinvert.video.fuse import fuse
-
-Doubles = NDArray[np.float64]
 
 # Standard deviation in eye distances: of placed points at least, and of a face unseen for a second.
 PLACED_NOISE, WANDER = 0.005, 2.0

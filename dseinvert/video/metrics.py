@@ -12,11 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dseinvert.faces.align import Floats, Image
+from dseinvert.media.pixels import Doubles, Floats, Pixels
 from dseinvert.video.flow import Singles, dense_flow, trusted, warp
 from dseinvert.video.follow import eye_distance
-
-Doubles = NDArray[np.float64]
 
 PROTOCOL = (
     "tl_id, tg_id: cosines of neighbouring and of all frames' embeddings, edited over source; "
@@ -83,12 +81,12 @@ class WarpError:
     """
 
     def __init__(self) -> None:
-        self._before: tuple[Image, Image] | None = None
+        self._before: tuple[Pixels, Pixels] | None = None
         self._errors: list[tuple[float, float]] = []
         self.dropped = 0
         """Steps without one pixel whose flow can be trusted."""
 
-    def feed(self, source: Image, edited: Image, region: NDArray[np.bool_] | None = None) -> None:
+    def feed(self, source: Pixels, edited: Pixels, region: NDArray[np.bool_] | None = None) -> None:
         """The next frame of both, uint8 [H, W, 3].
 
         Args:
@@ -131,7 +129,9 @@ class WarpError:
 
 
 def step_errors(
-    before: tuple[Image, Image], now: tuple[Image, Image], region: NDArray[np.bool_] | None = None
+    before: tuple[Pixels, Pixels],
+    now: tuple[Pixels, Pixels],
+    region: NDArray[np.bool_] | None = None,
 ) -> tuple[float, float] | None:
     """Warp error of the source and of the edited video from one frame to the next.
 
@@ -207,7 +207,7 @@ class Seam:
     """Grey levels a pixel: how much steeper the picture got on the rim, meaned."""
 
 
-def seam(source: Image, edited: Image, mask: Floats, width: int = 4) -> Seam:
+def seam(source: Pixels, edited: Pixels, mask: Floats, width: int = 4) -> Seam:
     """The seam of one frame uint8 [H, W, 3] whose paste had the mask [H, W] in 0 .. 1.
 
     `width` pixels on either side of the mask's outline count; NaN where nothing is pasted.
@@ -221,13 +221,13 @@ def seam(source: Image, edited: Image, mask: Floats, width: int = 4) -> Seam:
     return Seam(_mean(change[ring]), _mean(steeper[rim]))
 
 
-def psnr(a: Image, b: Image) -> float:
+def psnr(a: Pixels, b: Pixels) -> float:
     """Peak signal-to-noise ratio of two frames of 8 bits in dB; infinite when they are the same."""
     error = float(((a.astype(np.float64) - b) ** 2).mean())
     return float(10 * np.log10(255**2 / error)) if error else float("inf")
 
 
-def ssim(a: Image, b: Image) -> float:
+def ssim(a: Pixels, b: Pixels) -> float:
     """Structural similarity of two frames uint8 [H, W, 3] (Wang et al., 2004); at most 1."""
     x, y = a.astype(np.float64), b.astype(np.float64)
     mean_x, mean_y = _window(x), _window(y)
@@ -243,7 +243,7 @@ def tlp(edited: Floats, source: Floats) -> float:
     return _mean(np.abs(np.asarray(edited, np.float64) - np.asarray(source, np.float64)))
 
 
-def warp_error(now: Image, before: Image, flow: Singles, mask: NDArray[np.bool_]) -> float:
+def warp_error(now: Pixels, before: Pixels, flow: Singles, mask: NDArray[np.bool_]) -> float:
     """E_t of one step of a video, along a flow [H, W, 2] from `now` to `before`."""
     gap = (now.astype(np.float32) - warp(before.astype(np.float32), flow)) / 255
     return float((gap * gap).sum(-1)[mask].mean(dtype=np.float64))
@@ -271,7 +271,7 @@ def _ratios(edited: Doubles, source: Doubles) -> Doubles:
     return np.where(usable, edited / np.where(usable, source, 1), np.nan)
 
 
-def _steepness(image: Image) -> Doubles:
+def _steepness(image: Pixels) -> Doubles:
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float64)
     down, across = np.gradient(gray)
     return np.asarray(np.hypot(down, across))

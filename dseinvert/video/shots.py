@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dseinvert.faces.align import Floats, Image
+from dseinvert.media.pixels import Floats, Pixels
 
 # The least distance of a cut, and how far it must exceed what is usual around it.
 FLOOR, RATIO = 0.08, 3.0
@@ -62,7 +62,7 @@ class ShotDetector:
         # When the newest shot began, and the newest that another one blended into.
         self._began = self._blended = float("-inf")
 
-    def feed(self, frame: Image, time: Fraction | float) -> list[bool]:
+    def feed(self, frame: Pixels, time: Fraction | float) -> list[bool]:
         """One frame uint8 [H, W, 3] shown at `time` seconds; returns what is decided by now.
 
         Each answer belongs to one frame, in order: True where it begins a shot. Frames wait for
@@ -176,7 +176,7 @@ class ShotDetector:
         return _is_blend(before, after)
 
 
-def shot_starts(frames: Iterable[tuple[Image, Fraction | float]]) -> list[int]:
+def shot_starts(frames: Iterable[tuple[Pixels, Fraction | float]]) -> list[int]:
     """The places of the frames that begin a shot, of frames with their times."""
     detector, answers = ShotDetector(), list[bool]()
     for frame, time in frames:
@@ -205,7 +205,7 @@ def _is_blend(before: Sequence[_View], after: Sequence[_View]) -> bool:
     return bool(turned and ahead[len(passed)] <= 0 and ahead.max() < WRONG)
 
 
-def _view(frame: Image, time: float) -> _View:
+def _view(frame: Pixels, time: float) -> _View:
     small = cv2.resize(frame, (_SIDE * 2, _SIDE * 2), interpolation=cv2.INTER_AREA)
     hsv = cv2.cvtColor(small, cv2.COLOR_RGB2HSV)
     colours = cv2.calcHist([hsv], [0, 1], None, [_HUES, 4], [0, 180, 0, 256])

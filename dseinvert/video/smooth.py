@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dseinvert.faces.align import face_quad, quad_side
+from dseinvert.media.pixels import Doubles
 
-Doubles = NDArray[np.float64]
 Payload = TypeVar("Payload")
 Strength = float | Literal["auto"]
 

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dseinvert.faces.align import Image
+from dseinvert.media.pixels import Pixels
 from dseinvert.video.flow import Singles, dense_flow, trusted, warp
 
 # Sides in pixels of the crops that flow is searched in.
@@ -31,13 +31,13 @@ class Steadier:
     def __init__(self, seconds: float) -> None:
         """`seconds` until a change has been renewed by two thirds; 0 = leave them as they are."""
         self._seconds = seconds
-        self.before: tuple[float, Image, Singles] | None = None
+        self.before: tuple[float, Pixels, Singles] | None = None
         """Time, source crop and steadied change of the frame before; None = there is none.
 
         It is all that the next frame depends on, so a run can be continued with it.
         """
 
-    def feed(self, source: Image, change: NDArray[Any], time: Fraction | float) -> Singles:
+    def feed(self, source: Pixels, change: NDArray[Any], time: Fraction | float) -> Singles:
         """The steadied change [N, N, 3] of the next frame.
 
         Args:

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dseinvert.errors import InputError
-from dseinvert.faces.align import Floats, Image, face_quad, quad_side
+from dseinvert.faces.align import face_quad, quad_side
 from dseinvert.faces.detect import Detector
+from dseinvert.media.pixels import Floats, Pixels
 from dseinvert.video.follow import Look, View, look_of, view_of
 from dseinvert.video.live import Live, fused
 from dseinvert.video.shots import ShotDetector
@@ -74,7 +75,7 @@ class Tracker:
     def __init__(self, detector: Detector) -> None:
         self._detector = detector
         self._shots = ShotDetector()
-        self._waiting: deque[tuple[Image, int, float]] = deque()
+        self._waiting: deque[tuple[Pixels, int, float]] = deque()
         self._history: deque[tuple[int, float, View]] = deque()  # of this shot, the newest last
         self._live: list[Live] = []
         self._done: list[Track] = []
@@ -83,7 +84,7 @@ class Tracker:
         self.rewind = self._first_waiting = 0
         """The place of the first frame to be reminded of."""
 
-    def feed(self, frame: Image, index: int, time: Fraction | float) -> None:
+    def feed(self, frame: Pixels, index: int, time: Fraction | float) -> None:
         """The next frame uint8 [H, W, 3], its place in the clip, and when it is shown in seconds.
 
         A few frames are kept until it is known whether a shot begins there.
@@ -124,7 +125,7 @@ class Tracker:
         tracker._searched = float(arrays["searched"][0])
         return tracker
 
-    def remind(self, frame: Image, index: int, time: Fraction | float) -> None:
+    def remind(self, frame: Pixels, index: int, time: Fraction | float) -> None:
         """A frame that was fed before `pack`: each from `rewind` on, in order."""
         if index < self._first_waiting:
             self._history.append((index, float(time), view_of(frame)))
@@ -144,7 +145,7 @@ class Tracker:
                 self._starts.append(index)
             self._take(frame, index, time)
 
-    def _take(self, frame: Image, index: int, time: float) -> None:
+    def _take(self, frame: Pixels, index: int, time: float) -> None:
         view = view_of(frame)
         for live in self._live:
             live.carry(self._history[-1][2], view, index, time)
@@ -168,7 +169,7 @@ class Tracker:
         others = (other for other in self._live if other is not live)
         return any(_gap(live.points, other.points) < CROWDED for other in others)
 
-    def _place(self, live: Live, frame: Image) -> None:
+    def _place(self, live: Live, frame: Pixels) -> None:
         """Look where the points are now; a face that is not there, or another one, is lost."""
         points, score = placed(self._detector, frame, live.points)
         there = score >= MIN_SCORE and _near(live.points, points, REACH)
@@ -180,7 +181,7 @@ class Tracker:
         elif not live.sound:  # else believe the flow for a while: it may have turned away
             live.lose()
 
-    def _part(self, frame: Image) -> None:
+    def _part(self, frame: Pixels) -> None:
         """Of two tracks that came to lie on one face, the one that looks less like it is lost."""
         seeing = [live for live in self._live if not live.blind]
         for k, live in enumerate(seeing):
@@ -189,7 +190,7 @@ class Tracker:
                     likeness = [x.look.likeness(look_of(frame, x.points)) for x in (live, other)]
                     (live if likeness[0] < likeness[1] else other).lose()
 
-    def _search(self, frame: Image, time: float) -> None:
+    def _search(self, frame: Pixels, time: float) -> None:
         self._searched = time
         faces = self._detector.detect(frame)
         looks = [look_of(frame, face.points) for face in faces]
@@ -243,13 +244,11 @@ class Tracker:
         )
 
 
-def placed(detector: Detector, frame: Image, points: Floats) -> tuple[NDArray[np.float64], float]:
-    """The points of a face that is near `points`, and its score; 0 where there is none.
-
-    A detector that has `place` is spared the search.
-    """
-    if hasattr(detector, "place"):
-        return detector.place(frame, points)
+def placed(detector: Detector, frame: Pixels, points: Floats) -> tuple[NDArray[np.float64], float]:
+    """The points of a face that is near `points`, and its score; 0 where there is none."""
+    known = detector.place(frame, points)
+    if known is not None:
+        return known
     quad = face_quad(points)
     margin = 0.25 * quad_side(quad)
     shape = np.array(frame.shape[1::-1])

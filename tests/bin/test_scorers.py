@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 
 from dseinvert.errors import MissingError
-from dseinvert.training.labelled import read_labelled
 from dseinvert.training.pictures import read_tar
+from recipe.labels.labelled import read_labelled
 from tests.conftest import ROOT, SHARED
 
 MODELS = SHARED / "data" / "models"

@@ -9,9 +9,9 @@ import torch
 from dseinvert.editing.apply import apply_edits, parse_edits
 from dseinvert.errors import UsageError
 from dseinvert.export.graphs import graphs
+from dseinvert.generators.pixels import to_pixels, to_tensor
 from dseinvert.latent import Latent
 from dseinvert.models import Model
-from dseinvert.run.compute import to_pixels, to_tensor
 
 
 def test_a_model_is_two_graphs_and_those_of_its_feature_two_more(

@@ -17,9 +17,9 @@ from dseinvert.editing.apply import apply_edits, parse_edits
 from dseinvert.export.exporting import Exported, export_model
 from dseinvert.export.options import ExportOptions
 from dseinvert.export.parity import TOLERANCES
+from dseinvert.generators.pixels import to_pixels, to_tensor
 from dseinvert.media.images import encode_png, read_image
 from dseinvert.models import Model
-from dseinvert.run.compute import to_pixels, to_tensor
 from tests.conftest import ROOT, picture
 from tests.test_docs import commands, run_line, runnable
 

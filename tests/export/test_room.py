@@ -23,7 +23,7 @@ def test_it_imports_nothing_of_what_is_built_on_it(path: Path) -> None:
 
 def test_runtimes_are_loaded_only_where_one_is_wanted() -> None:
     heavy = ("onnx", "onnxruntime", "onnxscript", "openvino", "tensorrt", "torch._dynamo")
-    code = "import sys, dseinvert.run.batch, dseinvert.export.exporting; "
+    code = "import sys, dseinvert.run.images.run, dseinvert.export.exporting; "
     code += f"print(*[name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

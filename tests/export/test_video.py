@@ -13,7 +13,7 @@ from dseinvert.export.exporting import Exported
 from dseinvert.media.clip import probe
 from dseinvert.media.frame_files import probe_frames
 from dseinvert.media.video_read import read_frames
-from dseinvert.run.video_store import Rows
+from dseinvert.run.video.store import Rows
 from tests.moving_face import clip
 
 pytest.importorskip("onnxruntime")

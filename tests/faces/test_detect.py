@@ -152,7 +152,7 @@ def test_the_68_landmarks_give_the_five_points_of_ffhq() -> None:
 
 
 def test_an_unknown_detector_is_a_usage_error() -> None:
-    with pytest.raises(UsageError, match="choose auto, embedded or face-alignment"):
+    with pytest.raises(UsageError, match="one of auto, embedded, face-alignment"):
         open_detector("dlib")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dseinvert.run.journal import NAME, read
+from dseinvert.run.images.journal import NAME, read
 
 Run = Callable[..., int]
 ASSETS = Path(__file__).parents[1] / "assets"

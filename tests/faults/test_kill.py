@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dseinvert.media.images import encode_png, read_image
-from dseinvert.run.journal import NAME, read
+from dseinvert.run.images.journal import NAME, read
 
 Run = Callable[..., int]
 Start = Callable[..., subprocess.Popen[str]]

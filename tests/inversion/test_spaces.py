@@ -14,13 +14,13 @@ from dseinvert.generators.biggan import BigGAN, BigGANConfig
 from dseinvert.generators.pggan import PGGAN, PGGANConfig
 from dseinvert.generators.stylegan1 import StyleGAN1, StyleGAN1Config
 from dseinvert.generators.stylegan2 import StyleGAN2, StyleGAN2Config
+from dseinvert.generators.takes import drawable
 from dseinvert.inversion.spaces import (
     SPACES,
     SpaceOptions,
     check_space,
     coarse_layer,
     density,
-    drawable,
     enter,
     inside,
 )

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 import torch
 
-from dseinvert.checkpoints import read as reading
-from dseinvert.checkpoints.found import Found
 from dseinvert.encoders.dse import DSEConfig, DSEEncoder
 from dseinvert.errors import InputError, MissingError, OutputError, UsageError
+from dseinvert.importers import read as reading
+from dseinvert.importers.found import Found
 from dseinvert.models import (
     add,
     cache,

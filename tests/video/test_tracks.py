@@ -242,6 +242,9 @@ def test_a_detector_that_cannot_place_searches_around_the_face() -> None:
             self.sizes.append(image.shape[:2])
             return embedded.detect(image)
 
+        def place(self, image, points):
+            return None
+
     embedded, actor = open_detector("embedded"), swaying(3)
     frame, points = draw([actor], 0), actor.points(0)
     found, score = placed(Searching(), frame, points + 3)

@@ -1,0 +1,1 @@
+"""How the bundled model is made; not installed with the package."""

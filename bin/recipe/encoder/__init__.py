@@ -1,0 +1,1 @@
+"""The encoder, beside its generator and after it."""

@@ -1,0 +1,1 @@
+"""What pictures show: scorers, and the directions found with them."""

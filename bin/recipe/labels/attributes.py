@@ -1,0 +1,269 @@
+"""The bundled directions: what scores faces, and how one attribute is told from the others.
+
+Codes are regressed on all scores at once; how far each direction then moves every score is measured
+on pictures, and what it moves besides its own is taken out as far as it is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dseinvert.editing.apply import Edit, apply_edits
+from dseinvert.editing.directions import Direction
+from dseinvert.editing.discover import regress
+from dseinvert.editing.interfacegan import boundary, split
+from dseinvert.encoders import Encoder
+from dseinvert.generators import Generator
+from dseinvert.latent import Latent, concat
+from recipe.labels.labelled import (
+    CELEBA_TO_FFHQ,
+    attributes,
+    evened,
+    read_labelled,
+    taught,
+)
+from recipe.labels.scorers import (
+    FACE,
+    HEAD,
+    Box,
+    FaceFeatures,
+    Scorer,
+    appearance,
+    fit_scorer,
+    relit,
+)
+
+RELIT = 2
+"""Copies of the aged pictures in other light, for the scorer of age."""
+SEEDS = range(20_000_000, 20_000_300)
+"""Samples whose deviation is the unit."""
+MEASURED = 64
+"""Inverted pictures that show how far an edit moves the scores."""
+STEP = 1.5
+DAMPING = 1.0
+"""Of taking out what else a direction moves: 0 = wholly, at the cost of identity."""
+WEAK = 0.1
+"""Deviations of its own score; what else a direction moves that is weaker is only noise."""
+BUNDLED = (
+    *("age", "smile", "pose", "gender", "eyeglasses"),
+    *("hair", "beard", "mouth-open", "bangs", "light"),
+)
+BESIDE = ("makeup", "hat", "brightness", "contrast", "saturation")
+"""Told apart from the others as well, but no directions."""
+HALF = ("gender",)
+"""Half of which are boundaries (InterFaceGAN) between the highest and the lowest scores."""
+ENDS = 0.1
+"""Share of the pictures on each side of them."""
+_HEADED = ("hair", "bangs", "hat")
+Quality = dict[str, dict[str, float]]
+"""Numbers on each direction, by name."""
+Edited = Callable[[Tensor, Tensor], Tensor]
+"""A vector [L, D] and strengths [B] -> pictures [B, 3, R, R] of the latents moved so."""
+
+
+@dataclass(frozen=True)
+class Scorers:
+    """Everything that is scored, each network looking once."""
+
+    features: dict[Box, FaceFeatures]
+    linear: dict[str, Scorer]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """FFHQ-framed [B, 3, H, W] in [-1, 1] -> [B, A]: BUNDLED, then BESIDE."""
+        seen = {box: features(images, box, 16) for box, features in self.features.items()}
+        return self.of(images, seen)
+
+    def of(self, images: Tensor, seen: dict[Box, Tensor]) -> Tensor:
+        """The same where the features [B, K] of each part are known."""
+        found = {name: one.of(seen[one.box]) for name, one in self.linear.items()}
+        found["light"] = side_light(images)
+        looks = appearance(part(images, FACE)).unbind(1)
+        found |= dict(zip(("brightness", "contrast", "saturation"), looks, strict=True))
+        return torch.stack([found[name] for name in (*BUNDLED, *BESIDE)], dim=1)
+
+
+def find_directions(
+    generator: Generator,
+    encoder: Encoder,
+    images: Tensor,
+    rows: Tensor,
+    labelled: Path,
+    aged: Path,
+    sha256: str,
+) -> tuple[dict[str, Direction], Quality]:
+    """The directions BUNDLED, and numbers on each.
+
+    Args:
+        images: [N, 3, R, R] that the networks have learned from.
+        rows: [N, L, D], their codes.
+        labelled: tar of CelebA's pictures; half of them is used.
+        aged: tar of pictures with ages.
+        sha256: of the generator's weights.
+    """
+    scorers, seen, quality = fit_scorers(images, labelled, aged)
+    picked = images[:: max(1, len(images) // MEASURED)][:MEASURED]
+    with torch.inference_mode():
+        latents = concat([encoder.encode(few) for few in picked.split(16)])
+    scores = scorers.of(images, seen)
+    return told_apart(generator, latents, rows, scores, scorers, quality, sha256)
+
+
+@torch.inference_mode()
+def told_apart(
+    generator: Generator,
+    latents: Latent,
+    rows: Tensor,
+    scores: Tensor,
+    scorers: Callable[[Tensor], Tensor],
+    quality: Quality,
+    sha256: str,
+) -> tuple[dict[str, Direction], Quality]:
+    """Directions from codes [N, L, D] and their scores [N, A], measured on `latents`."""
+    steps = regress(rows, scores)
+    deviation = scores.std(0)
+
+    def edited(vector: Tensor, strengths: Tensor) -> Tensor:
+        return _edited(generator, latents, vector, strengths)
+
+    vectors = decoupled(steps, effects(steps, edited, scorers) / deviation)[: len(BUNDLED)]
+    for k in map(BUNDLED.index, HALF):
+        normal = boundary(rows, split(scores[:, k].double().numpy(), ENDS)).normal
+        pair = torch.stack([vectors[k], normal * vectors[k].norm()])
+        vectors[k] = halved(pair, effects(pair, edited, scorers)[:, k] / deviation[k])
+    drawn = (generator.synthesize(generator.sample([seed], 1.0)).clamp(-1, 1) for seed in SEEDS)
+    unit = scorers(torch.cat(list(drawn))).std(0)
+    moved = effects(vectors, edited, scorers) / unit
+    directions = {}
+    for k, name in enumerate(BUNDLED):
+        factor = float(1 / moved[k, k]) if moved[k, k] > 0 else 0.0
+        worst = float((moved[k].abs() * factor).index_fill(0, torch.tensor(k), 0).max())
+        quality.setdefault(name, {})
+        quality[name] |= {"calibration": factor, "worst_other": worst, "deviation": float(unit[k])}
+        words = f"one standard deviation of {name} over the generator's samples"
+        directions[name] = Direction(name, vectors[k] * factor, "w+", words, sha256)
+    return directions, quality
+
+
+def effects(vectors: Tensor, edited: Edited, scores: Callable[[Tensor], Tensor]) -> Tensor:
+    """How far a step along each vector [V, L, D] moves each score: [V, A], means over pictures.
+
+    Every other picture is moved the other way.
+    """
+    before = scores(edited(vectors[0], torch.zeros(1)))
+    signs = STEP * (1 - 2 * (torch.arange(len(before)) % 2)).float()
+    moved = [scores(edited(vector, signs)) - before for vector in vectors]
+    return torch.stack([(one / signs[:, None]).mean(0) for one in moved])
+
+
+def decoupled(vectors: Tensor, moved: Tensor) -> Tensor:
+    """Vectors [A, L, D] that move each score [A, A] by one, and the others less.
+
+    Those for the k-th are the c that minimises |c U - e_k|^2 + DAMPING |c - e_k|^2, U being the
+    effects where each vector has the length that moves its own score by one. Vectors that hardly
+    move their own score are left as they are, and out of the others.
+    """
+    own = moved.diag()
+    strong = (own >= WEAK).nonzero()[:, 0]
+    one = torch.where(own > 0, 1 / own, torch.ones_like(own))
+    scaled = vectors * one[:, None, None]
+    effect = (moved * one[:, None])[strong]
+    eye = torch.eye(len(strong))
+    wanted = effect[:, strong] + DAMPING * eye
+    share = torch.linalg.solve(effect @ effect.T + DAMPING * eye, wanted)
+    mixed = scaled.clone()
+    mixed[strong] = torch.einsum("jk,jld->kld", share, scaled[strong])
+    return mixed
+
+
+def halved(pair: Tensor, own: Tensor) -> Tensor:
+    """Half of each of two vectors [2, L, D], so long that they move their score by one.
+
+    `own`: how far they move it as they are, [2]; where one hardly does, the first is left as it is.
+    """
+    return (pair / own[:, None, None]).mean(0) if (own >= WEAK).all() else pair[0]
+
+
+def _edited(generator: Generator, latents: Latent, vector: Tensor, strengths: Tensor) -> Tensor:
+    step = Direction("step", vector, "w+", "", "")
+    strengths = strengths.expand(len(latents))
+    pictures = []
+    for start in range(0, len(latents), 16):
+        few = latents[start : start + 16]
+        moved = apply_edits(few, [Edit(step, strengths[start : start + 16])], generator)
+        pictures.append(generator.synthesize(moved).clamp(-1, 1))
+    return torch.cat(pictures)
+
+
+# --- Scorers -------------------------------------------------------------------------------------
+
+
+def fit_scorers(
+    images: Tensor, labelled: Path, aged: Path
+) -> tuple[Scorers, dict[Box, Tensor], Quality]:
+    """The scorers, the features of `images`, and how well each scorer does."""
+    side = images.shape[-1]
+    features = {box: FaceFeatures(round(side * (box[2] - box[0]))) for box in (FACE, HEAD)}
+    seen = {box: look(images, box) for box, look in features.items()}
+    fits = {}
+    people, table = read_labelled(aged, "ages.csv")
+    look = features[FACE]
+    versions = [look(people), *(look(relit(people, seed)) for seed in range(RELIT))]
+    fits["age"] = fit_scorer(look, versions, table["age_years"])
+    fits["pose"] = fit_scorer(look, [seen[FACE][::2]], yaw(images[::2]))
+    people, table = read_labelled(labelled, "attributes.csv", CELEBA_TO_FFHQ)
+    mine = taught(len(people))
+    columns = attributes({name: column[mine] for name, column in table.items()})
+    weights = evened(columns)
+    columns |= {"makeup": table["Heavy_Makeup"][mine], "hat": table["Wearing_Hat"][mine]}
+    copies = (people[mine], relit(people, RELIT)[mine])
+    for box, look in features.items():
+        versions = [look(copy, box) for copy in copies]
+        for name in columns:
+            if (name in _HEADED) == (box == HEAD):
+                fits[name] = fit_scorer(look, versions, columns[name], weights.get(name), box)
+    quality = {name: {"scorer_correlation": fit[1]} for name, fit in fits.items()}
+    return Scorers(features, {name: fit[0] for name, fit in fits.items()}), seen, quality
+
+
+def part(images: Tensor, box: Box) -> Tensor:
+    """The pixels of [B, 3, H, W] in a box."""
+    height, width = images.shape[-2:]
+    left, top, right, bottom = box
+    rows = slice(round(top * height), round(bottom * height))
+    return images[..., rows, round(left * width) : round(right * width)]
+
+
+def side_light(images: Tensor) -> Tensor:
+    """How much brighter the right half of the face is than the left: [B]."""
+    grey, side = images.mean(1), images.shape[-1]
+    rows = grey[:, side // 3 : 3 * side // 4]
+    left = rows[..., side // 4 : side // 2]
+    right = rows[..., side // 2 : 3 * side // 4]
+    return right.mean((1, 2)) - left.mean((1, 2))
+
+
+def yaw(images: Tensor) -> NDArray[np.float64]:
+    """How far the face is turned: the nose's offset between the eyes, in eye distances [N].
+
+    Pictures without a detected face score the mean.
+    """
+    from dseinvert.faces.detect import open_detector
+
+    detector = open_detector("embedded")
+    found = []
+    for image in images:
+        pixels = ((image.permute(1, 2, 0).numpy() + 1) * 127.5).round().astype(np.uint8)
+        faces = detector.detect(cv2.resize(pixels, (256, 256), interpolation=cv2.INTER_CUBIC))
+        points = faces[0].points if faces else np.full((5, 2), np.nan)
+        left, right, nose = points[:3]
+        found.append((nose[0] - (left[0] + right[0]) / 2) / np.linalg.norm(right - left))
+    turned = np.array(found, dtype=np.float64)
+    return np.where(np.isnan(turned), np.nanmean(turned), turned)

@@ -1,0 +1,62 @@
+"""`--mask`: which part of a crop an edit may change; the rest keeps its own pixels."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from dseinvert.errors import InputError, UsageError
+from dseinvert.faces.paste import change_mask, face_mask, keep_original
+from dseinvert.media.images import read_image
+from dseinvert.media.pixels import Pixels
+
+WORDS = ("auto", "face")
+
+
+@dataclass(frozen=True)
+class Mask:
+    """How much of an edit each pixel of a crop takes."""
+
+    name: str
+    """Tells masks apart: auto, face, or the hash of a picture."""
+    of: Callable[[Pixels, Pixels], np.ndarray]
+    """Edited picture and reconstruction [R, R, 3] -> [R, R] from 0 to 1."""
+
+    def __call__(self, original: Pixels, edited: Pixels, recon: Pixels) -> Pixels:
+        """The crop with what the edit changed under the mask; all uint8 [R, R, 3]."""
+        return keep_original(original, edited, recon, self.of(edited, recon))
+
+
+def open_mask(text: str | None, side: int) -> Mask | None:
+    """The mask that `--mask` means, for crops of that side; None = none is asked for.
+
+    Raises:
+        UsageError: neither a word that is known nor a picture.
+    """
+    if text is None:
+        return None
+    if text == "auto":
+        return Mask(text, change_mask)
+    if text == "face":
+        face = face_mask(side)
+        return Mask(text, lambda edited, recon: face)
+    known = f"{', '.join(WORDS)}, or a picture, white where the edit may show"
+    if not Path(text).is_file():
+        raise UsageError(f"--mask {text}: no such file", known)
+    try:
+        painted = _painted(Path(text), side)
+    except InputError as error:
+        raise UsageError(f"--mask {text}: {error.what}", known) from error
+    name = hashlib.sha256(painted.tobytes()).hexdigest()[:16]
+    return Mask(name, lambda edited, recon: painted)
+
+
+def _painted(path: Path, side: int) -> np.ndarray:
+    grey = read_image(path).mean(axis=2, dtype=np.float32) / 255
+    method = cv2.INTER_AREA if max(grey.shape) > side else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(grey, (side, side), interpolation=method), np.float32)

@@ -1,0 +1,79 @@
+"""A model in memory: a generator with what belongs to it, and what may be asked of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dseinvert.editing.directions import Direction
+from dseinvert.encoders import Encoder
+from dseinvert.errors import InputError, MissingError, UsageError
+from dseinvert.faces.detect import Detector, open_detector
+from dseinvert.generators import Generator
+from dseinvert.generators.takes import drawable
+from dseinvert.latent import Latent
+
+
+@dataclass(frozen=True)
+class Model:
+    """A generator with what belongs to it. `sha256` is that of the generator's weights file."""
+
+    name: str
+    folder: Path
+    generator: Generator
+    encoder: Encoder | None
+    directions: dict[str, Direction]
+    sha256: str
+    encoder_sha256: str
+    alignment: str
+    """How its faces are cropped: "ffhq", or "none" where images are taken as they are."""
+    card: dict[str, Any]
+
+    @property
+    def aligns(self) -> bool:
+        """Whether it draws aligned faces, so that those of a photo are found and cropped."""
+        return self.alignment != "none"
+
+    def require_encoder(self) -> Encoder:
+        """The encoder.
+
+        Raises:
+            MissingError: there is none.
+        """
+        if self.encoder is None:
+            raise MissingError(f"model {self.name!r} has no encoder", "train one: dseinvert train")
+        return self.encoder
+
+    def detector(self, *, align: bool = True) -> Detector | None:
+        """Who finds its faces in a photo; None = pictures are taken as they are.
+
+        The card may name one of `faces.detect.DETECTORS`; else the best that is here does it.
+
+        Raises:
+            MissingError: what the detector needs is not installed.
+        """
+        return open_detector(self.card.get("detector", "auto")) if align and self.aligns else None
+
+    def check_label(self, label: int | None, option: str = "--label") -> None:
+        """UsageError where `label` is no class of the generator; None = no class is meant."""
+        classes = self.generator.spec.classes
+        if label is not None and not 0 <= label < classes:
+            known = f"it has 0 to {classes - 1}" if classes else "it has no classes"
+            raise UsageError(f"{option} {label}: not a class of {self.name}", known)
+
+    def check_latent(self, latent: Latent) -> None:
+        """InputError where a latent is not one of this model's generator."""
+        spec = self.generator.spec
+        theirs = latent.origin.get("generator_sha256")
+        if theirs != self.sha256:
+            whose = latent.origin.get("generator", "unnamed") if theirs else "unnamed"
+            raise InputError(
+                f"a latent of another generator ({whose}), not of {self.name}",
+                "name its model with --model",
+            )
+        if not drawable(self.generator, latent):
+            have, want = list(latent.code.shape[1:]), [spec.layers, spec.dim]
+            raise InputError(
+                f"{have} in {latent.space}, but {self.name} takes {want} in {spec.space}"
+            )

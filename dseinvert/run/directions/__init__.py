@@ -1,0 +1,1 @@
+"""`dseinvert directions`: what a model is edited along, learned and kept."""

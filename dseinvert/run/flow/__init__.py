@@ -1,0 +1,1 @@
+"""How work flows: streams of things, batches, names, what a person sees; nothing of faces."""

@@ -1,0 +1,87 @@
+"""What a person at a terminal sees of a run: a bar, and a line for whatever went wrong."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """A `Watcher` that prints: a bar where somebody looks, and lines."""
+
+    console: Console
+    quiet: bool = False
+    bar: Progress | None = None
+    """None = nobody is looking."""
+    task: TaskID | None = None
+
+    def begin(self, what: str, total: int) -> None:
+        """A new count begins."""
+        if self.bar is not None and self.task is not None:
+            self.bar.reset(self.task, total=total, description=what, visible=total > 0)
+
+    def advance(self) -> None:
+        """One more is done."""
+        if self.bar is not None and self.task is not None:
+            self.bar.advance(self.task)
+
+    @contextmanager
+    def within(self, what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+        """A bar of its own while one batch is worked on; gives what is told how far it is.
+
+        `total` None = unknown.
+        """
+        bar = self.bar
+        if bar is None:
+            yield lambda done: None
+            return
+        task = bar.add_task(what, total=total)
+        try:
+            yield lambda done: bar.update(task, completed=done)
+        finally:
+            bar.remove_task(task)
+
+    def problem(self, line: str) -> None:
+        """Something that was not done, told even when quiet."""
+        self._print(f"dseinvert: {line}", "yellow")
+
+    def note(self, line: str) -> None:
+        """Something worth knowing."""
+        if not self.quiet:
+            self._print(line, "dim" if self.bar is not None else "")
+
+    def _print(self, line: str, style: str) -> None:
+        self.console.print(escape(line), style=style, soft_wrap=True, highlight=False)
+
+
+@contextmanager
+def watching(quiet: bool = False) -> Iterator[Terminal]:
+    """A Terminal on stderr, with a bar where stderr is a terminal."""
+    console = Console(file=sys.stderr)
+    if quiet or not console.is_terminal:
+        yield Terminal(console, quiet)
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        yield Terminal(console, quiet, bar, bar.add_task("", total=None, visible=False))

@@ -1,0 +1,1 @@
+"""`dseinvert images`: photos in; latents, pictures, page and tables out."""

@@ -1,0 +1,150 @@
+"""The journal of an output folder: one JSON line per input, appended when all of it is on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+from dseinvert.errors import OutputError
+from dseinvert.run.inputs import Status
+
+NAME = "journal.jsonl"
+FORMAT = "dseinvert-journal-1"
+
+
+@dataclass(frozen=True)
+class FaceEntry:
+    """One face of a finished input."""
+
+    name: str
+    crop: list[float]
+    """The affine map [2, 3] from photo to crop pixels, row by row."""
+    metrics: dict[str, float]
+    """Of the reconstruction against the input crop."""
+    pictures: dict[str, str]
+    """File names by what they show: input, recon, and each edit's label."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What became of one input."""
+
+    name: str
+    source: str
+    """Absolute path."""
+    shown: str
+    """The path as the user wrote it."""
+    sha256: str
+    """Of the source's bytes; "" = it could not be read."""
+    key: str
+    """Of source, settings and model together: an equal key means an equal result."""
+    status: Status
+    reason: str = ""
+    """Why it is not done."""
+    warnings: list[str] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    faces: list[FaceEntry] = field(default_factory=list)
+    photos: dict[str, str] = field(default_factory=dict)
+    """File names of whole photos with the edit pasted in, by label."""
+    files: dict[str, str] = field(default_factory=dict)
+    """The sha256 of every file written."""
+    backend: str = ""
+    """Who ran the networks, "torch" or "onnx 1.20"; no part of `key`, for their results agree."""
+
+
+def dumps(entry: Entry) -> bytes:
+    """One line, ASCII whatever the file names are."""
+    return json.dumps({"format": FORMAT, **asdict(entry)}, separators=(",", ":")).encode() + b"\n"
+
+
+def read(path: Path) -> dict[str, Entry]:
+    """The last entry of each name; lines cut short by a crash are passed over."""
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise OutputError(f"{path}: cannot read the journal: {error.strerror}") from error
+    return {entry.name: entry for entry in map(_parse, lines) if entry is not None}
+
+
+def _parse(line: bytes) -> Entry | None:
+    try:
+        fields = json.loads(line)
+        if fields.pop("format") != FORMAT or fields["status"] not in get_args(Status):
+            return None
+        faces = [FaceEntry(**face) for face in fields.pop("faces")]
+        return Entry(**fields, faces=faces)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+
+
+class Journal:
+    """An open journal; `append` returns when the line is on disk."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self._descriptor = descriptor
+
+    def append(self, entry: Entry) -> Entry:
+        """The entry, now on disk; OutputError when that is full and the file is as it was."""
+        length = os.fstat(self._descriptor).st_size
+        line = memoryview(dumps(entry))
+        try:
+            while line:
+                line = line[os.write(self._descriptor, line) :]
+            os.fsync(self._descriptor)
+        except OSError as error:
+            os.ftruncate(self._descriptor, length)
+            raise _unwritable(self.path, error) from error
+        return entry
+
+
+@contextmanager
+def open_journal(folder: Path) -> Iterator[Journal]:
+    """The journal of `folder`, locked against a second run at the same time."""
+    path = folder / NAME
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        _lock(descriptor, path)
+        _end_torn_line(descriptor, path)
+        yield Journal(path, descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows: two runs at once are then the user's care
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise OutputError(f"{path.parent}: another run is writing here", "wait for it") from error
+    except OSError:  # a file system without locks
+        return
+
+
+def _end_torn_line(descriptor: int, path: Path) -> None:
+    """Give a line that a crash cut short its newline, so that the next one stands alone."""
+    length = os.fstat(descriptor).st_size
+    try:
+        os.lseek(descriptor, max(0, length - 1), os.SEEK_SET)
+        if length and os.read(descriptor, 1) != b"\n":
+            os.write(descriptor, b"\n")
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> OutputError:
+    why = os.strerror(error.errno).lower() if error.errno else str(error)
+    return OutputError(f"{path}: cannot write: {why}", "free some space or choose another --out")

@@ -1,0 +1,114 @@
+"""What a run is going to do: which input gets which name, and what is done already."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dseinvert.errors import InputError
+from dseinvert.media.digest import file_sha256
+from dseinvert.media.scan import Problem, Scan
+from dseinvert.run.flow.names import assign, folded
+from dseinvert.run.images.journal import Entry
+from dseinvert.run.inputs import Item
+
+_HASHERS = 4
+# What follows the stem in the name of a picture this program wrote: input, recon or an edit's label
+_OURS = re.compile(r"(input|recon|.*[+-]\d.*)\.png")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done and what is not."""
+
+    todo: tuple[Item, ...]
+    settled: tuple[Entry, ...]
+    """Done or skipped earlier, from the same bytes with the same settings, outputs intact."""
+    problems: tuple[Problem, ...]
+    taken: frozenset[str] = frozenset()
+    """The folded names of all inputs, for `face_names`."""
+    protected: frozenset[Path] = field(default=frozenset(), repr=False)
+    """Inputs that lie in the output folder and must not be overwritten."""
+
+
+def make_plan(
+    scan: Scan,
+    out: Path,
+    known: Mapping[str, Entry],
+    settings: Mapping[str, Any],
+    overwrite: bool = False,
+) -> Plan:
+    """Name the inputs and sort out what needs no work; reads files, writes nothing."""
+    inside = {path for path in scan.files if path.resolve().parent == out.resolve()}
+    outputs = {path for path in inside if _is_output(path, known)}
+    sources = [path for path in scan.files if path not in outputs]
+    items = [Item(source, name) for source, name in _named(sources, known).items()]
+
+    def settled(item: Item) -> Entry | None:
+        return None if overwrite else _settled(item, known.get(item.name), out, settings)
+
+    with ThreadPoolExecutor(_HASHERS) as pool:
+        earlier = list(pool.map(settled, items))
+    return Plan(
+        todo=tuple(i for i, entry in zip(items, earlier, strict=True) if entry is None),
+        settled=tuple(entry for entry in earlier if entry is not None),
+        problems=scan.problems,
+        taken=frozenset(folded(item.name) for item in items),
+        protected=frozenset(path.resolve() for path in inside - outputs),
+    )
+
+
+def result_key(sha256: str, settings: Mapping[str, Any]) -> str:
+    """Equal for equal bytes under equal settings."""
+    text = json.dumps([sha256, settings], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _named(sources: list[Path], known: Mapping[str, Entry]) -> dict[Path, str]:
+    """Names as in earlier runs; the names of files that have vanished are free again."""
+    here = {str(source.absolute()) for source in sources}
+    alive = [e for e in known.values() if e.source in here or Path(e.source).exists()]
+    reserved = {name for e in alive for name in (e.name, *(face.name for face in e.faces))}
+    return assign(sources, {entry.source: entry.name for entry in alive}, reserved)
+
+
+def _settled(
+    item: Item, entry: Entry | None, out: Path, settings: Mapping[str, Any]
+) -> Entry | None:
+    """The item's entry if doing it again would change nothing."""
+    if entry is None or entry.status not in ("done", "skipped"):
+        return None
+    try:
+        unchanged = entry.key == result_key(file_sha256(item.source), settings)
+        intact = unchanged and all(
+            _holds(out / name, sha256) for name, sha256 in entry.files.items()
+        )
+    except InputError:
+        return None
+    return entry if intact else None
+
+
+def _holds(path: Path, sha256: str) -> bool:
+    return path.is_file() and file_sha256(path) == sha256
+
+
+def _is_output(path: Path, known: Mapping[str, Entry]) -> bool:
+    """Whether a file in the output folder was written by this program.
+
+    That is what the journal lists, and what an interrupted run left unlisted: a picture of ours
+    beside its latent, which is written first.
+    """
+    if any(path.name in entry.files for entry in known.values()):
+        return True
+    dots = [match.start() for match in re.finditer(r"\.", path.name)]
+    return any(
+        _OURS.fullmatch(path.name[dot + 1 :])
+        and path.with_name(path.name[:dot] + ".safetensors").exists()
+        for dot in dots
+    )

@@ -1,0 +1,146 @@
+"""From computed faces to files, all of an input's or none, and the entry that lists them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dseinvert import __version__
+from dseinvert.errors import InputError, OutputError
+from dseinvert.faces.align import crop_matrix, matrix_to_list
+from dseinvert.faces.mask import Mask
+from dseinvert.faces.paste import agreement, paste_difference
+from dseinvert.latent import dumps
+from dseinvert.media.atomic import shown, sync_folder, write_bytes
+from dseinvert.media.images import encode_png, read_image
+from dseinvert.run.flow.names import face_names
+from dseinvert.run.images.compute import Face
+from dseinvert.run.images.journal import Entry, FaceEntry
+from dseinvert.run.images.plan import Plan, result_key
+from dseinvert.run.inputs import Prepared, reason_of, unexpected
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a run writes, and what it writes about itself."""
+
+    out: Path
+    plan: Plan
+    settings: Mapping[str, Any]
+    paste: bool = False
+    backend: str = ""
+    mask: Mask | None = None
+    """None = edits show everywhere."""
+
+    def write(self, work: tuple[Prepared, list[Face]]) -> Entry:
+        """The files of one input, and its entry; only OutputError is raised."""
+        prepared, faces = work
+        if prepared.status != "done":
+            return self._entry(prepared, status=prepared.status, reason=prepared.reason)
+        try:
+            return self._write(prepared, [self._masked(face) for face in faces])
+        except InputError as error:
+            return self._entry(prepared, status="failed", reason=reason_of(prepared.item, error))
+        except OutputError:
+            raise
+        except Exception as error:  # the top of the batch loop: one input never stops the others
+            return self._entry(prepared, status="failed", reason=unexpected(error))
+
+    def _masked(self, face: Face) -> Face:
+        if self.mask is None:
+            return face
+        own = face.crop.pixels
+        edited = {name: self.mask(own, one, face.recon) for name, one in face.edited.items()}
+        return replace(face, edited=edited)
+
+    def _write(self, prepared: Prepared, faces: list[Face]) -> Entry:
+        names = face_names(prepared.item.name, len(faces), self.plan.taken)
+        entries = [_face_entry(*pair) for pair in zip(names, faces, strict=True)]
+        labels = list(faces[0].edited) if self.paste else []
+        photos = {label: f"{prepared.item.name}.{label}.photo.png" for label in labels}
+        files: dict[str, str] = {}
+        try:
+            for name, data in self._blobs(prepared, faces, entries, photos):
+                write_bytes(self._free(name), data, sync=False)
+                files[name] = hashlib.sha256(data).hexdigest()
+            sync_folder(self.out)
+        except BaseException:
+            for name in files:
+                with suppress(OSError):
+                    (self.out / name).unlink(missing_ok=True)
+            raise
+        return self._entry(prepared, status="done", faces=entries, photos=photos, files=files)
+
+    def _blobs(
+        self,
+        prepared: Prepared,
+        faces: list[Face],
+        entries: list[FaceEntry],
+        photos: Mapping[str, str],
+    ) -> Iterator[tuple[str, bytes]]:
+        """File names and contents, one at a time; latents first."""
+        for face, entry in zip(faces, entries, strict=True):
+            origin = self._origin(prepared, entry)
+            yield f"{entry.name}.safetensors", dumps(face.latent.with_origin(**origin))
+            shots = {"input": face.crop.pixels, "recon": face.recon, **face.edited}
+            for role, pixels in shots.items():
+                yield entry.pictures[role], encode_png(pixels)
+        # Read again rather than kept: photos are large, crops are small.
+        for label, name in photos.items():
+            pasted = read_image(prepared.item.source)
+            for face in faces:
+                own, quad, edited = face.crop.pixels, face.crop.quad, face.edited[label]
+                if self.mask is None:
+                    trust = agreement(own, face.recon)
+                    pasted = paste_difference(pasted, edited, face.recon, quad, trust=trust)
+                else:
+                    pasted = paste_difference(pasted, edited, own, quad)
+            yield name, encode_png(pasted)
+
+    def _origin(self, prepared: Prepared, entry: FaceEntry) -> dict[str, str]:
+        return {
+            "source": str(prepared.item.source),
+            "source_sha256": prepared.sha256,
+            "source_size": "{}x{}".format(*prepared.size),
+            "crop_matrix": json.dumps(entry.crop),
+            "generator": str(self.settings["model"]),
+            "encoder_sha256": str(self.settings["encoder"]),
+            "skip": "keep",
+            "noise": "constant, stored with the generator",
+            "version": __version__,
+        }
+
+    def _free(self, name: str) -> Path:
+        path = self.out / name
+        if path.resolve() in self.plan.protected:
+            raise InputError(f"its output {name} would replace an input", "choose another --out")
+        return path
+
+    def _entry(self, prepared: Prepared, **outcome: Any) -> Entry:
+        return Entry(
+            name=prepared.item.name,
+            source=str(prepared.item.source.absolute()),
+            shown=shown(prepared.item.source),
+            sha256=prepared.sha256,
+            key=result_key(prepared.sha256, self.settings),
+            warnings=list(prepared.warnings),
+            settings=dict(self.settings),
+            backend=self.backend,
+            **outcome,
+        )
+
+
+def _face_entry(name: str, face: Face) -> FaceEntry:
+    roles = ("input", "recon", *face.edited)
+    side = len(face.crop.pixels)
+    return FaceEntry(
+        name=name,
+        crop=matrix_to_list(crop_matrix(face.crop.quad, side)),
+        metrics=dict(face.metrics),
+        pictures={role: f"{name}.{role}.png" for role in roles},
+    )

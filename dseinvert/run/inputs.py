@@ -1,0 +1,90 @@
+"""What every verb that takes pictures reads: a file, hashed, decoded, and its faces cut out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from dseinvert.errors import InputError
+from dseinvert.faces.crops import Crop, faces_of
+from dseinvert.faces.detect import Detector
+from dseinvert.media.atomic import shown
+from dseinvert.media.digest import file_sha256
+from dseinvert.media.images import open_image
+from dseinvert.media.pixels import Pixels
+
+Status = Literal["done", "skipped", "refused", "failed"]
+"""What became of an input."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One input with the name that its outputs get."""
+
+    source: Path
+    name: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One input, read; `status` is "done" unless `reason` says why it goes no further."""
+
+    item: Item
+    sha256: str = ""
+    size: tuple[int, int] = (0, 0)
+    """Width and height of the upright photo."""
+    crops: tuple[Crop, ...] = ()
+    warnings: tuple[str, ...] = ()
+    status: Status = "done"
+    reason: str = ""
+
+
+def preparer(side: int, detector: Detector | None) -> Callable[[Item], Prepared]:
+    """A function for reader threads that reads an item and cuts out its faces at `side` pixels.
+
+    `detector` None = take the image as it is. The function never raises.
+    """
+
+    def prepare(item: Item) -> Prepared:
+        try:
+            return _prepare(item, side, detector)
+        except InputError as error:
+            return Prepared(item, status="refused", reason=reason_of(item, error))
+        except Exception as error:  # the top of the batch loop: one input never stops the others
+            return Prepared(item, status="failed", reason=unexpected(error))
+
+    return prepare
+
+
+def _prepare(item: Item, side: int, detector: Detector | None) -> Prepared:
+    sha256 = file_sha256(item.source)
+    picture = open_image(item.source)
+    photo, notes = picture.pixels, picture.warnings
+    crops = faces_of(photo, side, detector)
+    if detector is None:
+        notes = (*notes, *_not_square(photo))
+    seen: dict[str, Any] = {} if crops else {"status": "skipped", "reason": "no face found"}
+    return Prepared(item, sha256, photo.shape[1::-1], tuple(crops), notes, **seen)
+
+
+def _not_square(photo: Pixels) -> tuple[str, ...]:
+    height, width = photo.shape[:2]
+    if height == width:
+        return ()
+    return (f"not square ({width}x{height}): squeezed to a square; leave out --no-align to crop",)
+
+
+def reason_of(item: Item, error: InputError) -> str:
+    """The error's line without the file's name, which every report says before it."""
+    return str(error).removeprefix(f"{shown(item.source)}: ")
+
+
+def unexpected(error: Exception) -> str:
+    """One line for an exception that is a mistake of this program."""
+    _log.debug("unexpected", exc_info=error)
+    said = " ".join(str(error).split())[:200]
+    return f"unexpected {type(error).__name__}: {said} (this is a bug; -v shows the traceback)"

@@ -1,0 +1,1 @@
+"""What starts from saved latents or seeds: edit, mix, morph, sample."""

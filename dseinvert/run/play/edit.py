@@ -1,0 +1,366 @@
+"""The `edit` run: saved latents of one generator to pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from dseinvert.config import EditOptions
+from dseinvert.editing.apply import check_edits
+from dseinvert.editing.edits import (
+    Edit,
+    Edits,
+    Step,
+    label,
+    parse_all,
+    parse_strengths,
+    parse_strip,
+)
+from dseinvert.editing.render import render_edits, settle_all, strengths
+from dseinvert.errors import ExitCode, InputError, NoInputError, UsageError
+from dseinvert.export.backend import accelerated
+from dseinvert.faces.mask import Mask, open_mask
+from dseinvert.latent import Latent, concat, load_latent
+from dseinvert.media.animation import SUFFIXES, write_animation
+from dseinvert.media.atomic import make_folder, shown, sync_folder, write_bytes
+from dseinvert.media.images import encode_png, read_image
+from dseinvert.media.pixels import Pixels
+from dseinvert.media.scan import scan
+from dseinvert.media.sheet import sheet
+from dseinvert.models import Model, open_model, pick_device
+from dseinvert.models.keeper import open_keeper
+from dseinvert.progress import Watcher
+from dseinvert.run.flow.batchsize import BatchSize, auto_size, computing, in_batches, share
+from dseinvert.run.flow.names import assign, face_names, folded
+from dseinvert.run.flow.stream import ahead, regroup, threads
+from dseinvert.run.inputs import Item, reason_of, unexpected
+from dseinvert.run.play.sliders import SUFFIX, Slider, slider_page
+from dseinvert.stop import Stop, stoppable
+
+_THREADS = 2
+LEAST = 128  # pixels of a picture in a strip
+# The strengths of moving pictures and of sliders; pixels at least and pictures a second of moving
+# ones.
+SWEEP, SLIDERS = "-3:3:25", "-3:3:13"
+_SWEPT, _RATE = 192, Fraction(20)
+RECON = "recon"
+
+
+@dataclass(frozen=True)
+class Shots:
+    """What was drawn of one latent."""
+
+    pictures: Mapping[str, Pixels]
+    """By what they show."""
+    strengths: Mapping[str, float]
+    """What `auto` came to, by label."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be drawn of each latent."""
+
+    edits: Edits
+    """Empty = the reconstruction."""
+    strips: Mapping[str, Sequence[str]]
+    """The labels of the pictures in each strip, by its own label."""
+    mask: Mask | None
+    """None = edits show everywhere."""
+    sweep: str | None = None
+    """Suffix of the moving picture that each strip becomes; None = none is wanted."""
+    sliders: bool = False
+    """Whether the strips become a page."""
+
+    @property
+    def drawn(self) -> Edits:
+        """The edits, and what else is needed."""
+        plain: Edits = {} if self.edits and self.mask is None else {RECON: ()}
+        return {**plain, **self.edits}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One latent file, read."""
+
+    item: Item
+    rows: tuple[Latent, ...] = ()
+    """Its samples, each a batch of one."""
+    original: Pixels | None = None
+    """The crop it was inverted from; None = not asked for."""
+    reason: str = ""
+    """Why it goes no further."""
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What became of one latent file."""
+
+    item: Item
+    files: tuple[str, ...] = ()
+    reason: str = ""
+    """Why there are none."""
+    strengths: Mapping[str, float] = field(default_factory=dict)
+    """What `auto` came to, by file."""
+
+
+@dataclass(frozen=True)
+class Renderings:
+    """What came of an `edit` run."""
+
+    out: Path
+    done: tuple[Rendered, ...]
+    problems: tuple[tuple[str, str], ...]
+    """What was asked for and cannot be done: file and reason."""
+    stopped: ExitCode | None = None
+    """None = nobody asked the run to stop."""
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The code the process should end with."""
+        if self.stopped is not None:
+            return self.stopped
+        if not self.problems:
+            return ExitCode.OK
+        return ExitCode.SOME_FAILED if self.done else ExitCode.NO_INPUT
+
+    def summary(self) -> str:
+        """One line for people."""
+        pictures = sum(len(one.files) for one in self.done)
+        failed = f", {len(self.problems)} failed" if self.problems else ""
+        return f"{pictures} pictures from {len(self.done)} latent files{failed}"
+
+    def asdict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "out": str(self.out),
+            "exit_code": int(self.exit_code),
+            "items": [
+                {"source": shown(one.item.source), "files": list(one.files)}
+                | ({"strengths": dict(one.strengths)} if one.strengths else {})
+                for one in self.done
+            ],
+            "problems": [{"source": file, "reason": reason} for file, reason in self.problems],
+        }
+
+
+def run_edit(patterns: Sequence[str], options: EditOptions, watcher: Watcher) -> Renderings:
+    """Render the latents that `patterns` mean, once for each edit, or as they are.
+
+    Raises:
+        DseInvertError: what stops a whole run; what stops one file only is in the result.
+    """
+    device = pick_device(options.device)
+    found = scan(patterns, wanted=lambda path: path.suffix == ".safetensors")
+    problems = [(shown(problem.path), problem.reason) for problem in found.problems]
+    for problem in problems:
+        watcher.problem(": ".join(problem))
+    if not found.files:
+        raise NoInputError("no latent files found", "name files that `dseinvert images` wrote")
+    model = open_model(options.model, device)
+    asked = _asked(options, model)
+    shared = share(model.generator.resolution, model.generator.device)
+    model = accelerated(model, options.backend, shared, len(found.files), watcher.note)
+    make_folder(options.out)
+    items = [Item(source, name) for source, name in assign(found.files, {}, ()).items()]
+    watcher.begin("rendering", len(items))
+    done = []
+    with stoppable() as stop:
+        for one in _rendered(items, model, asked, options, stop):
+            watcher.advance()
+            if one.reason:
+                problems.append((shown(one.item.source), one.reason))
+                watcher.problem(": ".join(problems[-1]))
+            else:
+                done.append(one)
+                for file, strength in one.strengths.items():
+                    watcher.note(f"{file}: {strength:+.2f}")
+    return Renderings(options.out, tuple(done), tuple(problems), stop.code)
+
+
+def _asked(options: EditOptions, model: Model) -> Asked:
+    """Raises UsageError: an edit or mask that cannot be."""
+    mask = open_mask(options.mask, model.generator.resolution)
+    if mask is not None and not options.edits:
+        raise UsageError("--mask needs an --edit to show", "add --edit NAME=STRENGTH")
+    moving = options.sweep is not None or options.sliders
+    if options.sweep is not None and f".{options.sweep}" not in SUFFIXES:
+        known = ", ".join(suffix[1:] for suffix in SUFFIXES)
+        raise UsageError(f"--sweep {options.sweep}: not a kind of moving picture", known)
+    if options.strengths is None and not moving:
+        keeper = open_keeper(options.edits, options.identity, options.identity_floor, model)
+        classes = model.generator.spec.classes
+        return Asked(parse_all(options.edits, model.directions, classes, keeper), {}, mask)
+    texts = options.edits or (sorted(model.directions) if moving else ())
+    if not texts:
+        raise UsageError("--strengths needs a direction to show", "add --edit NAME")
+    steps = parse_strengths(options.strengths or (SLIDERS if options.sweep is None else SWEEP))
+    edits: dict[str, Sequence[Step]] = {}
+    strips: dict[str, Sequence[str]] = {}
+    for text in texts:
+        own = {label(one): one for one in parse_strip(text, steps, model.directions)}
+        name, at, rows = text.strip().partition("@")
+        strips[f"{name}{steps[0]:+g}to{steps[-1]:+g}{at}{rows}"] = [*own]
+        edits |= own
+    return Asked(edits, strips, mask, options.sweep, options.sliders)
+
+
+def _rendered(
+    items: Sequence[Item], model: Model, asked: Asked, options: EditOptions, stop: Stop
+) -> Iterator[Rendered]:
+    size = options.batch or auto_size(model.generator.resolution, model.generator.device)
+    batch = BatchSize(size)
+    work = partial(_render, model, asked.drawn)
+    taken = frozenset(folded(item.name) for item in items)
+    write = partial(_write, options.out, taken, asked, {"model": model.name})
+    generator = model.generator
+    with (
+        threads(_THREADS) as reading,
+        computing(generator.resolution, generator.device) as workers,
+        threads(_THREADS) as writing,
+    ):
+        loaded = ahead(reading, partial(_load, model, asked), items, 2 * (size + _THREADS))
+        shots = regroup(
+            stop.until(loaded),
+            parts=lambda one: one.rows,
+            work=lambda rows: _in_kinds(work, rows, batch),
+            size=lambda: batch.size,
+            workers=workers,
+        )
+        yield from ahead(writing, write, stop.until(shots), 2 * _THREADS)
+
+
+def _load(model: Model, asked: Asked, item: Item) -> Loaded:
+    try:
+        latent = load_latent(item.source)
+        model.check_latent(latent)
+        for steps in asked.edits.values():
+            check_edits(latent, steps, model.generator)
+        original = None if asked.mask is None else _original(item, latent, model)
+    except InputError as error:
+        return Loaded(item, reason=reason_of(item, error))
+    except Exception as error:  # the top of the batch loop: one file never stops the others
+        return Loaded(item, reason=unexpected(error))
+    return Loaded(item, tuple(latent[i : i + 1] for i in range(len(latent))), original)
+
+
+def _original(item: Item, latent: Latent, model: Model) -> Pixels:
+    """The crop that `images` wrote beside the latent.
+
+    Raises:
+        InputError: it is not there, of another size, or one for several latents.
+    """
+    side, path = model.generator.resolution, item.source.with_suffix(".input.png")
+    if len(latent) > 1 or not path.is_file():
+        raise InputError(
+            f"{path.name}: --mask needs the crop beside its latent", "dseinvert images writes both"
+        )
+    pixels = read_image(path)
+    if pixels.shape != (side, side, 3):
+        raise InputError(f"{path.name}: {pixels.shape[1]}x{pixels.shape[0]}, not {side}x{side}")
+    return pixels
+
+
+def _in_kinds(work: Any, rows: Sequence[Latent], batch: BatchSize) -> list[Shots]:
+    """Batches hold latents of one space only, and with a feature at the same layer, or without."""
+    return [
+        shots for _, kind in groupby(rows, _kind) for shots in in_batches(work, list(kind), batch)
+    ]
+
+
+def _kind(latent: Latent) -> tuple[object, ...]:
+    shapes = {name: tuple(tensor.shape[1:]) for name, tensor in latent.tensors().items()}
+    return latent.space, latent.layer, latent.skip, tuple(shapes.items())
+
+
+def _render(model: Model, edits: Edits, rows: Sequence[Latent]) -> list[Shots]:
+    latent = concat(rows).to(model.generator.device)
+    settled = settle_all(model.generator, latent, edits)
+    pictures = render_edits(model.generator, latent, settled)
+    return [
+        Shots({name: pictures[name][i] for name in edits}, strengths(edits, settled, i))
+        for i in range(len(rows))
+    ]
+
+
+def _write(
+    out: Path,
+    taken: frozenset[str],
+    asked: Asked,
+    facts: Mapping[str, str],
+    work: tuple[Loaded, list[Shots]],
+) -> Rendered:
+    loaded, shots = work
+    if loaded.reason:
+        return Rendered(loaded.item, reason=loaded.reason)
+    files: list[str] = []
+    found: dict[str, float] = {}
+    names = face_names(loaded.item.name, len(shots), taken)
+    for name, one in zip(names, shots, strict=True):
+        made = _masked(asked, loaded, one.pictures)
+        if asked.sweep is not None or asked.sliders:
+            files += _moving(out, name, asked, made, facts)
+        else:
+            for shown_as, pixels in (made | _strips(asked, made)).items():
+                files.append(f"{name}.{shown_as}.png")
+                write_bytes(out / files[-1], encode_png(pixels), sync=False)
+        found |= {f"{name}.{given}.png": strength for given, strength in one.strengths.items()}
+    sync_folder(out)
+    return Rendered(loaded.item, tuple(files), strengths=found)
+
+
+def _masked(asked: Asked, loaded: Loaded, pictures: Mapping[str, Pixels]) -> dict[str, Pixels]:
+    """The pictures that were asked for, by their labels, under the mask."""
+    made = {name: pictures[name] for name in asked.edits or (RECON,)}
+    if asked.mask is not None and loaded.original is not None:
+        mask, original, recon = asked.mask, loaded.original, pictures[RECON]
+        made = {name: mask(original, one, recon) for name, one in made.items()}
+    return made
+
+
+def _strips(asked: Asked, made: Mapping[str, Pixels]) -> dict[str, Pixels]:
+    """The pictures of each direction side by side."""
+    strips = {}
+    for strip, labels in asked.strips.items():
+        across = [f"{float(_edit(asked.edits[name]).strength):+g}" for name in labels]
+        strips[strip] = sheet([[made[name] for name in labels]], across, LEAST)
+    return strips
+
+
+def _moving(
+    out: Path, name: str, asked: Asked, made: Mapping[str, Pixels], facts: Mapping[str, str]
+) -> list[str]:
+    """Write the page or the moving pictures of one latent; returns their names."""
+    files, sliders = [], []
+    for strip, labels in asked.strips.items():
+        pictures = [_enlarged(made[one]) for one in labels]
+        if asked.sweep is not None:
+            files.append(f"{name}.{strip}.{asked.sweep}")
+            write_animation(out / files[-1], [*pictures, *pictures[-2:0:-1]], _RATE)
+        edits = [_edit(asked.edits[one]) for one in labels]
+        direction, rows = edits[0].direction, strip.partition("@")
+        shown_as = direction.name + "".join(rows[1:])
+        strengths = [float(edit.strength) for edit in edits]
+        sliders.append(Slider(shown_as, direction.unit, strengths, pictures))
+    if asked.sliders:
+        files.append(f"{name}.{SUFFIX}")
+        write_bytes(out / files[-1], slider_page(name, sliders, facts), sync=False)
+    return files
+
+
+def _enlarged(picture: Pixels) -> Pixels:
+    size = 2 * (max(len(picture), _SWEPT),)
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def _edit(steps: Sequence[Step]) -> Edit:
+    (step,) = steps
+    assert isinstance(step, Edit)
+    return step

@@ -1,0 +1,70 @@
+"""The `mix` run: rows of some latents put into others, as files and as one sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from dseinvert.config import MixOptions
+from dseinvert.editing.blend import mixed, parse_rows
+from dseinvert.latent import dumps
+from dseinvert.media.atomic import make_folder, sync_folder, write_bytes
+from dseinvert.media.images import encode_png
+from dseinvert.media.sheet import sheet
+from dseinvert.models import open_model, pick_device
+from dseinvert.progress import Watcher
+from dseinvert.run.play.latents import Named, draw, read_latents
+
+SHEET, LEAST = "mix.png", 64
+
+
+@dataclass(frozen=True)
+class Mixes:
+    """What was written."""
+
+    out: Path
+    names: tuple[str, ...]
+
+    def asdict(self) -> dict[str, object]:
+        """Ready for JSON."""
+        files = [f"{name}{suffix}" for name in self.names for suffix in (".png", ".safetensors")]
+        return {"out": str(self.out), "exit_code": 0, "files": [*files, SHEET]}
+
+
+def run_mix(
+    bases: Sequence[str], others: Sequence[str], options: MixOptions, watcher: Watcher
+) -> Mixes:
+    """Every latent that `bases` means with rows of every one that `others` means.
+
+    Raises:
+        DseInvertError: latents that cannot be mixed, or the output cannot be written.
+    """
+    model = open_model(options.model, pick_device(options.device))
+    rows = parse_rows(options.layers, model.generator.spec.layers)
+    first, second = read_latents(bases, model), read_latents(others, model)
+    make_folder(options.out)
+    watcher.begin("mixing", len(first))
+    head = draw(model, [one.latent for one in second], options.batch)
+    side = draw(model, [one.latent for one in first], options.batch)
+    lines, names = [[None, *head]], []
+    for base, picture in zip(first, side, strict=True):
+        with torch.inference_mode():
+            found = [mixed(base.latent, one.latent, rows, model.generator) for one in second]
+        shots = draw(model, found, options.batch)
+        lines.append([picture, *shots])
+        for other, latent, shot in zip(second, found, shots, strict=True):
+            names.append(_name(base, other))
+            known = latent.with_origin(mixed=f"rows {options.layers} of {other.name}")
+            write_bytes(options.out / f"{names[-1]}.safetensors", dumps(known), sync=False)
+            write_bytes(options.out / f"{names[-1]}.png", encode_png(shot), sync=False)
+        sync_folder(options.out)
+        watcher.advance()
+    write_bytes(options.out / SHEET, encode_png(sheet(lines, least=LEAST)))
+    return Mixes(options.out, tuple(names))
+
+
+def _name(base: Named, other: Named) -> str:
+    return f"{base.name}.mix-{other.name}"

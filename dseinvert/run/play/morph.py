@@ -1,0 +1,86 @@
+"""The `morph` run: a video of the way from latent to latent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+
+from dseinvert.config import MorphOptions
+from dseinvert.editing.blend import between
+from dseinvert.errors import UsageError
+from dseinvert.latent import Latent
+from dseinvert.media.animation import check_animation, write_animation
+from dseinvert.media.atomic import make_folder
+from dseinvert.media.pixels import Pixels
+from dseinvert.models import Model, open_model, pick_device
+from dseinvert.progress import Watcher
+from dseinvert.run.play.latents import draw, read_latents
+
+_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class Morphed:
+    """What was written."""
+
+    out: Path
+    frames: int
+
+    def asdict(self) -> dict[str, object]:
+        """Ready for JSON."""
+        return {"out": str(self.out), "exit_code": 0, "frames": self.frames}
+
+
+def run_morph(patterns: Sequence[str], options: MorphOptions, watcher: Watcher) -> Morphed:
+    """Draw the way through all latents that `patterns` mean, in their order.
+
+    Raises:
+        DseInvertError: latents without a way between them, or the output cannot be written.
+    """
+    check_animation(options.out)
+    if options.frames < 1:
+        raise UsageError(f"--frames {options.frames}", "at least 1")
+    if not 0 < options.fps <= 240:
+        raise UsageError(f"--fps {options.fps}", "above 0, at most 240")
+    model = open_model(options.model, pick_device(options.device))
+    stops = [one.latent for one in read_latents(patterns, model)]
+    if len(stops) < 2:
+        raise UsageError("morph needs two latents", "name at least two latent files")
+    steps = [*pairwise(stops), *([(stops[-1], stops[0])] if options.loop else [])]
+    last = [] if options.loop else [1.0]
+    count = options.frames * len(steps) + len(last)
+    make_folder(options.out.parent)
+    watcher.begin("drawing", count)
+    write_animation(options.out, _frames(model, steps, options, watcher), options.fps)
+    return Morphed(options.out, count)
+
+
+def _frames(
+    model: Model,
+    steps: Sequence[tuple[Latent, Latent]],
+    options: MorphOptions,
+    watcher: Watcher,
+) -> Iterator[Pixels]:
+    for number, (a, b) in enumerate(steps):
+        shares = [eased(k / options.frames, options.ease) for k in range(options.frames)]
+        if number + 1 == len(steps) and not options.loop:
+            shares.append(1.0)
+        for start in range(0, len(shares), _AT_ONCE):
+            with torch.inference_mode():
+                way = [
+                    between(a, b, share, model.generator)
+                    for share in shares[start : start + _AT_ONCE]
+                ]
+            for picture in draw(model, way, options.batch):
+                watcher.advance()
+                yield picture
+
+
+def eased(share: float, ease: bool) -> float:
+    """Half a cosine from 0 to 1 in place of a straight line."""
+    return 0.5 - 0.5 * math.cos(math.pi * share) if ease else share

@@ -1,0 +1,58 @@
+"""NAME.sliders.html: one face and a slider for each direction, its pictures drawn beforehand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from dseinvert.media.pixels import Pixels
+from dseinvert.run.images.page import jpeg_uri
+from dseinvert.run.pages import filled, listed, template
+
+SUFFIX = "sliders.html"
+
+
+@dataclass(frozen=True)
+class Slider:
+    """One direction of a face."""
+
+    name: str
+    unit: str
+    """What a strength of one is."""
+    strengths: Sequence[float]
+    """In growing or falling order."""
+    pictures: Sequence[Pixels]
+    """One for each strength."""
+
+    @property
+    def rest(self) -> int:
+        """Where it stands at first: the place of the strength nearest to 0."""
+        return min(range(len(self.strengths)), key=lambda k: abs(self.strengths[k]))
+
+
+def slider_page(name: str, sliders: Sequence[Slider], facts: Mapping[str, str]) -> bytes:
+    """The page of the face `name`, with all it needs in it."""
+    first = sliders[0]
+    units = {slider.name: slider.unit for slider in sliders}
+    frames = [[jpeg_uri(picture) for picture in slider.pictures] for slider in sliders]
+    values = {
+        "title": escape(name),
+        "subtitle": escape(" · ".join(f"{key} {fact}" for key, fact in facts.items())),
+        "sliders": "\n".join(map(_control, sliders)),
+        "facts": listed(units),
+        "start": frames[0][first.rest],
+        "frames": json.dumps(frames),
+    }
+    return filled(template("sliders"), values).encode(errors="backslashreplace")
+
+
+def _control(slider: Slider) -> str:
+    name, last, rest = escape(slider.name), len(slider.strengths) - 1, slider.rest
+    said = [f"{strength:+g}" if strength else "0" for strength in slider.strengths]
+    return (
+        f"    <label><span>{name}</span><output>{said[rest]}</output>"
+        f'<input type="range" name="{name}" min="0" max="{last}" value="{rest}"'
+        f' data-strengths="{" ".join(said)}" aria-valuetext="{said[rest]}"></label>'
+    )

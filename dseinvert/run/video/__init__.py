@@ -1,0 +1,1 @@
+"""`dseinvert video`: a clip seen, inverted, drawn and written, in passes that resume."""

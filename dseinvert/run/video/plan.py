@@ -1,0 +1,285 @@
+"""What a `video` run is going to do: clips, the names of their outputs, what is done already."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from dseinvert.config import VideoOptions
+from dseinvert.errors import InputError, NoInputError, OutputError, UsageError
+from dseinvert.inversion.tune_clip import clip_refining
+from dseinvert.media.atomic import shown
+from dseinvert.media.clip import Clip, probe
+from dseinvert.media.digest import file_sha256
+from dseinvert.media.encoding import CONTAINERS, Encoding, default_codec, encoding
+from dseinvert.media.frame_files import probe_frames
+from dseinvert.media.scan import Problem, looks_like_image, scan
+from dseinvert.media.video_write import Cut, check_output, suffix_for
+from dseinvert.run.flow.names import assign, folded
+from dseinvert.run.images.plan import result_key
+
+OUTPUTS = 2  # raised when the same input and settings give other outputs: all is then done again
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg"}
+    | {".wmv", ".asf", ".flv", ".ogv", ".3gp", ".3g2", ".mxf", ".y4m"}
+)
+# What follows the stem in the name of a video this program wrote.
+_OURS = re.compile(r"(recon|recon\..*|.*[+-]\d.*)\.(frames|mp4|m4v|mov|mkv|webm)")
+_PREVIEW_SIDE, _PREVIEW_CRF, _PREVIEW_PRESET = 480, 30, "veryfast"
+
+
+@dataclass(frozen=True)
+class Output:
+    """One video, or folder of frames, to be written."""
+
+    label: str
+    """The edit's label, or "recon"."""
+    path: Path
+    key: str
+    """Of source, settings and model together: an equal key means an equal result."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One clip with all that decides about its outputs."""
+
+    clip: Clip
+    name: str
+    folder: Path
+    """Where everything of it is written."""
+    sha256: str
+    """Of the source's bytes."""
+    cut: Cut
+    tracks_key: str
+    """Of all that decides about the tracks."""
+    latents_key: str
+    """Of all that decides about the latents."""
+    settings: Encoding | None
+    """None = frames are written as pictures."""
+    outputs: tuple[Output, ...]
+
+    @property
+    def frames(self) -> int:
+        """How many there are to do, as far as the header of the clip tells."""
+        clip = self.clip
+        if clip.duration is None:
+            return clip.claimed_frames or 0
+        start, end = clip.start, clip.start + clip.duration
+        first, last = max(self.cut.start or start, start), min(self.cut.end or end, end)
+        return max(0, round((last - first) * clip.rate))
+
+    @property
+    def latents(self) -> Path:
+        """The file of all latents."""
+        return self.folder / f"{self.name}.safetensors"
+
+    @property
+    def work(self) -> Path:
+        """The folder for what a killed run leaves to the next one."""
+        return self.folder / f".{self.name}.dse-work"
+
+
+def find_sources(patterns: Sequence[str]) -> tuple[list[Path], list[Problem]]:
+    """Video files, and folders of frames, that the patterns mean.
+
+    A folder that holds videos stands for these; one that holds pictures only is a clip itself.
+    """
+    sources: list[Path] = []
+    problems: list[Problem] = []
+    for pattern in patterns:
+        path = Path(pattern)
+        found = scan([pattern], wanted=lambda file: file.suffix.lower() in VIDEO_SUFFIXES)
+        videos = [file for file in found.files if not (path.is_dir() and _is_output(file))]
+        problems += found.problems
+        if path.is_dir() and not videos:
+            if scan([pattern], recursive=False, wanted=looks_like_image).files:
+                videos = [path]
+            elif not found.problems:
+                problems.append(Problem(path, "holds neither videos nor pictures"))
+        sources += [file for file in videos if file not in sources]
+    return sources, problems
+
+
+def name_tasks(sources: Sequence[Path]) -> dict[Path, str]:
+    """The name of each source's outputs."""
+    return assign(sources, {}, ())
+
+
+def open_source(path: Path, fps: Fraction | None) -> Clip:
+    """A video, or a folder of frames; InputError where it cannot be used."""
+    return probe_frames(path, fps) if path.is_dir() else probe(path)
+
+
+def cut_of(clip: Clip, options: VideoOptions) -> Cut:
+    """The part to do, in the clip's own time; InputError where it holds nothing."""
+    start, end = (None if t is None else clip.start + t for t in (options.start, options.end))
+    length = clip.duration
+    if start is not None and length is not None and start >= clip.start + length:
+        raise InputError(f"{shown(clip.path)}: --start is behind its end, at {float(length):.2f} s")
+    return Cut(start, end)
+
+
+def make_task(
+    clip: Clip, name: str, options: VideoOptions, model: Mapping[str, Any], edits: Mapping[str, str]
+) -> Task:
+    """Name the outputs of a clip; nothing is written.
+
+    Args:
+        model: all of the model and the crops that decides about latents, JSON-ready.
+        edits: a fingerprint of each edit, by label.
+
+    Raises:
+        InputError, UsageError, OutputError, MissingError: what cannot be done, before any work.
+    """
+    sha256 = source_sha256(clip)
+    cut = cut_of(clip, options)
+    settings = None if options.frames else encoding_of(clip, options)
+    base = {"outputs": OUTPUTS, "start": str(cut.start), "end": str(cut.end), **model}
+    base |= {"rate": str(clip.rate), "time_base": str(clip.time_base)} if clip.files else {}
+    tracks = {key: base[key] for key in ("outputs", "start", "end", "detector")}
+    latents = {**base, "faces": options.faces, "smooth": str(options.smooth)}
+    refining = clip_refining(options.refine)
+    latents |= {"refine": refining.text} if refining.stages else {}
+    paths = _paths(clip, name, options, settings, [*edits] or ["recon"])
+    if settings is not None:
+        for path in paths.values():
+            check_output(path, settings, clip)
+    render = {
+        **latents,
+        "paste": options.paste,
+        "side_by_side": options.side_by_side,
+        "encoding": "frames" if settings is None else settings.as_json(),
+        "segment": options.segment,
+    }
+    outputs = tuple(
+        Output(label, path, _key(sha256, {**render, "edit": [label, edits.get(label, "")]}))
+        for label, path in paths.items()
+    )
+    _check_paths(clip, outputs)
+    folder = outputs[0].path.parent
+    keys = _key(sha256, tracks), _key(sha256, latents)
+    return Task(clip, name, folder, sha256, cut, *keys, settings, outputs)
+
+
+def encoding_of(clip: Clip, options: VideoOptions) -> Encoding:
+    """The encoder's settings for what the options ask."""
+    width, height = clip.size
+    if options.preview:
+        scale = min(Fraction(1), Fraction(_PREVIEW_SIDE, min(width, height)))
+        width, height = (max(2, round(side * scale / 2) * 2) for side in (width, height))
+    size = (2 * width if options.side_by_side else width, height)
+    if options.preview:
+        return encoding(clip, "h264", _PREVIEW_CRF, _PREVIEW_PRESET, size, depth=8)
+    named = options.out if options.out is not None and _is_file(options.out) else Path("x.mp4")
+    codec = options.codec or default_codec(named)
+    return encoding(clip, codec, options.crf, size=size)
+
+
+def check_options(options: VideoOptions, inputs: int) -> None:
+    """UsageError for options that exclude each other."""
+    clip_refining(options.refine)
+    if options.preview and (options.codec or options.crf is not None):
+        raise UsageError("--preview chooses --codec and --crf itself", "leave them out")
+    if options.frames and (options.codec or options.crf is not None or options.preview):
+        raise UsageError("--frames writes pictures", "leave out --codec, --crf and --preview")
+    if options.paste == "difference" and not options.edits:
+        raise UsageError(
+            "--paste difference shows what an edit changed", "add --edit NAME=STRENGTH"
+        )
+    if options.start is not None and options.end is not None and options.end <= options.start:
+        raise UsageError("--end is not behind --start")
+    if options.out is not None and _is_file(options.out):
+        if options.frames:
+            raise UsageError("--frames writes folders", "let --out name a folder")
+        if inputs > 1 or len(options.edits) > 1:
+            raise UsageError(
+                f"--out {options.out} is one file, and there are several videos to write",
+                "let --out name a folder",
+            )
+
+
+def source_sha256(clip: Clip) -> str:
+    """The sha256 of a video's bytes, or of those of its frames and their times."""
+    if not clip.files:
+        return file_sha256(clip.path)
+    digest = hashlib.sha256(repr((clip.times, str(clip.time_base))).encode())
+    for file in clip.files:
+        digest.update(bytes.fromhex(file_sha256(file)))
+    return digest.hexdigest()
+
+
+def check_room(task: Task, bytes_per_frame: int) -> None:
+    """OutputError where the disk cannot even hold the latents."""
+    needed = task.frames * bytes_per_frame
+    folder = next((f for f in (task.folder, *task.folder.absolute().parents) if f.is_dir()), None)
+    free = shutil.disk_usage(folder).free if folder else needed
+    if free < needed:
+        raise OutputError(
+            f"{shown(task.folder)}: no space left for the latents: "
+            f"{needed >> 10} KiB needed, {free >> 10} KiB free",
+            "free some space or choose another --out",
+        )
+
+
+def _key(sha256: str, settings: Mapping[str, Any]) -> str:
+    return result_key(sha256, settings)[:16]
+
+
+def _is_file(path: Path) -> bool:
+    return path.suffix.lower() in CONTAINERS and not path.is_dir()
+
+
+def _paths(
+    clip: Clip,
+    name: str,
+    options: VideoOptions,
+    settings: Encoding | None,
+    labels: Sequence[str],
+) -> dict[str, Path]:
+    out = options.out or Path()
+    if _is_file(out):
+        return {labels[0]: out}
+    if settings is None:
+        return {label: out / f"{name}.{label}.frames" for label in labels}
+    suffix = suffix_for(clip, settings)
+    kind = ".side" * options.side_by_side + ".preview" * options.preview
+    return {label: out / f"{name}.{label}{kind}{suffix}" for label in labels}
+
+
+def _check_paths(clip: Clip, outputs: Sequence[Output]) -> None:
+    for output in outputs:
+        if output.path.resolve() == clip.path.resolve():
+            raise UsageError(
+                f"{shown(clip.path)}: is the input, and would be overwritten",
+                "choose another --out",
+            )
+        if output.path.is_dir() and output.path.suffix != ".frames":
+            raise OutputError(f"{shown(output.path)}: a folder of that name is in the way")
+    if len({folded(str(output.path)) for output in outputs}) < len(outputs):
+        raise UsageError("two --edit give one name", "leave one out")
+
+
+def _is_output(path: Path) -> bool:
+    """Whether a video in a folder was written by this program: it lies beside its latents."""
+    return any(
+        _OURS.fullmatch(path.name[dot + 1 :])
+        and path.with_name(path.name[:dot] + ".safetensors").exists()
+        for dot in _dots(path.name)
+    )
+
+
+def _dots(name: str) -> Iterator[int]:
+    yield from (match.start() for match in re.finditer(r"\.", name))
+
+
+def nothing_found(problems: Sequence[Problem]) -> NoInputError:
+    """The error of a run without inputs."""
+    if len(problems) == 1:
+        return NoInputError(f"{shown(problems[0].path)}: {problems[0].reason}")
+    return NoInputError("no videos found", "name video files, folders of frames or globs")

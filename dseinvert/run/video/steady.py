@@ -1,0 +1,80 @@
+"""The changes of all faces of a clip steadied in time; a killed run goes on exactly as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dseinvert.errors import InputError
+from dseinvert.media.atomic import make_folder
+from dseinvert.run.video.store import Rows, write_rows
+from dseinvert.video.steady import Steadier
+
+Patches = dict[str, NDArray[np.float32]]
+"""What is put into a frame for one face [R, R, 3], by label."""
+
+
+@dataclass
+class Steady:
+    """The steadiers of all tracks and labels."""
+
+    seconds: float
+    folders: Mapping[str, Path]
+    """Where the states of each label are kept."""
+    every: int
+    """Frames a segment: how often they are kept."""
+    _live: dict[tuple[int, str], Steadier] = field(default_factory=dict)
+
+    def feed(self, track: int, source: Any, patches: Patches, time: float) -> Patches:
+        """The steadied patches of the next frame of a track; see `Steadier.feed`."""
+        return {
+            label: self._live.setdefault((track, label), Steadier(self.seconds)).feed(
+                source, patch, time
+            )
+            for label, patch in patches.items()
+        }
+
+    def done(self, place: int, tracks: Sequence[int]) -> None:
+        """A frame is done that showed these tracks; before a segment ends, all is on disk."""
+        self._live = {key: one for key, one in self._live.items() if key[0] in tracks}
+        if (place + 1) % self.every == 0:
+            for label, folder in self.folders.items():
+                make_folder(folder)
+                write_rows(_file(folder, place + 1), self._arrays(label))
+
+    def resume(self, place: int) -> None:
+        """Go on before the frame at `place` as if the frames before it had been fed."""
+        for label, folder in self.folders.items() if place else ():
+            try:
+                with Rows(_file(folder, place)) as rows:
+                    self._restore(label, rows)
+            except InputError:  # of a label that is farther, or never showed a face
+                continue
+
+    def _arrays(self, label: str) -> dict[str, NDArray[Any]]:
+        arrays: dict[str, NDArray[Any]] = {}
+        for (track, name), steadier in self._live.items():
+            if name == label and steadier.before is not None:
+                time, crop, change = steadier.before
+                arrays |= {f"{track}.time": np.array([time]), f"{track}.crop": crop}
+                arrays[f"{track}.change"] = np.asarray(change, np.float32)
+        return arrays
+
+    def _restore(self, label: str, rows: Rows) -> None:
+        for track in {int(name.split(".")[0]) for name in rows.names}:
+            steadier = Steadier(self.seconds)
+            time, crop, change = (rows.read(f"{track}.{what}") for what in _STATE)
+            steadier.before = float(time[0]), crop, change
+            self._live[track, label] = steadier
+
+
+_STATE = ("time", "crop", "change")
+
+
+def _file(folder: Path, place: int) -> Path:
+    return folder / f"{place:08d}.safetensors"

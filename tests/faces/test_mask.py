@@ -1,0 +1,54 @@
+"""Under a mask edits add what they changed; the rest of crop and photo is the input's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dseinvert.errors import UsageError
+from dseinvert.faces.mask import open_mask
+from dseinvert.media.images import encode_png, read_image
+
+Run = Callable[..., int]
+
+
+def test_a_painted_mask_is_brought_to_the_size_of_the_crop(tmp_path: Path) -> None:
+    picture = np.zeros((40, 40, 3), np.uint8)
+    picture[:, 20:] = 255
+    (tmp_path / "mask.png").write_bytes(encode_png(picture))
+    mask = open_mask(str(tmp_path / "mask.png"), 16)
+    assert mask is not None
+    own, recon, edited = (np.full((16, 16, 3), value, np.uint8) for value in (50, 100, 120))
+    kept = mask(own, edited, recon)
+    assert (kept[:, :8] == 50).all() and (kept[:, 8:] == 70).all()
+
+
+def test_other_words_and_files_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "mask.png").write_bytes(b"junk")
+    for text in ("hair", str(tmp_path / "mask.png")):
+        with pytest.raises(UsageError, match="auto, face, or a picture"):
+            open_mask(text, 16)
+    assert open_mask(None, 16) is None
+
+
+def test_images_keep_crop_and_photo_outside_the_mask(
+    dse: Run, pictures: Path, tmp_path: Path
+) -> None:
+    given = ("--no-align", "--edit", "smile=1.5", "--paste", "--mask", "face", "-q")
+    assert dse("images", pictures, *given, "--out", tmp_path / "out") == 0
+    shown, own = (read_image(tmp_path / "out" / f"p0.{n}.png") for n in ("smile+1.5", "input"))
+    assert np.array_equal(shown[:2], own[:2]) and not np.array_equal(shown, own)
+    photo, source = read_image(tmp_path / "out" / "p0.smile+1.5.photo.png"), pictures / "p0.png"
+    assert np.array_equal(photo[:4], read_image(source)[:4])
+    assert not np.array_equal(photo, read_image(source))
+
+
+def test_another_mask_is_another_result(dse: Run, pictures: Path, tmp_path: Path) -> None:
+    given = ("images", pictures, "--no-align", "--edit", "smile=1.5", "-q", "--out", tmp_path / "o")
+    assert dse(*given) == 0
+    plain = read_image(tmp_path / "o" / "p0.smile+1.5.png")
+    assert dse(*given, "--mask", "face") == 0
+    assert not np.array_equal(read_image(tmp_path / "o" / "p0.smile+1.5.png"), plain)
