@@ -23,6 +23,7 @@ HOUSE = (
         "training",
         "export",
         "run",
+        "api",
         "cli",
     ),
 )

@@ -11,7 +11,14 @@ import cv2
 import numpy as np
 
 from dseinvert.errors import InputError, UsageError
-from dseinvert.faces.paste import change_mask, face_mask, keep_original
+from dseinvert.faces.crops import Crop
+from dseinvert.faces.paste import (
+    agreement,
+    change_mask,
+    face_mask,
+    keep_original,
+    paste_difference,
+)
 from dseinvert.media.images import read_image
 from dseinvert.media.pixels import Pixels
 
@@ -54,6 +61,25 @@ def open_mask(text: str | None, side: int) -> Mask | None:
         raise UsageError(f"--mask {text}: {error.what}", known) from error
     name = hashlib.sha256(painted.tobytes()).hexdigest()[:16]
     return Mask(name, lambda edited, recon: painted)
+
+
+def paste_edit(
+    photo: Pixels, crop: Crop, edited: Pixels, recon: Pixels, mask: Mask | None = None
+) -> Pixels:
+    """The photo uint8 [H, W, 3] with what an edit changed in one crop of it.
+
+    Args:
+        photo: that the crop is from.
+        crop: as the encoder saw it.
+        edited: uint8 [R, R, 3].
+        recon: the same crop drawn without the edit.
+        mask: where the edit may show; None = as far as `recon` agrees with the crop.
+    """
+    if mask is None:
+        trust = agreement(crop.pixels, recon)
+        return paste_difference(photo, edited, recon, crop.quad, trust=trust)
+    shown = mask(crop.pixels, edited, recon)
+    return paste_difference(photo, shown, crop.pixels, crop.quad)
 
 
 def _painted(path: Path, side: int) -> np.ndarray:
