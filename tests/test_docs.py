@@ -157,11 +157,21 @@ def test_the_examples_of_the_help_work(place: Path) -> None:
         run_line(line, place)
 
 
+PYTHON = [
+    (page, number)
+    for page in PAGES
+    for number in range(len(re.findall(r"```python\n", page.read_text("utf-8"))))
+]
+
+
 @pytest.mark.slow
-def test_the_python_of_the_readme_works(tmp_path: Path) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+@pytest.mark.parametrize(("page", "number"), PYTHON, ids=lambda part: getattr(part, "stem", part))
+def test_the_python_of_the_pages_works(page: Path, number: int, tmp_path: Path) -> None:
+    code = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.S)[number]
+    shutil.copy(ROOT / "examples" / "faces" / "group.jpg", tmp_path)
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env=child_environment())
-    assert (tmp_path / "two-faces.safetensors").stat().st_size > 10_000
+    for name in re.findall(r"""(?:save|write)\("([\w.-]+)"\)""", code):
+        assert (tmp_path / name).stat().st_size > 10_000, name
 
 
 @pytest.mark.slow
