@@ -16,13 +16,13 @@ from dseinvert.errors import InputError
 from dseinvert.importers import read as reading
 from dseinvert.importers.found import Found
 from dseinvert.importers.machine import Foreign
-from dseinvert.importers.read import READERS, inventory, read
+from dseinvert.importers.read import inventory, read, readers
 
 
 def test_no_reader_takes_what_is_nothing_or_raises() -> None:
     inert = Foreign("a", "b", args=(1,), called=True)
     for content in (None, 3, "x", [], (), {}, {1: 2}, {"g_ema": 3}, {"state_dict": {}}, inert):
-        assert [reader for reader in READERS if reader.recognise(content)] == []
+        assert [reader for reader in readers() if reader.recognise(content)] == []
 
 
 def test_a_known_format_is_named(foreign_gan: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_reader_that_stumbles_is_one_line(
         def convert(self, content: Any, generator: Any = None) -> Found:
             raise KeyError("two\nlines \x1b[0m")
 
-    monkeypatch.setattr(reading, "READERS", (Stumbles(),))
+    monkeypatch.setattr(reading, "readers", lambda: (Stumbles(),))
     (tmp_path / "x").write_bytes(pickle.dumps({}))
     with pytest.raises(InputError, match="damaged: KeyError") as error:
         read(tmp_path / "x")
@@ -127,7 +127,7 @@ def test_the_numbers_beside_a_hub_model_are_read_with_it(
 
         convert = None
 
-    monkeypatch.setattr(reading, "READERS", (Hub(),))
+    monkeypatch.setattr(reading, "readers", lambda: (Hub(),))
     torch.save({"w": torch.ones(2)}, tmp_path / "pytorch_model.bin")
     (tmp_path / "config.json").write_text(json.dumps({"z_dim": 4}))
     for path in (tmp_path, tmp_path / "pytorch_model.bin"):
