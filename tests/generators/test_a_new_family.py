@@ -5,6 +5,7 @@ Here are all three, for a GAN that there is none like: its z is normal without a
 
 from __future__ import annotations
 
+import ast
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -224,7 +225,25 @@ def test_a_family_that_leaves_something_out_is_refused_in_one_line(
         families.build({"family": "toy"})
 
 
-# --- The families that there are -----------------------------------------------------------------
+# --- The other rooms -----------------------------------------------------------------------------
+
+KNOWING = ("generators", "importers")
+PACKAGE = Path(families.__file__).parents[1]
+NETWORKS = {f"dseinvert.generators.{family}" for family in families.FAMILIES}
+ROOMS = [
+    *(path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] not in KNOWING),
+    *(PACKAGE.parent / "export").glob("*.py"),
+]
+
+
+@pytest.mark.parametrize("path", ROOMS, ids=lambda path: str(path.relative_to(PACKAGE.parent)))
+def test_no_other_room_tells_families_apart(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.module not in NETWORKS
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            assert not any(isinstance(one, ast.Attribute) and one.attr == "family" for one in sides)
 
 
 def test_every_importer_in_the_table_reads() -> None:
