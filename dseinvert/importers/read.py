@@ -35,10 +35,11 @@ class Reader(Protocol):
 
 
 ENCODERS: tuple[Reader, ...] = (psp, deep_gan_encoders)
+"""Readers of what is no family's own."""
 
 
 def readers() -> tuple[Reader, ...]:
-    """Those of encoders, of every family, and of directions, which take nearly any table."""
+    """Those of encoders, of every family in its table, and of directions."""
     rows = families.FAMILIES.values()
     named = dict.fromkeys(name for row in rows for name in row.importers)
     return (*ENCODERS, *(import_module(name, __package__) for name in named), directions)
