@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dseinvert import __version__
@@ -26,7 +26,8 @@ from dseinvert.export.exporting import FORMAT, Exported, Told, export_model, rea
 from dseinvert.export.options import ExportOptions
 from dseinvert.export.runners import Runner, load
 from dseinvert.export.runtimes import RUNTIMES, Threads
-from dseinvert.generators import Config, Generator, tuned
+from dseinvert.generators import Config, Generator, MirrorShape, tuned
+from dseinvert.generators.styles import StyleLayer
 from dseinvert.latent import Latent, LatentSpec
 from dseinvert.models import Model, home
 
@@ -119,7 +120,7 @@ def _version(package: str) -> str:
 
 def backend_of(model: Model) -> str:
     """Who runs its networks: "torch", or a runtime and its version."""
-    return str(getattr(model.generator, "by", "torch"))
+    return model.generator.by
 
 
 def flops(model: Model) -> float:
@@ -276,6 +277,54 @@ class ExportedGenerator:
     def truncates(self) -> bool:
         """Whether psi means anything to it."""
         return self.generator.truncates
+
+    @property
+    def truncation(self) -> float | None:
+        """The psi of latents that name none."""
+        return self.generator.truncation
+
+    @property
+    def z_dim(self) -> int:
+        """Numbers in a z."""
+        return self.generator.z_dim
+
+    @property
+    def z_limit(self) -> float | None:
+        """The largest number of a z; None = it is on a sphere."""
+        return self.generator.z_limit
+
+    @property
+    def margin(self) -> int:
+        """Samples that its features hold around the image."""
+        return self.generator.margin
+
+    @property
+    def class_vectors(self) -> Tensor | None:
+        """What stands beside z for each class."""
+        return self.generator.class_vectors
+
+    @property
+    def style_layers(self) -> tuple[StyleLayer, ...]:
+        """The layers of StyleSpace."""
+        return self.generator.style_layers
+
+    @property
+    def mirror(self) -> MirrorShape | None:
+        """What the encoder that mirrors it finds."""
+        return self.generator.mirror
+
+    @property
+    def plain(self) -> nn.Module:
+        """PyTorch's network of it."""
+        return self.generator.plain
+
+    def rows(self, latent: Latent) -> Tensor:
+        """[B, L, D] of a latent in any space."""
+        return self.generator.rows(latent)
+
+    def first_weights(self, rows: tuple[int, int] | None = None) -> Tensor:
+        """What first meets a latent: [outputs, D]."""
+        return self.generator.first_weights(rows)
 
     def mean_latent(self) -> Latent:
         """The centre of its latents."""

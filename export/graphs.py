@@ -266,7 +266,7 @@ def _reads_label(generator: Generator, sample: Latent) -> bool:
 def _about(generator: Generator, encoded: Latent | None, *, pixels: bool) -> dict[str, str]:
     kind = "uint8 [B, R, R, 3]" if pixels else "float32 [B, 3, R, R] in [-1, 1]"
     told = {"space": generator.spec.space, "images": kind}
-    own = getattr(generator.config, "truncation", None)  # of a BigGAN's statistics
+    own = generator.truncation  # of a BigGAN's statistics
     if own is not None:
         told["truncation"] = (encoded.origin if encoded is not None else {}).get(
             "truncation", str(own)

@@ -22,7 +22,7 @@ from dseinvert.errors import MissingError, UsageError
 from dseinvert.generators import Generator
 from dseinvert.inversion.optimise import LatentOptions, latent_refinement
 from dseinvert.inversion.refinement import Budget
-from dseinvert.inversion.spaces import SPACES, Mapped, SpaceName, SpaceOptions, ZStart, inside
+from dseinvert.inversion.spaces import SPACES, SpaceName, SpaceOptions, ZStart, inside
 from dseinvert.latent import Latent, Skip, concat
 from dseinvert.models import Model
 from dseinvert.similarity.metrics import PROTOCOL
@@ -62,7 +62,7 @@ def spaces(given: argparse.Namespace) -> list[Table]:
     found = {way.name: refined(model, way, images, given) for way in ways(model, given)}
     title = f"by {model.name}: {len(images)} {what}, {given.steps} steps"
     tables = [Table(f"Spaces {title}", reconstructed(model, images, found, panel), note(given))]
-    if panel is not None and model.directions and isinstance(model.generator, Mapped):
+    if panel is not None and model.directions and model.generator.spec.space == "w+":
         kept = {name: one[0] for name, one in found.items() if "start=mean" not in name}
         marks: Marks = {}
         rows = edited(model, images, kept, panel, given, marks)
@@ -237,10 +237,8 @@ def changed(model: Model, latent: Latent, edit: Edit, manner: str) -> Latent:
 @torch.no_grad()
 def direction_in_z(generator: Generator, direction: Direction) -> Direction:
     """By least squares over samples: along it, w goes one unit along `direction` on average."""
-    assert isinstance(generator, Mapped)
     source = torch.Generator().manual_seed(1)
-    z_dim = int(generator.config.asdict()["z_dim"])
-    z = inside(torch.randn(LESSONS, 1, z_dim, generator=source).to(generator.device))
+    z = inside(torch.randn(LESSONS, 1, generator.z_dim, generator=source).to(generator.device))
     wanted = direction.vector.to(z)
     rows = generator.rows(Latent(z, "z"))
     score = ((rows - rows.mean(0)) * wanted).sum((1, 2)) / wanted.square().sum()

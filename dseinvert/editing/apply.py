@@ -13,8 +13,7 @@ from dseinvert.editing.edits import AutoEdit, ClassEdit, Edit, Step, label, pars
 from dseinvert.editing.walk import on_sphere, walk
 from dseinvert.errors import InputError
 from dseinvert.generators import Generator
-from dseinvert.generators.styles import style_layers
-from dseinvert.generators.tuned import features, network
+from dseinvert.generators.tuned import features
 from dseinvert.latent import Latent
 
 _Z, _W = ("z", "z+"), ("w", "w+")
@@ -125,7 +124,7 @@ def _mapped(latent: Latent, generator: Generator | None) -> Latent:
 
 def _maps(generator: Generator | None) -> Callable[[Latent], Tensor] | None:
     """What takes a latent of any space to rows of w+; None = there is no such."""
-    return None if generator is None else getattr(network(generator), "rows", None)
+    return generator.rows if generator is not None and generator.spec.space == "w+" else None
 
 
 def _sum(code: Tensor, edits: Sequence[Edit]) -> Tensor:
@@ -211,7 +210,7 @@ def _check_class(latent: Latent, edit: ClassEdit) -> None:
 def _check_style(latent: Latent, direction: Direction, generator: Generator | None) -> None:
     own, wide = direction.vector.shape[1], None
     if generator is not None:
-        layers = style_layers(network(generator))  # type: ignore[arg-type]
+        layers = generator.style_layers
         wide = layers[-1].columns.stop if layers else 0
     if latent.style is not None:
         wide = latent.style.shape[1]

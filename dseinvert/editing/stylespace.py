@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dseinvert.errors import UsageError
 from dseinvert.generators import Generator
-from dseinvert.generators.styles import StyleLayer, style_layers, styles
+from dseinvert.generators.styles import StyleLayer, styles
 from dseinvert.latent import Latent
 
 
@@ -71,7 +71,7 @@ def channels_of(
     Raises:
         UsageError: a family without styles.
     """
-    layers = style_layers(generator)
+    layers = generator.style_layers
     if not layers:
         raise UsageError(f"a {generator.family} has no styles", "--method interfacegan")
     own = styles(generator, codes).cpu()
@@ -114,7 +114,7 @@ def _channel(
 @torch.inference_mode()
 def gradient_map(generator: Generator, latent: Latent, column: int, step: float) -> Tensor:
     """How strongly each pixel follows one style: [B, R, R], by central differences (Section 4)."""
-    width = style_layers(generator)[-1].columns.stop
+    width = generator.style_layers[-1].columns.stop
     plain = latent.code.new_zeros(len(latent), width) if latent.style is None else latent.style
     pushed = torch.zeros_like(plain)
     pushed[:, column] = step / 2

@@ -33,5 +33,5 @@ def walk(z: Tensor, step: Tensor) -> Tensor:
 
 
 def on_sphere(generator: Generator) -> bool:
-    """Whether only the direction of z counts; BigGAN takes z as it is."""
-    return generator.family != "biggan"
+    """Whether only the direction of z counts; others take z as it is."""
+    return generator.z_limit is None

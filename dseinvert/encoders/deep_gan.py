@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from dseinvert.encoders.blocks import BRANCH, RESIDUAL, StyleTap
 from dseinvert.generators import Generator
-from dseinvert.generators.biggan import BigGAN
 from dseinvert.latent import Latent
 
 STRIDED = 4  # blocks of E_Blur that shrink by a stride: they count down from 1024, at any size
@@ -236,10 +235,10 @@ class DeepGanBigEncoder(nn.Module):
         Raises:
             ValueError: the generator is no BigGAN, or its embeddings have another width.
         """
-        if not isinstance(generator, BigGAN) or generator.config.class_dim != self.config.class_dim:
+        vectors = generator.class_vectors
+        if vectors is None or vectors.shape[1] != self.config.class_dim:
             raise ValueError(f"a {self.kind} needs a BigGAN of {self.config.class_dim}-D classes")
-        weight = generator.embedding.weight.detach()
-        self.embeddings = weight.t().to(self.from_rgb.weight.device).clone()
+        self.embeddings = vectors.detach().to(self.from_rgb.weight.device).clone()
 
 
 def _instance_norm(x: Tensor) -> Tensor:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from dseinvert.encoders.blocks import checked_widths, pointwise, published_widths, stack
 from dseinvert.generators import Generator
-from dseinvert.generators.biggan import BigGAN
 from dseinvert.generators.ops import SQRT2, linear
 from dseinvert.latent import Latent
 
@@ -95,10 +94,10 @@ class DSEBigGANEncoder(nn.Module):
         Raises:
             ValueError: the generator is no BigGAN, or its embeddings have another width.
         """
-        if not isinstance(generator, BigGAN) or generator.config.class_dim != self.config.class_dim:
+        vectors = generator.class_vectors
+        if vectors is None or vectors.shape[1] != self.config.class_dim:
             raise ValueError(f"a {self.kind} needs a BigGAN of {self.config.class_dim}-D classes")
-        weight = generator.embedding.weight.detach()
-        self.embeddings = weight.t().to(self.from_rgb.weight.device).clone()
+        self.embeddings = vectors.detach().to(self.from_rgb.weight.device).clone()
 
     def _embed(self, label: Tensor) -> Tensor:
         if label.shape[1:] != self.embeddings.shape[:1]:

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from dseinvert.generators import Generator
-from dseinvert.inversion.spaces import Mapped
 from dseinvert.latent import Latent
 
 SAMPLES, AT_ONCE = 4096, 256
@@ -54,6 +53,4 @@ def prior(generator: Generator, samples: int = SAMPLES) -> Prior:
 
 def rows_of(generator: Generator, latent: Latent) -> Tensor:
     """The rows [B, L, D] that the layers see, in w where the generator has one."""
-    if isinstance(generator, Mapped):
-        return generator.rows(replace(latent, feature=None, layer=None))
-    return latent.code
+    return generator.rows(replace(latent, feature=None, layer=None))

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dseinvert.latent import Latent, LatentSpec
+
+if TYPE_CHECKING:
+    from dseinvert.generators.styles import StyleLayer
+
+MirrorShape = Literal["rows", "spread rows", "z", "z and class"]
+"""What the encoder that mirrors a generator finds: rows of w+, two for each size of feature; rows
+spread evenly over the sizes; one z; or one z, the vector of its class being known."""
 
 
 class Config(Protocol):
@@ -19,7 +26,11 @@ class Config(Protocol):
 
 
 class Generator(Protocol):
-    """A frozen GAN: seeds to latents, latents to images."""
+    """A frozen GAN: seeds to latents, latents to images.
+
+    What others need to know of a family, it says here itself. Nothing has a default, so that a new
+    family cannot pass for another; `families.build` refuses one that leaves something out.
+    """
 
     @property
     def family(self) -> str:
@@ -44,6 +55,55 @@ class Generator(Protocol):
     @property
     def truncates(self) -> bool:
         """Whether psi means anything to it; where not, any psi but 1 is a ValueError."""
+
+    @property
+    def truncation(self) -> float | None:
+        """The psi of latents whose `origin` names none, in 0..1; None = no image depends on it."""
+
+    @property
+    def z_dim(self) -> int:
+        """Numbers in a z."""
+
+    @property
+    def z_limit(self) -> float | None:
+        """The largest number of a z at psi 1, inf = any.
+
+        None = z is on the sphere of radius sqrt(z_dim), so that only its direction counts.
+        """
+
+    @property
+    def margin(self) -> int:
+        """Samples that its features hold around the image, on each side."""
+
+    @property
+    def class_vectors(self) -> Tensor | None:
+        """What stands beside z for each class: [classes, V]; None = its label, or no classes."""
+
+    @property
+    def style_layers(self) -> tuple[StyleLayer, ...]:
+        """The layers of StyleSpace, in the order of their columns in [B, S]; () = it has none."""
+
+    @property
+    def mirror(self) -> MirrorShape | None:
+        """What the DSE encoder that mirrors it finds; None = there is no such encoder."""
+
+    @property
+    def plain(self) -> nn.Module:
+        """Its own network, with its weights, whoever runs it."""
+
+    @property
+    def by(self) -> str:
+        """Who runs it: "torch", or another runtime and its version."""
+
+    def rows(self, latent: Latent) -> Tensor:
+        """[B, L, D] in `spec.space`, of a latent in any space: mapped to w+ where there is w."""
+
+    def first_weights(self, rows: tuple[int, int] | None = None) -> Tensor:
+        """What first meets a latent: [outputs, D], which takes a row of it to the outputs.
+
+        Args:
+            rows: the first and last row of w+ whose styles count; None = all. Of no meaning for z.
+        """
 
     def mean_latent(self) -> Latent:
         """The centre of its latents: [1, L, D]."""

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dseinvert.generators import MirrorShape
 from dseinvert.generators.ops import linear
 from dseinvert.latent import Latent, LatentSpec
 
@@ -191,6 +192,11 @@ class BigGAN(nn.Module):
 
     family = "biggan"
     truncates = True
+    z_limit = 2.0
+    margin = 0
+    style_layers = ()
+    mirror: MirrorShape = "z and class"
+    by = "torch"
 
     def __init__(self, config: BigGANConfig) -> None:
         super().__init__()
@@ -224,6 +230,34 @@ class BigGAN(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.embedding.weight.device
+
+    @property
+    def truncation(self) -> float:
+        """Of latents that name none, for the statistics."""
+        return self.config.truncation
+
+    @property
+    def z_dim(self) -> int:
+        """Numbers in z."""
+        return self.config.z_dim
+
+    @property
+    def class_vectors(self) -> Tensor:
+        """The embedding of each class: [classes, class_dim]."""
+        return self.embedding.weight.t()
+
+    @property
+    def plain(self) -> nn.Module:
+        """Itself."""
+        return self
+
+    def rows(self, latent: Latent) -> Tensor:
+        """z itself [B, 1, D]: there is no w."""
+        return latent.code
+
+    def first_weights(self, rows: tuple[int, int] | None = None) -> Tensor:
+        """From z, without the class, to the 4x4 pixels before the blocks: [C 4 4, D]."""
+        return self.project.weight[:, : self.config.z_dim]
 
     def mean_latent(self) -> Latent:
         """z = 0 of the mean of all classes: [1, 1, D]."""
@@ -338,6 +372,6 @@ def _draw(seed: int, size: int, classes: int) -> tuple[Tensor, int]:
     """Normal numbers [size] within +-2, and a class."""
     source = torch.Generator().manual_seed(seed)
     z = torch.randn(size, generator=source)
-    while (beyond := z.abs() > 2).any():
+    while (beyond := z.abs() > BigGAN.z_limit).any():
         z = torch.where(beyond, torch.randn(size, generator=source), z)
     return z, int(torch.randint(classes, (), generator=source))

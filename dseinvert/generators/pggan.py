@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dseinvert.generators import MirrorShape
 from dseinvert.generators.ops import normalize_2nd_moment
 from dseinvert.generators.sampling import alike, checked_label, draw
 from dseinvert.latent import Latent, LatentSpec
@@ -87,6 +88,13 @@ class PGGAN(nn.Module):
 
     family = "pggan"
     truncates = False
+    truncation = None
+    z_limit = None
+    margin = 0
+    class_vectors = None
+    style_layers = ()
+    mirror: MirrorShape = "z"
+    by = "torch"
 
     def __init__(self, config: PGGANConfig) -> None:
         super().__init__()
@@ -116,6 +124,25 @@ class PGGAN(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.to_rgb.weight.device
+
+    @property
+    def z_dim(self) -> int:
+        """Numbers in z."""
+        return self.config.z_dim
+
+    @property
+    def plain(self) -> nn.Module:
+        """Itself."""
+        return self
+
+    def rows(self, latent: Latent) -> Tensor:
+        """z itself [B, 1, D]: there is no w."""
+        return latent.code
+
+    def first_weights(self, rows: tuple[int, int] | None = None) -> Tensor:
+        """From z to the 4x4 pixels of the first layer: [C 4 4, D]."""
+        weight = self.convs[0].get_parameter("weight")  # [D + classes, C, 4, 4]
+        return weight.flatten(1).T[:, : self.config.z_dim]
 
     def mean_latent(self) -> Latent:
         """The centre of the sphere, [1, 1, D], and every class alike."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dseinvert.generators.sampling import alike, draw, truncated
-from dseinvert.generators.styles import StyleLayer, of_rows
+from dseinvert.generators.styles import StyleLayer
 from dseinvert.latent import Latent, LatentSpec
 
 
@@ -59,9 +59,13 @@ class SynthesisNetwork(Protocol):
 
 
 class StyleBased(nn.Module):
-    """The latent side of the Generator protocol; families add synthesis and features."""
+    """The latent side of the Generator protocol; families add synthesis, features and mirror."""
 
     truncates = True
+    truncation = None
+    z_limit = None
+    class_vectors = None
+    by = "torch"
     config: StyleConfig
     mapping: MappingNetwork
     synthesis: SynthesisNetwork
@@ -80,6 +84,16 @@ class StyleBased(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.mapping.w_avg.device
+
+    @property
+    def z_dim(self) -> int:
+        """Numbers in z."""
+        return self.config.z_dim
+
+    @property
+    def plain(self) -> nn.Module:
+        """Itself."""
+        return self
 
     def mean_latent(self) -> Latent:
         """The mean of w in every row: [1, L, D]; of all classes alike."""
@@ -111,9 +125,12 @@ class StyleBased(nn.Module):
         """The layers of StyleSpace, in the order of their columns in [B, S]."""
         return self.synthesis.style_layers
 
-    def styles(self, latent: Latent) -> Tensor:
-        """The styles [B, S] of all layers, `Latent.style` included."""
-        return of_rows(self.style_layers, self.rows(latent), latent.style)
+    def first_weights(self, rows: tuple[int, int] | None = None) -> Tensor:
+        """From a row of w+ to the styles of the rows meant, the last among them: [styles, D]."""
+        first, last = rows or (0, self.config.layers)
+        # The four numbers that place StyleGAN3's waves are no style.
+        chosen = [s for s in self.style_layers if first <= s.row <= last and s.name != "input"]
+        return torch.cat([layer.affine.weight for layer in chosen])
 
     def rows(self, latent: Latent) -> Tensor:
         """The w+ rows [B, L, D] of a latent in any space of this generator."""

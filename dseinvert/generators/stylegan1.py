@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dseinvert.generators import MirrorShape
 from dseinvert.generators.ops import fir_kernel, linear, normalize_2nd_moment
 from dseinvert.generators.pggan import checked_channels, conv, doubling_conv
 from dseinvert.generators.sampling import checked_label
@@ -217,6 +218,8 @@ class StyleGAN1(StyleBased):
     """A StyleGAN generator behind the Generator protocol."""
 
     family = "stylegan1"
+    margin = 0
+    mirror: MirrorShape = "rows"
     config: StyleGAN1Config
     mapping: Mapping
     synthesis: Synthesis

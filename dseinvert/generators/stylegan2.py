@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from dseinvert.generators import MirrorShape
 from dseinvert.generators.ops import (
     AT_ONCE,
     SQRT2,
@@ -272,6 +273,8 @@ class StyleGAN2(StyleBased):
     """A StyleGAN2 generator behind the Generator protocol."""
 
     family = "stylegan2"
+    margin = 0
+    mirror: MirrorShape = "rows"
     config: StyleGAN2Config
     mapping: Mapping
     synthesis: Synthesis

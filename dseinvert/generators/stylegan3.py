@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dseinvert.generators import MirrorShape
 from dseinvert.generators.filtered import FilteredLeaky, Lowpass
 from dseinvert.generators.ops import linear
 from dseinvert.generators.style_based import StyleBased
@@ -318,6 +319,7 @@ class StyleGAN3(StyleBased):
     """
 
     family = "stylegan3"
+    mirror: MirrorShape = "spread rows"
     config: StyleGAN3Config
     mapping: Mapping
     synthesis: Synthesis
@@ -329,6 +331,11 @@ class StyleGAN3(StyleBased):
             config.z_dim, config.w_dim, config.mapping_layers, classes=config.classes
         )
         self.synthesis = Synthesis(config)
+
+    @property
+    def margin(self) -> int:
+        """Samples of a feature around the image, on each side."""
+        return self.config.margin_size
 
     def synthesize(self, latent: Latent, transform: Tensor | None = None) -> Tensor:
         """Latents in z, w or w+ -> [B, 3, R, R]; not clamped.

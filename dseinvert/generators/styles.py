@@ -59,11 +59,6 @@ def by_layer(layers: Sequence[StyleLayer], style: Tensor | None) -> dict[str, Te
     return {layer.name: style[:, layer.columns] for layer in layers}
 
 
-def style_layers(generator: Generator) -> tuple[StyleLayer, ...]:
-    """Those of a generator; () where its family has no styles."""
-    return getattr(generator, "style_layers", ())
-
-
 def styles(generator: Generator, latent: Latent) -> Tensor:
     """The styles [B, S] of latents, their offsets included; of a family that has styles."""
-    return generator.styles(latent)  # type: ignore[attr-defined]
+    return of_rows(generator.style_layers, generator.rows(latent), latent.style)

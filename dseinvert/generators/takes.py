@@ -11,6 +11,6 @@ def drawable(generator: Generator, latent: Latent) -> bool:
     spec, shape = generator.spec, tuple(latent.code.shape[1:])
     shapes = {(spec.space, (spec.layers, spec.dim))}
     if spec.space == "w+":
-        z_dim = generator.config.asdict()["z_dim"]
+        z_dim = generator.z_dim
         shapes |= {("w", (1, spec.dim)), ("z", (1, z_dim)), ("z+", (spec.layers, z_dim))}
     return (latent.space, shape) in shapes

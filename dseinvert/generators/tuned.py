@@ -52,17 +52,10 @@ def private(generator: Generator) -> nn.Module:
 
     Its weights can be replaced without a word to other threads, and its hooks hear no other's call.
     """
-    own = network(generator)
+    own = generator.plain
     shared = [*own.parameters(), *own.buffers()]
     memo: dict[int, object] = {id(tensor): tensor for tensor in shared}
     return deepcopy(own, memo)
-
-
-def network(generator: Generator) -> nn.Module:
-    """PyTorch's own network of a generator, also where another runtime runs it."""
-    own = getattr(generator, "generator", generator)
-    assert isinstance(own, nn.Module)
-    return own
 
 
 def draw_tuned(

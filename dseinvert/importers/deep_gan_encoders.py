@@ -22,7 +22,6 @@ from dseinvert.encoders.deep_gan import (
 from dseinvert.encoders.dse import DSEConfig, DSEEncoder
 from dseinvert.errors import InputError
 from dseinvert.generators import Generator
-from dseinvert.generators.biggan import BigGAN
 from dseinvert.importers.found import Found
 from dseinvert.importers.tensors import State, count, shape, take
 
@@ -100,9 +99,10 @@ def _blurred(state: State, widths: tuple[int, ...], generator: Generator) -> Enc
 
 
 def _big(state: State, widths: tuple[int, ...], generator: Generator) -> Encoder:
-    if not isinstance(generator, BigGAN):
+    vectors = generator.class_vectors
+    if vectors is None:
         raise InputError(f"an encoder for BigGAN, and a generator of {generator.family}")
-    z_dim, class_dim = generator.config.z_dim, generator.config.class_dim
+    z_dim, class_dim = generator.z_dim, vectors.shape[1]
     weights = _stem(state, widths[0]) | _final(state, 16 * widths[-1], z_dim)
     for block in _blocks(widths):
         bypass = {} if block.last else _bypass(state, block)

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,19 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from dseinvert.errors import InputError
-from dseinvert.generators import Generator
-from dseinvert.importers import (
-    biggan,
-    deep_gan_encoders,
-    deep_gan_generators,
-    directions,
-    genforce,
-    psp,
-    rosinality,
-    stylegan2_ada,
-    stylegan3,
-    tensorflow,
-)
+from dseinvert.generators import Generator, families
+from dseinvert.importers import deep_gan_encoders, deep_gan_generators, directions, psp
 from dseinvert.importers.found import Found
 from dseinvert.importers.pickles import Foreign, load, printable
 
@@ -44,18 +34,15 @@ class Reader(Protocol):
         """What it holds; InputError where a tensor is missing or misshapen."""
 
 
-READERS: tuple[Reader, ...] = (
-    stylegan2_ada,
-    stylegan3,
-    tensorflow,
-    genforce,
-    biggan,
-    psp,
-    rosinality,
-    deep_gan_encoders,
-    deep_gan_generators,
-    directions,
-)
+ENCODERS: tuple[Reader, ...] = (psp, deep_gan_encoders)
+"""Readers of what is no family's own."""
+
+
+def readers() -> tuple[Reader, ...]:
+    """Those of encoders, of every family in its table, and of directions."""
+    rows = families.FAMILIES.values()
+    named = dict.fromkeys(name for row in rows for name in row.importers)
+    return (*ENCODERS, *(import_module(name, __package__) for name in named), directions)
 
 
 def read(path: Path, generator: Generator | None = None) -> Found:
@@ -69,7 +56,7 @@ def read(path: Path, generator: Generator | None = None) -> Found:
         InputError: of no known kind (says what was found), damaged, or holding NaN.
     """
     content, stem = _open(path)
-    reader = next((reader for reader in READERS if _recognises(reader, content)), None)
+    reader = next((reader for reader in readers() if _recognises(reader, content)), None)
     if reader is None:
         held = inventory(content)
         raise InputError(f"{path}: no model of a known kind; it holds {printable(held)}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, get_args, runtime_checkable
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -28,14 +28,6 @@ SIDE = 16
 POOL, FIT_STEPS, FIT_RATE = 2048, 100, 0.05
 """z that the search for one near some w begins with; steps of Adam that follow, and their rate."""
 SAMPLES = 4096
-
-
-@runtime_checkable
-class Mapped(Protocol):
-    """A generator between whose z and layers there is w."""
-
-    def rows(self, latent: Latent) -> Tensor:
-        """The w+ rows [B, L, D] of a latent in any space."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +138,7 @@ def enter(
     feature, layer, skip = _feature(generator, space, start, options)
     plain = replace(start, feature=None, layer=None)
     chart = Chart(generator, space, plain, unit, options.psi, options.cutoff)
-    if not isinstance(generator, Mapped):
+    if generator.spec.space != "w+":
         return replace(chart, bound=_bound(generator, start))
     rows = generator.rows(plain)
     if "w" in space:
@@ -219,11 +211,11 @@ def _own(latent: Latent) -> Latent:
 
 
 def _bound(generator: Generator, start: Latent) -> float | None:
-    """A z that is drawn within two deviations is held there; others lie on a sphere."""
-    if not generator.truncates:
+    """A z that is drawn within so many deviations is held there; others lie on a sphere."""
+    if generator.z_limit is None:
         return None
-    numbers = generator.config.asdict()
-    return 2 * float(start.origin.get("truncation", numbers.get("truncation", 1.0)))
+    own = 1.0 if generator.truncation is None else generator.truncation
+    return generator.z_limit * float(start.origin.get("truncation", own))
 
 
 def _feature(
@@ -246,8 +238,7 @@ def _feature(
 @torch.no_grad()
 def coarse_layer(generator: Generator) -> int:
     """The last layer of at most 16 px, or half the image where that is less, counted from 1."""
-    margin = 2 * int(generator.config.asdict().get("margin_size", 0))
-    most = min(SIDE, generator.resolution // 2) + margin
+    most = min(SIDE, generator.resolution // 2) + 2 * generator.margin
     mean, found = generator.mean_latent(), 1
     for layer in range(1, generator.spec.layers):
         try:
@@ -262,7 +253,6 @@ def coarse_layer(generator: Generator) -> int:
 
 def _mapped(generator: Generator, latent: Latent, chart: Chart) -> Tensor:
     """z -> w+ rows [B, L, D], truncated as the chart says."""
-    assert isinstance(generator, Mapped)
     rows = generator.rows(latent)
     return truncated(rows, generator.mean_latent().code, chart.psi, chart.cutoff)
 
@@ -273,7 +263,7 @@ def _z_of(chart: Chart, start: Latent, rows: Tensor, options: SpaceOptions) -> T
     if start.space in ("z", "z+"):
         code = start.code.mean(1, keepdim=True) if one else start.code
         return inside(code.expand(-1, 1 if one else rows.shape[1], -1))
-    z_dim, source = int(chart.generator.config.asdict()["z_dim"]), torch.Generator().manual_seed(0)
+    z_dim, source = chart.generator.z_dim, torch.Generator().manual_seed(0)
     count = 1 if one else rows.shape[1]
     if options.z_start == "random":
         code = torch.randn(1, count, z_dim, generator=source).to(rows)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from dseinvert.encoders import Encoder
 from dseinvert.errors import UsageError
 from dseinvert.generators import Generator
-from dseinvert.generators.tuned import draw_alike, network, private, tuned_weights, with_tuning
+from dseinvert.generators.tuned import draw_alike, private, tuned_weights, with_tuning
 from dseinvert.inversion.inverter import Inverter
 from dseinvert.inversion.refining import Refining, Stage, parse_refining
 from dseinvert.inversion.tune_encoder import BETA2, FINE_TUNING
@@ -175,7 +175,7 @@ def tune_clip(
 
 def copied(encoder: Encoder, generator: Generator) -> Encoder:
     """The same encoder with weights of its own, attached to the same generator."""
-    own: Any = network(generator)
+    own: Any = generator.plain
     copy = deepcopy(encoder, {id(own): own})
     copy.attach(own)  # what it remembers of drawing may be of no use to gradients
     return copy

@@ -10,7 +10,6 @@ from dseinvert.editing.directions import Direction, load_directions
 from dseinvert.editing.directions import dumps as dump_directions
 from dseinvert.errors import InputError, UsageError
 from dseinvert.generators import Generator
-from dseinvert.generators.styles import style_layers
 from dseinvert.importers import directions as direction_files
 from dseinvert.importers.found import Found
 from dseinvert.importers.read import read
@@ -84,7 +83,7 @@ def check_fits(direction: Direction, gan: Model) -> None:
         raise InputError(
             f"{name}: found for generator {theirs}, and {gan.name} is {own}", "name its model"
         )
-    layers = style_layers(gan.generator)
+    layers = gan.generator.style_layers
     if direction.space == "s" and layers:
         shapes = [[1, layers[-1].columns.stop]]
     elif direction.space[0] == spec.space[0]:

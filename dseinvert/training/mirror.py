@@ -19,7 +19,7 @@ from dseinvert.encoders.feature_style import FeatureStyleConfig, FeatureStyleEnc
 from dseinvert.encoders.psp import PSPConfig, PSPEncoder
 from dseinvert.encoders.restyle import ReStyleConfig, ReStyleEncoder
 from dseinvert.errors import UsageError
-from dseinvert.generators import Config, Generator
+from dseinvert.generators import Config, Generator, MirrorShape
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ def mirror(generator: Generator, psi: float, wishes: Wishes | None = None) -> Mi
     wishes = wishes or Wishes()
     if wishes.method != "dse":
         return _other(generator, psi, wishes)
-    if generator.family not in MIRRORS:
-        raise UsageError(f"no encoder mirrors a {generator.family}", f"known: {', '.join(MIRRORS)}")
+    if generator.mirror is None:
+        raise UsageError(f"no encoder mirrors a {generator.family}")
     if wishes.head is not None and generator.spec.space != "w+":
         raise UsageError(
             f"--head {wishes.head}: a {generator.family}'s latent is not in rows", "leave it out"
@@ -69,7 +69,7 @@ def mirror(generator: Generator, psi: float, wishes: Wishes | None = None) -> Mi
     resolution = generator.resolution
     widths = tuple(wishes.widths or published_widths(resolution))
     try:
-        return MIRRORS[generator.family](generator, widths, wishes.head or "taps", psi)
+        return MIRRORS[generator.mirror](generator, widths, wishes.head or "taps", psi)
     except ValueError as error:
         raise UsageError(f"--widths {','.join(map(str, widths))}: {error}") from error
 
@@ -118,45 +118,52 @@ def build(wanted: Mirror, generator: Generator) -> Any:
 def comparable(generator: Generator, codes: Tensor) -> Tensor:
     """Codes [B, L, D] as they can be compared: without what the generator does not see of them.
 
-    A PGGAN divides z by its length first, so that only its direction is to be found: there all
-    codes get the length sqrt(D), which samples of z have.
+    Of a z on a sphere, as a PGGAN's, only the direction is to be found: there all codes get the
+    length sqrt(D), which samples of z have.
     """
-    if generator.family not in NORMALISING:
+    if generator.spec.space != "z" or generator.z_limit is not None:
         return codes
     return codes * (codes.square().mean(-1, keepdim=True) + 1e-8).rsqrt()
 
 
 def usual_psi(generator: Generator) -> float:
     """The truncation that encoders of this generator are trained at, as published."""
-    if generator.family == "biggan":  # it stores statistics of its samples for each truncation
-        return float(generator.config.asdict()["truncation"])
+    if generator.truncation is not None:  # it stores statistics of its samples for each
+        return float(generator.truncation)
     return 0.7 if generator.truncates else 1.0
 
 
 def _rows(generator: Generator, widths: tuple[int, ...], head: str, psi: float) -> Mirror:
-    """StyleGANs: w+.
+    """StyleGAN 1 and 2: w+, each row read from the tap of its own layer."""
+    layers, made = generator.spec.layers, _spread_rows(generator, widths, head, psi)
+    if layers != 2 * len(widths):
+        raise ValueError(f"{layers} rows need {layers // 2} widths")
+    return made
 
-    StyleGAN3 has another number of rows than taps. The bands of its layers grow by a constant
-    factor from 4 px to the image's size, as the taps do, so that rows spread evenly over the
-    taps (DSEConfig.places) each read the tap of their own band.
+
+def _spread_rows(generator: Generator, widths: tuple[int, ...], head: str, psi: float) -> Mirror:
+    """StyleGAN3: w+, with another number of rows than taps.
+
+    The bands of its layers grow by a constant factor from 4 px to the image's size, as the taps
+    do, so that rows spread evenly over the taps (DSEConfig.places) each read the tap of their own
+    band.
     """
     spec = generator.spec
     config = DSEConfig(generator.resolution, spec.layers, spec.dim, widths, head)
-    if generator.family != "stylegan3" and spec.layers != 2 * len(widths):
-        raise ValueError(f"{spec.layers} rows need {spec.layers // 2} widths")
     return Mirror(DSEEncoder.kind, config)
 
 
-def _pggan(generator: Generator, widths: tuple[int, ...], head: str, psi: float) -> Mirror:
+def _z(generator: Generator, widths: tuple[int, ...], head: str, psi: float) -> Mirror:
     config = DSEPGGANConfig(generator.resolution, generator.spec.dim, widths)
     return Mirror(DSEPGGANEncoder.kind, config)
 
 
-def _biggan(generator: Generator, widths: tuple[int, ...], head: str, psi: float) -> Mirror:
+def _z_and_class(generator: Generator, widths: tuple[int, ...], head: str, psi: float) -> Mirror:
     if not 0 <= psi <= 1:
         raise UsageError(f"--psi {psi}: BigGAN knows statistics for truncations from 0 to 1")
-    class_dim = generator.config.asdict()["class_dim"]
-    config = DSEBigGANConfig(generator.resolution, generator.spec.dim, class_dim, widths, psi)
+    vectors, z_dim = generator.class_vectors, generator.spec.dim
+    assert vectors is not None
+    config = DSEBigGANConfig(generator.resolution, z_dim, vectors.shape[1], widths, psi)
     return Mirror(DSEBigGANEncoder.kind, config)
 
 
@@ -213,12 +220,9 @@ def _feature(generator: Generator, layer: int | None) -> tuple[int, int, int]:
 
 CORRECTIONS = 3
 """Of ReStyle, where it is trained here; published are 5."""
-MIRRORS: dict[str, Callable[[Generator, tuple[int, ...], str, float], Mirror]] = {
-    "stylegan1": _rows,
-    "stylegan2": _rows,
-    "stylegan3": _rows,
-    "pggan": _pggan,
-    "biggan": _biggan,
+MIRRORS: dict[MirrorShape, Callable[[Generator, tuple[int, ...], str, float], Mirror]] = {
+    "rows": _rows,
+    "spread rows": _spread_rows,
+    "z": _z,
+    "z and class": _z_and_class,
 }
-NORMALISING = frozenset({"pggan"})
-"""Families that divide their latent by its length."""

@@ -59,8 +59,7 @@ def prepare(gan: Model, options: TrainOptions, out: Path) -> tuple[Run, State]:
     Nothing is written before everything else has gone well.
     """
     generator = gan.generator
-    assert isinstance(generator, nn.Module)
-    generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    generator.plain.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     check(gan, options, out)
     real_batch = options.real_at(generator.resolution)
     state = new_state(gan, options)

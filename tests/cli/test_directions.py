@@ -15,7 +15,7 @@ from dseinvert.editing.apply import Edit, apply_edits
 from dseinvert.editing.directions import Direction, dumps
 from dseinvert.editing.discover import spread
 from dseinvert.generators.pggan import PGGAN, PGGANConfig
-from dseinvert.generators.styles import style_layers, styles
+from dseinvert.generators.styles import styles
 from dseinvert.models import open_model, save_model, verify
 from tests.conftest import build_tiny_model
 
@@ -151,7 +151,7 @@ def test_a_directions_file_of_this_program_is_imported(
     model: Path, tmp_path: Path, told: Call
 ) -> None:
     sha256 = open_model(str(model)).sha256
-    width = style_layers(open_model(str(model)).generator)[-1].columns.stop
+    width = open_model(str(model)).generator.style_layers[-1].columns.stop
     own = {
         "hat": Direction("hat", torch.ones(6, 16), "w+", "a hat", sha256, (1, 2), "by hand"),
         "local": Direction("local", torch.ones(1, width), "s", "a channel", sha256),
@@ -305,7 +305,7 @@ def test_a_channel_is_learned_from_scores_of_samples(
 ) -> None:
     generator = open_model(str(model)).generator
     seen = styles(generator, generator.sample(range(120)))
-    column = style_layers(generator)[2].columns.start + 5
+    column = generator.style_layers[2].columns.start + 5
     rows = [f"{k},{float(value)}" for k, value in enumerate(seen[:, column])]
     (tmp_path / "scores.csv").write_text("\n".join(["seed,hat", *rows]))
     words = ("--labels", tmp_path / "scores.csv", "--model", model, "--samples", 300, "-q")

@@ -12,6 +12,7 @@ from dseinvert.editing.directions import Direction
 from dseinvert.errors import InputError, UsageError
 from dseinvert.generators.biggan import BigGAN, BigGANConfig
 from dseinvert.generators.stylegan2 import StyleGAN2, StyleGAN2Config
+from dseinvert.generators.styles import styles
 from dseinvert.generators.tuned import features
 from dseinvert.latent import Latent
 
@@ -184,14 +185,14 @@ def test_the_feature_of_a_tuned_generator_moves_by_its_own_weights(generator: St
 
 def test_styles_add_up_and_their_feature_follows(generator: StyleGAN2) -> None:
     plain = generator.sample([1, 2])
-    wide = generator.styles(plain).shape[1]
+    wide = styles(generator, plain).shape[1]
     vector = torch.randn(1, wide)
     step = Direction("fringe", vector, "s", "sd", "")
     once = apply_edits(plain, [Edit(step, 1.0)], generator)
     twice = apply_edits(once, [Edit(step, torch.tensor([1.0, 0.0]))], generator)
     assert torch.equal(once.code, plain.code)
     torch.testing.assert_close(twice.style, torch.cat([2 * vector, vector]))
-    torch.testing.assert_close(generator.styles(once), generator.styles(plain) + vector)
+    torch.testing.assert_close(styles(generator, once), styles(generator, plain) + vector)
     held = replace(plain, feature=generator.features(plain, 3), layer=3)
     moved = apply_edits(held, [Edit(step, 1.0)], generator)
     torch.testing.assert_close(generator.synthesize(moved), generator.synthesize(once))

@@ -17,7 +17,7 @@ from dseinvert.errors import UsageError
 from dseinvert.generators.biggan import BigGAN, BigGANConfig
 from dseinvert.generators.pggan import PGGAN, PGGANConfig
 from dseinvert.generators.stylegan2 import StyleGAN2, StyleGAN2Config
-from dseinvert.generators.styles import style_layers, styles
+from dseinvert.generators.styles import styles
 
 CONFIG = StyleGAN2Config(16, {4: 16, 8: 16, 16: 8}, 16, 16, 2)
 
@@ -57,7 +57,7 @@ def known_step(width: int = 16) -> Tensor:
 
 def test_sefa_finds_the_step_that_the_styles_follow_most(gan: StyleGAN2) -> None:
     step = known_step()
-    for layer in style_layers(gan):
+    for layer in gan.style_layers:
         layer.affine.weight += 3 * torch.randn(len(layer.affine.weight), 1) * step
     vectors, values = sefa(gan, 4)
     assert alike(vectors[0], step) > 0.99
@@ -67,7 +67,7 @@ def test_sefa_finds_the_step_that_the_styles_follow_most(gan: StyleGAN2) -> None
 
 def test_sefa_of_some_rows_looks_at_their_styles_alone(gan: StyleGAN2) -> None:
     step = known_step()
-    (layer,) = [layer for layer in style_layers(gan) if layer.name == "conv2"]
+    (layer,) = [layer for layer in gan.style_layers if layer.name == "conv2"]
     layer.affine.weight += 9 * torch.randn(16, 1) * step
     only = sefa(gan, 1, (1, 1))[0][0]
     others = sefa(gan, 1, (3, 5))[0][0]
@@ -208,7 +208,7 @@ def test_a_conditioned_direction_is_orthogonal_to_all_others() -> None:
 def test_the_channel_that_makes_an_attribute_is_found(gan: StyleGAN2) -> None:
     latents = gan.sample(range(300))
     population = styles(gan, latents)
-    column = style_layers(gan)[2].columns.start + 3  # conv2, channel 3
+    column = gan.style_layers[2].columns.start + 3  # conv2, channel 3
     values = -population[:, column].numpy()
     found = channels_of(gan, latents, split(values, 0.2), population, 2)
     best = found[0]
@@ -222,7 +222,7 @@ def test_the_channel_that_makes_an_attribute_is_found(gan: StyleGAN2) -> None:
 def test_styles_that_only_tint_are_left_out(gan: StyleGAN2) -> None:
     latents = gan.sample(range(200))
     population = styles(gan, latents)
-    tint = style_layers(gan)[1]
+    tint = gan.style_layers[1]
     assert tint.name == "rgb1"
     sides = split(population[:, tint.columns.start].numpy(), 0.3)
     found = channels_of(gan, latents, sides, population, 5)
@@ -231,8 +231,8 @@ def test_styles_that_only_tint_are_left_out(gan: StyleGAN2) -> None:
 
 def test_a_gradient_map_is_the_slope_of_each_pixel(gan: StyleGAN2) -> None:
     latent = gan.sample([1, 2])
-    width = style_layers(gan)[-1].columns.stop
-    column = style_layers(gan)[3].columns.start
+    width = gan.style_layers[-1].columns.stop
+    column = gan.style_layers[3].columns.start
     style = torch.zeros(2, width, requires_grad=True)
     _, slope = torch.autograd.functional.jvp(
         lambda s: gan.synthesize(replace(latent, style=s)), style, torch.eye(width)[[column] * 2]
@@ -287,8 +287,8 @@ def test_the_spread_is_the_deviation_of_the_codes_along_it() -> None:
 
 
 def test_a_channel_is_calibrated_to_one_deviation_of_the_score(gan: StyleGAN2) -> None:
-    width = style_layers(gan)[-1].columns.stop
-    column = style_layers(gan)[-1].columns.start
+    width = gan.style_layers[-1].columns.stop
+    column = gan.style_layers[-1].columns.start
     step = torch.zeros(1, width)
     step[0, column] = 0.3
     score = lambda images: images[:, 0].mean((1, 2))  # noqa: E731

@@ -22,6 +22,7 @@ from dseinvert.export.options import ExportOptions
 from dseinvert.export.parity import ParityError
 from dseinvert.export.runtimes import Threads
 from dseinvert.generators import tuned
+from dseinvert.generators.families import ASKED
 from dseinvert.inversion.inverter import Inverter
 from dseinvert.latent import Latent
 from dseinvert.models import Model, home, open_model, remove
@@ -49,6 +50,18 @@ def test_an_inverter_cannot_tell(tiny: Model, run: Model) -> None:
     assert (made.latent.code - wanted.latent.code).abs().max() < 1e-4
     assert (made.images - wanted.images).abs().max() < 1e-3
     assert made.latent.origin["backend"].startswith("onnx ")
+
+
+def test_a_generator_in_files_says_of_itself_what_pytorchs_says(tiny: Model, run: Model) -> None:
+    own = ("synthesize", "features", "by")
+    for name in [name for name in ASKED if name not in own]:
+        wanted, said = (getattr(model.generator, name) for model in (tiny, run))
+        if not callable(said) or name == "plain":
+            assert said is wanted or said == wanted, name
+    latent = tiny.generator.sample([1], psi=0.5)
+    assert torch.equal(run.generator.rows(latent), tiny.generator.rows(latent))
+    assert torch.equal(run.generator.first_weights(), tiny.generator.first_weights())
+    assert (tiny.generator.by, run.generator.by.split()[0]) == ("torch", "onnx")
 
 
 def test_edits_are_drawn_as_by_torch(tiny: Model, run: Model) -> None:

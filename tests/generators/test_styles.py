@@ -9,7 +9,7 @@ from torch import Tensor
 from dseinvert.generators import Generator
 from dseinvert.generators.families import build
 from dseinvert.generators.pggan import PGGAN, PGGANConfig
-from dseinvert.generators.styles import style_layers, styles
+from dseinvert.generators.styles import styles
 from dseinvert.latent import Latent
 
 WIDTHS = {"4": 12, "8": 10, "16": 8, "32": 6}
@@ -50,7 +50,7 @@ def gan(request: pytest.FixtureRequest) -> Generator:
 
 def offsets(gan: Generator, count: int = 3, size: float = 0.4) -> Tensor:
     torch.manual_seed(1)
-    return size * torch.randn(count, style_layers(gan)[-1].columns.stop)
+    return size * torch.randn(count, gan.style_layers[-1].columns.stop)
 
 
 def test_styles_are_the_affine_outputs_one_after_the_other(gan: Generator) -> None:
@@ -59,7 +59,7 @@ def test_styles_are_the_affine_outputs_one_after_the_other(gan: Generator) -> No
     seen = []
     hooks = [
         layer.affine.register_forward_hook(lambda *call: seen.append(call[2]))
-        for layer in style_layers(gan)
+        for layer in gan.style_layers
     ]
     with torch.enable_grad():  # the path that fuses nothing
         gan.synthesize(latent)
@@ -72,10 +72,10 @@ def test_an_offset_is_the_same_as_a_change_of_the_affine_bias(gan: Generator) ->
     latent, offset = gan.sample([1, 2]), offsets(gan, 1)
     moved = gan.synthesize(replace(latent, style=offset.expand(2, -1)))
     plain = gan.synthesize(latent)
-    for layer in style_layers(gan):
+    for layer in gan.style_layers:
         layer.affine.bias += offset[0, layer.columns]
     by_hand = gan.synthesize(latent)
-    for layer in style_layers(gan):
+    for layer in gan.style_layers:
         layer.affine.bias -= offset[0, layer.columns]
     torch.testing.assert_close(moved, by_hand, rtol=1e-4, atol=1e-5)
     assert (moved - plain).abs().max() > 0.01
@@ -84,7 +84,7 @@ def test_an_offset_is_the_same_as_a_change_of_the_affine_bias(gan: Generator) ->
 @pytest.mark.parametrize("count", [1, 3])
 def test_no_offset_and_an_offset_of_zero_draw_the_same_bits(gan: Generator, count: int) -> None:
     latent = gan.sample(range(count))
-    still = replace(latent, style=torch.zeros(count, style_layers(gan)[-1].columns.stop))
+    still = replace(latent, style=torch.zeros(count, gan.style_layers[-1].columns.stop))
     with torch.inference_mode():
         assert torch.equal(gan.synthesize(latent), gan.synthesize(still))
         assert torch.equal(gan.features(latent, 3), gan.features(still, 3))
@@ -113,8 +113,8 @@ def test_an_offset_counts_in_the_styles(gan: Generator) -> None:
 
 def test_the_columns_of_a_layer_move_nothing_before_it(gan: Generator) -> None:
     latent = gan.sample([1])
-    layer = next(layer for layer in style_layers(gan) if layer.name == "conv5")
-    style = torch.zeros(1, style_layers(gan)[-1].columns.stop)
+    layer = next(layer for layer in gan.style_layers if layer.name == "conv5")
+    style = torch.zeros(1, gan.style_layers[-1].columns.stop)
     style[:, layer.columns] = 0.5
     moved = replace(latent, style=style)
     assert torch.equal(gan.features(moved, 3), gan.features(latent, 3))
@@ -128,15 +128,15 @@ def test_an_offset_of_another_width_is_refused(gan: Generator) -> None:
 
 
 def test_the_colours_of_every_size_have_styles_where_they_are_summed() -> None:
-    names = [layer.name for layer in style_layers(build(KINDS["stylegan2"]))]
+    names = [layer.name for layer in build(KINDS["stylegan2"]).style_layers]
     assert names[:5] == ["conv1", "rgb1", "conv2", "conv3", "rgb2"]
     assert [name for name in names if name.startswith("rgb")] == ["rgb1", "rgb2", "rgb3", "rgb4"]
-    only = [layer.name for layer in style_layers(build(KINDS["stylegan2 orig"]))]
+    only = [layer.name for layer in build(KINDS["stylegan2 orig"]).style_layers]
     assert only == [*(f"conv{i}" for i in range(1, 8)), "rgb1"]
 
 
 def test_a_family_without_styles_has_no_style_layers() -> None:
-    assert style_layers(PGGAN(PGGANConfig(8, {4: 4, 8: 4}, z_dim=4))) == ()
+    assert PGGAN(PGGANConfig(8, {4: 4, 8: 4}, z_dim=4)).style_layers == ()
 
 
 def test_a_feature_enters_beside_offsets(gan: Generator) -> None:

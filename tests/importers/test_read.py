@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,44 @@ import pytest
 import torch
 
 from dseinvert.errors import InputError
+from dseinvert.importers import deep_gan_generators
 from dseinvert.importers import read as reading
 from dseinvert.importers.found import Found
 from dseinvert.importers.machine import Foreign
-from dseinvert.importers.read import READERS, inventory, read
+from dseinvert.importers.read import inventory, read, readers
+from tests.references import contents
+from tests.references.progressive import reference
 
 
 def test_no_reader_takes_what_is_nothing_or_raises() -> None:
     inert = Foreign("a", "b", args=(1,), called=True)
     for content in (None, 3, "x", [], (), {}, {1: 2}, {"g_ema": 3}, {"state_dict": {}}, inert):
-        assert [reader for reader in READERS if reader.recognise(content)] == []
+        assert [reader for reader in readers() if reader.recognise(content)] == []
+
+
+CONTENTS: dict[str, Callable[[], Any]] = {
+    "stylegan2_ada": lambda: contents.stylegan2_ada("stylegan2-ada-skip"),
+    "stylegan3": lambda: contents.stylegan3("stylegan3-t"),
+    "tensorflow": lambda: contents.tensorflow("stylegan1"),
+    "genforce": lambda: {"generator_smooth": contents.genforce("pggan-genforce")},
+    "biggan": lambda: contents.biggan(reference("biggan-128")),
+    "rosinality": contents.rosinality,
+    "psp": lambda: contents.psp("psp"),
+    "deep_gan_encoders": lambda: contents.deep_gan_encoder(reference("deep-gan-e")),
+    "deep_gan_generators": lambda: dict.fromkeys(deep_gan_generators.MARKS),
+    "directions": lambda: {"smile": np.ones((1, 24), np.float32)},
+}
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+def test_the_order_of_readers_does_not_matter(name: str) -> None:
+    content = CONTENTS[name]()
+    took = [reader.__name__ for reader in readers() if reader.recognise(content)]
+    assert took == [f"dseinvert.importers.{name}"]
+
+
+def test_every_reader_is_tried_here() -> None:
+    assert {reader.__name__.rpartition(".")[2] for reader in readers()} == {*CONTENTS}
 
 
 def test_a_known_format_is_named(foreign_gan: Path) -> None:
@@ -108,7 +137,7 @@ def test_a_reader_that_stumbles_is_one_line(
         def convert(self, content: Any, generator: Any = None) -> Found:
             raise KeyError("two\nlines \x1b[0m")
 
-    monkeypatch.setattr(reading, "READERS", (Stumbles(),))
+    monkeypatch.setattr(reading, "readers", lambda: (Stumbles(),))
     (tmp_path / "x").write_bytes(pickle.dumps({}))
     with pytest.raises(InputError, match="damaged: KeyError") as error:
         read(tmp_path / "x")
@@ -127,7 +156,7 @@ def test_the_numbers_beside_a_hub_model_are_read_with_it(
 
         convert = None
 
-    monkeypatch.setattr(reading, "READERS", (Hub(),))
+    monkeypatch.setattr(reading, "readers", lambda: (Hub(),))
     torch.save({"w": torch.ones(2)}, tmp_path / "pytorch_model.bin")
     (tmp_path / "config.json").write_text(json.dumps({"z_dim": 4}))
     for path in (tmp_path, tmp_path / "pytorch_model.bin"):

@@ -280,7 +280,8 @@ def lone_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             encoder = DSEEncoder(DSEConfig(32, 8, 20, (8, 8, 8, 8))).eval()
             return Found("lone encoder", encoder=encoder, notes=("a\x1bnote",))
 
-    monkeypatch.setattr(reading, "READERS", (Lone(), *reading.READERS))
+    known = reading.readers()
+    monkeypatch.setattr(reading, "readers", lambda: (Lone(), *known))
     torch.save({"lone": 1}, tmp_path / "lone.pt")
     return tmp_path / "lone.pt"
 

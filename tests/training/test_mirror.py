@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from torch import Tensor
 
 from dseinvert.encoders import kinds
 from dseinvert.encoders.blocks import published_widths
@@ -11,6 +12,7 @@ from dseinvert.encoders.dse import DSEConfig, DSEEncoder
 from dseinvert.encoders.dse_biggan import DSEBigGANConfig
 from dseinvert.encoders.dse_pggan import DSEPGGANConfig
 from dseinvert.errors import UsageError
+from dseinvert.generators import families
 from dseinvert.generators.biggan import published_config as biggan
 from dseinvert.generators.stylegan3 import StyleGAN3Config
 from dseinvert.latent import LatentSpec
@@ -33,16 +35,30 @@ class Like:
     family: str
     resolution: int
     spec: LatentSpec
-    config: object = None
+    mirror: str | None = "rows"
     truncates: bool = True
+    truncation: float | None = None
+    z_limit: float | None = None
+    class_vectors: Tensor | None = None
 
 
 def rows(family: str, resolution: int, layers: int) -> Like:
-    return Like(family, resolution, LatentSpec("w+", layers, 512))
+    known = families.FAMILIES.get(family)
+    shape = None if known is None else known.network.mirror
+    return Like(family, resolution, LatentSpec("w+", layers, 512), shape)
 
 
-PGGAN = Like("pggan", 1024, LatentSpec("z", 1, 512), truncates=False)
-BIGGAN = Like("biggan", 256, LatentSpec("z", 1, 128, 1000), biggan(256))
+def pggan(resolution: int) -> Like:
+    return Like("pggan", resolution, LatentSpec("z", 1, 512), "z", truncates=False)
+
+
+PGGAN = pggan(1024)
+BIGGAN = Like(
+    *("biggan", 256, LatentSpec("z", 1, 128, 1000), "z and class"),
+    truncation=biggan(256).truncation,
+    z_limit=2.0,
+    class_vectors=torch.zeros(1000, biggan(256).class_dim),
+)
 
 
 @pytest.mark.parametrize("family", ["stylegan1", "stylegan2"])
@@ -144,9 +160,8 @@ def test_a_start_from_an_encoder_of_another_shape_is_refused(own, like, wishes, 
 
 
 def test_a_start_from_an_encoder_of_another_kind_is_refused(own):
-    like = Like("pggan", 16, LatentSpec("z", 1, 512), truncates=False)
     with pytest.raises(UsageError, match="kind dse, not dse-pggan"):
-        continued(like, 1, own, Wishes())
+        continued(pggan(16), 1, own, Wishes())
 
 
 def test_a_start_needs_an_encoder():
@@ -163,4 +178,5 @@ def test_only_the_direction_of_a_pggans_z_is_compared():
 
 
 def test_the_table_names_each_family_once():
-    assert sorted(MIRRORS) == ["biggan", "pggan", "stylegan1", "stylegan2", "stylegan3"]
+    assert sorted(families.FAMILIES) == ["biggan", "pggan", "stylegan1", "stylegan2", "stylegan3"]
+    assert {row.network.mirror for row in families.FAMILIES.values()} == set(MIRRORS)

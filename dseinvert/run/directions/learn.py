@@ -20,7 +20,7 @@ from dseinvert.editing.scorer import open_scorer
 from dseinvert.editing.sefa import sefa
 from dseinvert.editing.stylespace import Channel, channels_of
 from dseinvert.errors import InputError, UsageError
-from dseinvert.generators.styles import style_layers, styles
+from dseinvert.generators.styles import styles
 from dseinvert.latent import Latent
 from dseinvert.models import Model, open_model, pick_device
 from dseinvert.models.attach import check_may_change, give
@@ -206,7 +206,7 @@ def _others(job: Job, known: Labelled, codes: Tensor) -> dict[str, Tensor]:
 
 def _stylespace(job: Job, names: list[str], watcher: Watcher) -> list[Direction]:
     options, generator = job.options, job.model.generator
-    if not style_layers(generator):
+    if not generator.style_layers:
         raise UsageError(f"a {generator.family} has no styles", "--method interfacegan")
     if options.without:
         raise UsageError("--without: channels of stylespace are single", "--area makes them local")
