@@ -172,7 +172,7 @@ def test_frames_without_a_face_are_those_of_the_source(
 
 
 def load_latents(path: Path, name: str) -> np.ndarray:
-    from dseinvert.run.video.store import Rows
+    from dseinvert.media.rows import Rows
 
     with Rows(path) as rows:
         return rows.read(name)
