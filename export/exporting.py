@@ -7,7 +7,6 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -26,7 +25,7 @@ from dseinvert.export.parity import TOLERANCES, Difference, check, compare, repo
 from dseinvert.export.runners import load
 from dseinvert.export.runtimes import RUNTIMES, Threads
 from dseinvert.export.to_onnx import Batch, save, to_onnx
-from dseinvert.media.atomic import PART_SUFFIX, sync_folder, write_bytes
+from dseinvert.media.atomic import PART_SUFFIX, replace_folder, restore_folder, write_bytes
 from dseinvert.media.digest import file_sha256
 from dseinvert.models import Model
 
@@ -34,6 +33,7 @@ FORMAT = "dseinvert-export-1"
 SIDECAR = "export.json"
 _TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime", "openvino", "tensorrt")
 _DAY = 86_400
+_OLD = "-old"  # behind the name of a part: what it replaces
 Told = Callable[[str], None]
 """Called with each step's name."""
 
@@ -245,21 +245,19 @@ class _replacing:
             for stale in self.folder.parent.glob(f".{self.folder.name}.*{PART_SUFFIX}"):
                 if time.time() - stale.stat().st_mtime > _DAY:  # of a killed process
                     shutil.rmtree(stale, ignore_errors=True)
+            for old in self.folder.parent.glob(f".{self.folder.name}.*{PART_SUFFIX}{_OLD}"):
+                restore_folder(self.folder, old)
             self.part.mkdir(parents=True)
         except OSError as error:
             raise OutputError(f"{self.folder}: cannot write: {error.strerror}") from error
         return self.part
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        old = self.part.with_name(f"{self.part.name}-old")
         try:
             if kind is None:
-                with suppress(FileNotFoundError):
-                    self.folder.rename(old)
-                self.part.rename(self.folder)
-                sync_folder(self.folder.parent)
+                aside = self.part.with_name(f"{self.part.name}{_OLD}")
+                replace_folder(self.part, self.folder, aside)
         except OSError as failed:
             raise OutputError(f"{self.folder}: cannot write: {failed.strerror}") from failed
         finally:
             shutil.rmtree(self.part, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)

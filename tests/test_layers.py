@@ -12,7 +12,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "dseinvert"
 HOUSE = (
-    *("errors", "latent", "config", "media", "generators", "encoders", "similarity", "faces"),
+    *("errors", "config", "media", "latent", "generators", "encoders", "similarity", "faces"),
     *(
         "editing",
         "importers",

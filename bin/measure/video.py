@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from dseinvert.config import VideoOptions
 from dseinvert.errors import MissingError, NoInputError
+from dseinvert.latent.clip import ClipLatents
 from dseinvert.media.atomic import make_folder, write_bytes
 from dseinvert.media.clip import probe
 from dseinvert.media.images import encode_png
@@ -24,7 +25,6 @@ from dseinvert.progress import Watcher
 from dseinvert.run.flow.progress import watching
 from dseinvert.run.video.measure import Mark, Marks, window_of
 from dseinvert.run.video.run import run_video
-from dseinvert.run.video.store import Rows
 from dseinvert.video.follow import eye_distance
 from measure.sets import Judges, judges, opened, perceptual
 from measure.steadiness import Frames, Watched, watch
@@ -112,7 +112,7 @@ def latents(work: Path, way: str, clip: Path) -> Path:
 
 def crop_jitter(file: Path) -> float:
     """Of the crops in a file of latents, in thousandths of the eye distance."""
-    with Rows(file) as rows:
+    with ClipLatents(file) as rows:
         quads, tracks, points = (rows.read(name) for name in ("quad", "track", "points"))
     bends = np.hypot(*np.moveaxis(np.diff(quads, 2, axis=0), -1, 0))
     same = (tracks[2:] == tracks[:-2]) & (tracks[2:] == tracks[1:-1])
@@ -127,9 +127,9 @@ def looked_at(clip: Path, made: dict[str, Path], file: Path, panel: Judges, side
 def faces(clip: Path, made: dict[str, Path], file: Path) -> Iterator[tuple[Frames, Sequence[Mark]]]:
     """Every frame of the source and of what was made of it, cut to the face's whole way."""
     videos = {SOURCE: clip, **made}
-    with Rows(file) as rows:
+    with ClipLatents(file) as rows:
         marks, window = Marks(rows), window_of(list(rows.read("quad")), probe(clip).size)
-        count = len(rows.read("clip_pts"))
+        count = len(rows.clip_pts)
     assert window is not None
     corner = np.array([window[1].start, window[0].start])
     readers = [iter(read_frames(probe(path))) for path in videos.values()]
@@ -217,7 +217,7 @@ def medians(rows: Sequence[dict[str, Cell]]) -> dict[str, Cell]:
 
 def strip(clip: Path, made: dict[str, Path], file: Path) -> NDArray[np.uint8]:
     """Neighbouring frames from the middle of a clip, a row a video."""
-    with Rows(file) as rows:
+    with ClipLatents(file) as rows:
         places = np.unique(rows.read("frame"))
     first = int(places[max(0, len(places) // 2 - SHOWN // 2)])
     found = islice(faces(clip, made, file), first, first + SHOWN)

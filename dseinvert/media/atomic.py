@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -64,7 +65,7 @@ def replacing(path: Path) -> Iterator[Path]:
         part.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        raise _output_error(path, error) from error
+        raise output_error(path, error) from error
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
@@ -92,9 +93,56 @@ def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
     except OSError as error:
         with suppress(OSError):
             part.unlink(missing_ok=True)
-        raise _output_error(path, error) from error
+        raise output_error(path, error) from error
     if sync:
         sync_folder(path.parent)
+
+
+def replace_folder(new: Path, path: Path, aside: Path) -> None:
+    """Give the folder `new` the name `path`, and remove what was there.
+
+    No rename replaces a folder that holds something, so the old one goes `aside` first: whenever
+    this is killed, old or new is on disk, and `restore_folder` finds the name for it.
+
+    Args:
+        new: all of it is written.
+        path: its final name.
+        aside: a name on the same disk that is not taken.
+
+    Raises:
+        OSError: it cannot be renamed; the old one is back in its place.
+    """
+    with suppress(FileNotFoundError):
+        path.rename(aside)
+    try:
+        new.rename(path)
+    except OSError:
+        restore_folder(path, aside)
+        raise
+    sync_folder(path.parent)
+    _remove(aside)
+
+
+def restore_folder(path: Path, aside: Path) -> None:
+    """End what a killed `replace_folder` began: where there is no new folder, the old one is back.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    if path.exists():
+        _remove(aside)
+    else:
+        with suppress(FileNotFoundError):
+            aside.rename(path)
+
+
+def _remove(path: Path) -> None:
+    """A folder or a file, if there is one."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def remove_stale_parts(folder: Path) -> int:
@@ -104,7 +152,7 @@ def remove_stale_parts(folder: Path) -> int:
         for part in parts:
             part.unlink(missing_ok=True)
     except OSError as error:
-        raise _output_error(folder, error) from error
+        raise output_error(folder, error) from error
     return len(parts)
 
 
@@ -118,6 +166,7 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def _output_error(path: Path, error: OSError) -> OutputError:
+def output_error(path: Path, error: OSError) -> OutputError:
+    """Why `path` could not be written, and what to do about it."""
     why = os.strerror(error.errno).lower() if error.errno else str(error)
     return OutputError(f"{shown(path)}: cannot write: {why}", _ADVICE.get(error.errno or 0, ""))

@@ -29,7 +29,7 @@ _FALLBACK_RATE = Fraction(25)
 
 
 @dataclass(frozen=True)
-class Track:
+class Stream:
     """A stream beside the pictures."""
 
     index: int
@@ -88,7 +88,7 @@ class Clip:
     colours: Colours
     """As tagged; what is not tagged stays so."""
 
-    tracks: tuple[Track, ...] = ()
+    streams: tuple[Stream, ...] = ()
     chapters: tuple[dict[str, Any], ...] = field(default=(), compare=False)
     metadata: dict[str, str] = field(default_factory=dict, compare=False)
     partial: str = ""
@@ -108,9 +108,9 @@ class Clip:
         """Width and height, upright."""
         return self.width, self.height
 
-    def kinds(self, kind: str) -> tuple[Track, ...]:
-        """The tracks of one kind."""
-        return tuple(track for track in self.tracks if track.kind == kind)
+    def kinds(self, kind: str) -> tuple[Stream, ...]:
+        """The streams of one kind beside the pictures."""
+        return tuple(stream for stream in self.streams if stream.kind == kind)
 
 
 @dataclass
@@ -314,7 +314,7 @@ def _described(path: Path, container: Any, stream: Any, frame: Any) -> Clip:
         depth=depth,
         aspect=1 / aspect if turn.transpose else aspect,
         colours=_colours(frame),
-        tracks=tuple(_track(other) for other in container.streams if other.index != stream.index),
+        streams=tuple(_beside(other) for other in container.streams if other.index != stream.index),
         chapters=tuple(container.chapters()),
         metadata=dict(container.metadata),
         partial="the file ends early" if ends_early(path) else "",
@@ -353,9 +353,9 @@ def _colours(frame: Any) -> Colours:
     return Colours(own.range, own.matrix, tagged.primaries, tagged.transfer)
 
 
-def _track(stream: Any) -> Track:
+def _beside(stream: Any) -> Stream:
     codec = stream.codec_context.name if stream.codec_context else ""
-    return Track(stream.index, stream.type, codec, stream.metadata.get("language", ""))
+    return Stream(stream.index, stream.type, codec, stream.metadata.get("language", ""))
 
 
 def _notes(container: Any, stream: Any, frame: Any) -> Iterator[str]:

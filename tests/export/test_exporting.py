@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dseinvert.errors import MissingError, UsageError
+from dseinvert.errors import MissingError, OutputError, UsageError
 from dseinvert.export import exporting
 from dseinvert.export.exporting import Exported, export_model, read_export
 from dseinvert.export.options import ExportOptions
@@ -110,6 +110,33 @@ def test_what_a_killed_process_left_goes_after_a_day(tiny: Model, tmp_path: Path
     os.utime(old, (0, 0))
     export_model(tiny, ExportOptions(out=tmp_path / "out", what="generator"))
     assert sorted(one.name for one in tmp_path.iterdir()) == [new.name, "out"]
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("refused", [OSError("no"), KeyboardInterrupt()])
+def test_an_earlier_export_outlives_one_that_cannot_take_its_place(
+    tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: BaseException
+) -> None:
+    """Neither a disk that refuses nor a kill between two renames loses it."""
+    options = ExportOptions(out=tmp_path / "out", what="generator")
+    before = export_model(tiny, options)
+    real = Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        if target == tmp_path / "out" and not self.name.endswith("-old"):
+            raise refused
+        return real(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", rename)
+        with pytest.raises((OutputError, KeyboardInterrupt)):
+            export_model(tiny, options)
+    (left,) = tmp_path.iterdir()
+    told = left / "export.json"
+    assert json.loads(told.read_bytes()) == before.sidecar
+    again = export_model(tiny, options)
+    assert [one.name for one in tmp_path.iterdir()] == ["out"]
+    assert read_export(tmp_path / "out") == again
 
 
 def test_half_a_folder_is_no_export(exported: Exported, tmp_path: Path) -> None:

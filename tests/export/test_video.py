@@ -12,8 +12,8 @@ import pytest
 from dseinvert.export.exporting import Exported
 from dseinvert.media.clip import probe
 from dseinvert.media.frame_files import probe_frames
+from dseinvert.media.rows import Rows
 from dseinvert.media.video_read import read_frames
-from dseinvert.run.video.store import Rows
 from tests.moving_face import clip
 
 pytest.importorskip("onnxruntime")

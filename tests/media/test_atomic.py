@@ -13,7 +13,15 @@ from pathlib import Path
 import pytest
 
 from dseinvert.errors import OutputError
-from dseinvert.media.atomic import part_path, remove_stale_parts, replacing, write_bytes
+from dseinvert.media import atomic
+from dseinvert.media.atomic import (
+    part_path,
+    remove_stale_parts,
+    replace_folder,
+    replacing,
+    restore_folder,
+    write_bytes,
+)
 
 # A child process that tries to write two million bytes and says how that ended.
 WRITE = """
@@ -179,3 +187,57 @@ def test_a_killed_process_never_leaves_half_a_file(tmp_path: Path) -> None:
         parts += remove_stale_parts(tmp_path)
         assert left_in(tmp_path) == []
     assert parts > 0, "no kill fell into a write"
+
+
+def folder_of(path: Path, content: str) -> Path:
+    path.mkdir()
+    (path / "a.png").write_text(content)
+    return path
+
+
+def killed_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Let a folder be replaced up to a step: the first rename, the second, the end."""
+    real, steps = Path.rename, iter(range(9))
+
+    def rename(self: Path, target: Path) -> Path:
+        if next(steps) == step:
+            raise KeyboardInterrupt
+        return real(self, target)
+
+    def remove(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "rename", rename)
+    monkeypatch.setattr(atomic, "_remove", remove)
+
+
+@pytest.mark.parametrize(("step", "content"), [(0, "old"), (1, "old"), (2, "new")])
+def test_of_a_folder_old_or_new_is_there_whenever_it_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, content: str
+) -> None:
+    path, aside = folder_of(tmp_path / "out", "old"), tmp_path / "aside"
+    new = folder_of(tmp_path / "new", "new")
+    with monkeypatch.context() as patch:
+        killed_at(patch, step)
+        with pytest.raises(KeyboardInterrupt):
+            replace_folder(new, path, aside)
+    restore_folder(path, aside)
+    assert (path / "a.png").read_text() == content
+    assert left_in(tmp_path) == (["new", "out"] if content == "old" else ["out"])
+
+
+def test_a_folder_that_cannot_be_replaced_stays(tmp_path: Path) -> None:
+    path = folder_of(tmp_path / "out", "old")
+    with pytest.raises(FileNotFoundError):
+        replace_folder(tmp_path / "none", path, tmp_path / "aside")
+    assert left_in(tmp_path) == ["out"] and (path / "a.png").read_text() == "old"
+
+
+def test_a_folder_takes_a_name_that_is_free_or_that_of_a_file(tmp_path: Path) -> None:
+    for content in ("first", "second"):
+        new = folder_of(tmp_path / "new", content)
+        replace_folder(new, tmp_path / "out", tmp_path / "aside")
+        assert (tmp_path / "out" / "a.png").read_text() == content
+        shutil.rmtree(tmp_path / "out")
+        (tmp_path / "out").write_text("a file")
+    assert left_in(tmp_path) == ["out"]

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 from dseinvert.errors import InputError
 from dseinvert.faces.align import crop
-from dseinvert.faces.detect import open_detector
+from dseinvert.faces.detect import Detector, open_detector
 from dseinvert.generators.pixels import to_tensor
 from dseinvert.media.atomic import shown
 from dseinvert.media.clip import Clip, probe
-from dseinvert.media.video_read import Frame, read_frames
+from dseinvert.media.video_read import read_frames
 from dseinvert.media.video_verify import compare
 from dseinvert.progress import Watcher
 from dseinvert.run.flow.relay import relay
-from dseinvert.run.video.measure import Mark, Pair, measure, window_of, windowed
+from dseinvert.run.video.measure import Mark, Pair, Window, measure, window_of, windowed
 from dseinvert.similarity.identity import Identity, open_identity
 from dseinvert.video.metrics import PROTOCOL, identity, psnr, ssim
 from dseinvert.video.smooth import quads, smooth_quads
@@ -56,18 +56,10 @@ def evaluate_videos(
         raise InputError(f"{shown(edited)}: of another size than {shown(source)}: {sizes}")
     cv2.setNumThreads(1)
     detector = open_detector()
-    tracker = Tracker(detector)
-    count = 0
-    watcher.begin("finding faces", clips[0].claimed_frames or 0)
-    with relay(read_frames(clips[0]), _AHEAD) as frames:
-        for frame in frames:
-            tracker.feed(frame.pixels, frame.index, frame.time)
-            watcher.advance()
-            count += 1
-    tracks = tracker.finish()
+    faces, count = _faces(clips[0], detector, watcher)
     likeness: list[tuple[float, float]] = []
     watcher.begin("measuring", count)
-    pairs = _pairs(clips, tracks, tracker.starts, likeness, watcher)
+    pairs = _pairs(clips, faces, likeness, watcher)
     people: Embedded = {}
     if network is not None:
         pairs = _recognised(pairs, network, people)
@@ -77,7 +69,7 @@ def evaluate_videos(
         "source": str(source),
         "edited": str(edited),
         "frames": count,
-        "faces": len(tracks),
+        "faces": len(faces.tracks),
         **numbers,
         **_ratios(numbers),
         **means,
@@ -91,35 +83,54 @@ def evaluate_videos(
     }
 
 
-def _pairs(
-    clips: Sequence[Clip],
-    tracks: Sequence[Track],
-    starts: Sequence[int],
-    likeness: list[tuple[float, float]],
-    watcher: Watcher,
-) -> Iterator[Pair]:
-    """All frames of both, cut to the faces of their shot; fills in psnr and ssim of each."""
-    steady = [smooth_quads(track.times, quads(track.points)) for track in tracks]
+class _Faces:
+    """The faces of the source by frame, and the part of each shot that holds them."""
 
-    def marks(place: int) -> list[Mark]:
+    def __init__(self, tracks: Sequence[Track], starts: Sequence[int]) -> None:
+        self.tracks, self.starts = tracks, starts
+        self._steady = [smooth_quads(track.times, quads(track.points)) for track in tracks]
+
+    def at(self, place: int) -> list[Mark]:
+        """Those on the frame at `place`."""
         found = []
-        for number, track in enumerate(tracks):
+        for number, track in enumerate(self.tracks):
             k = place - int(track.frames[0])
             if 0 <= k < len(track):
-                found.append(Mark(number, track.points[k], steady[number][k]))
+                found.append(Mark(number, track.points[k], self._steady[number][k]))
         return found
 
-    def frames(clip: Clip) -> Iterator[Frame]:
-        return iter(read_frames(clip))
+    def window(self, place: int, size: tuple[int, int]) -> Window | None:
+        """What holds all faces of the shot that begins at `place`; None = it has none."""
+        last = min((start for start in self.starts if start > place), default=1 << 62)
+        of_shot = [k for k, track in enumerate(self.tracks) if place <= track.frames[0] < last]
+        return window_of([quad for k in of_shot for quad in self._steady[k]], size)
 
-    with relay(zip(*map(frames, clips), strict=False), _AHEAD) as both:
+
+def _faces(clip: Clip, detector: Detector, watcher: Watcher) -> tuple[_Faces, int]:
+    """The faces of all frames, and how many frames there are."""
+    tracker, count = Tracker(detector), 0
+    watcher.begin("finding faces", clip.claimed_frames or 0)
+    with relay(read_frames(clip), _AHEAD) as frames:
+        for frame in frames:
+            tracker.feed(frame.pixels, frame.index, frame.time)
+            watcher.advance()
+            count += 1
+    tracks = tracker.finish()
+    return _Faces(tracks, tracker.starts), count
+
+
+def _pairs(
+    clips: Sequence[Clip], faces: _Faces, likeness: list[tuple[float, float]], watcher: Watcher
+) -> Iterator[Pair]:
+    """All frames of both, cut to the faces of their shot; fills in psnr and ssim of each."""
+    readers = (iter(read_frames(clip)) for clip in clips)
+    with relay(zip(*readers, strict=False), _AHEAD) as both:
         window = None
         for place, (source, edited) in enumerate(both):
-            if place in starts or place == 0:
-                last = min((start for start in starts if start > place), default=1 << 62)
-                of_shot = [k for k, t in enumerate(tracks) if place <= t.frames[0] < last]
-                window = window_of([quad for k in of_shot for quad in steady[k]], clips[0].size)
-            pair = windowed(source.pixels, edited.pixels, marks(place), window, place in starts)
+            if place in faces.starts or place == 0:
+                window = faces.window(place, clips[0].size)
+            begins = place in faces.starts
+            pair = windowed(source.pixels, edited.pixels, faces.at(place), window, begins)
             likeness.append(
                 (min(_MOST_PSNR, psnr(pair.source, pair.edited)), ssim(pair.source, pair.edited))
             )

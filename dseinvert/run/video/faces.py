@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,42 +15,19 @@ from dseinvert.errors import InputError
 from dseinvert.faces.detect import Detector
 from dseinvert.media.atomic import shown
 from dseinvert.media.pixels import Doubles
-from dseinvert.media.video_read import Frame, Reading, read_frames
-from dseinvert.progress import Watcher
+from dseinvert.media.rows import Rows, write_rows
+from dseinvert.media.video_read import Reading, read_frames
 from dseinvert.run.flow.relay import relay
-from dseinvert.run.video.plan import Task
-from dseinvert.run.video.store import Rows, write_rows
-from dseinvert.stop import Stop
+from dseinvert.run.video.work import Seen, Stopped, Work
 from dseinvert.video.choose import choose, presence
 from dseinvert.video.smooth import quads as raw_quads
 from dseinvert.video.smooth import smooth_quads
 from dseinvert.video.tracks import Track, Tracker, pack, unpack
 
 _AHEAD = 8
-CLIP_PTS = "clip_pts"
 # The least that a face counts for its crop on frames where it was not seen.
 _UNSEEN = 0.05
-
-
-class Stopped(Exception):
-    """The run was asked to stop; what is done is kept."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What one reading of a clip told."""
-
-    tracks: tuple[Track, ...]
-    starts: tuple[int, ...]
-    """Places of the frames that begin a shot."""
-    pts: NDArray[np.int64]
-    """[F] when each frame is shown, in ticks."""
-    lost: int
-    """Frames that could not be decoded."""
-    problems: tuple[str, ...]
-    """A phrase each."""
-    partial: bool
-    """Whether the clip is not all there, or was damaged."""
+_PTS = "clip_pts"
 
 
 @dataclass(frozen=True)
@@ -67,19 +43,19 @@ class Crops:
     """[N] 0 to 1: how much of an edit to show."""
 
 
-def see(task: Task, detector: Detector, every: int, watcher: Watcher, stop: Stop) -> Seen:
+def see(work: Work, detector: Detector, every: int) -> Seen:
     """The tracks of a clip: from a run that was killed after this pass, or from where it was.
 
     every: frames after which to note how far it is; more of them later, when there is more to note.
     """
-    path = task.work / f"tracks-{task.tracks_key}.safetensors"
+    path = work.kept(f"tracks-{work.task.tracks_key}.safetensors")
     if path.exists():
         try:
             return _load(path)
         except InputError:  # a disk that lost what was written; do it again
             path.unlink()
     begun = _Begun(path.with_suffix(".begun.safetensors"), every)
-    seen = _track(task, detector, begun, watcher, stop)
+    seen = _track(work, detector, begun)
     _save(path, seen)
     begun.path.unlink(missing_ok=True)
     return seen
@@ -93,29 +69,6 @@ def crops_of(seen: Seen, options: VideoOptions) -> tuple[Crops, ...]:
         for number, track in enumerate(seen.tracks)
         if any(track is one for one in chosen)
     )
-
-
-def frames_from(task: Task, seen: Seen, done: int, depth: int = 8) -> Iterator[tuple[int, Frame]]:
-    """The frames from place `done` on, each with its place; the same as when they were `seen`.
-
-    Raises InputError where they are not.
-    """
-    # After damage, or with times made up, only a reading from the beginning is sure to agree.
-    skip = done and not (seen.partial or seen.problems)
-    start = int(seen.pts[done]) * task.clip.time_base if skip else task.cut.start
-    place = done - 1 if skip else -1
-    for frame in read_frames(task.clip, start, task.cut.end, depth):
-        place += 1
-        if place >= len(seen.pts) or frame.pts != seen.pts[place]:
-            raise _changed(task)
-        if place >= done:
-            yield place, frame
-    if place + 1 != len(seen.pts):
-        raise _changed(task)
-
-
-def _changed(task: Task) -> InputError:
-    return InputError(f"{shown(task.clip.path)}: changed while it was read", "run again")
 
 
 def _quads(track: Track, strength: Any) -> Doubles:
@@ -139,7 +92,7 @@ class _Begun:
                 sound = rows.header["sound"] == "1"
         except InputError:  # there is none, or a disk lost it
             return Tracker(detector), [], True
-        pts = arrays.pop(CLIP_PTS).tolist()
+        pts = arrays.pop(_PTS).tolist()
         self._kept = len(pts)
         return Tracker.unpack(detector, _restored(arrays)), pts, sound
 
@@ -149,7 +102,7 @@ class _Begun:
             return
         arrays = {name: _stored(array) for name, array in tracker.pack().items()}
         count = np.array(pts, np.int64)
-        write_rows(self.path, {**arrays, CLIP_PTS: count}, {"sound": str(int(sound))})
+        write_rows(self.path, {**arrays, _PTS: count}, {"sound": str(int(sound))})
         self._kept = len(pts)
 
     def due(self, count: int) -> int:
@@ -157,35 +110,43 @@ class _Begun:
         return max(self._every, count // 20)
 
 
-def _track(task: Task, detector: Detector, begun: _Begun, watcher: Watcher, stop: Stop) -> Seen:
-    tracker, pts, sound = begun.load(detector)
+def _track(work: Work, detector: Detector, begun: _Begun) -> Seen:
+    """Read the clip and follow its faces, going on behind what is known."""
+    task, (tracker, pts, sound) = work.task, begun.load(detector)
     known = len(pts)
     first = tracker.rewind if sound else 0  # after damage, only a whole reading is sure to agree
-    resume = pts[first] * task.clip.time_base if first else None
-    frames = read_frames(task.clip, task.cut.start, task.cut.end, resume=resume)
-    watcher.begin(f"{task.name}: finding faces", max(0, task.frames - known))
+    resume = pts[first] * work.clip.time_base if first else None
+    frames = read_frames(work.clip, task.cut.start, task.cut.end, resume=resume)
+    work.begin("finding faces", max(0, task.frames - known))
+    # In a thread, the next frames are decoded while faces are looked for on this one.
     with relay(frames, _AHEAD) as coming:
-        for place, frame in enumerate(stop.until(coming), first):
+        for place, frame in enumerate(work.stop.until(coming), first):
             if place >= known:
                 tracker.feed(frame.pixels, place, frame.time)
                 pts.append(frame.pts)
-                watcher.advance()
+                work.advance()
                 begun.keep(tracker, pts, _is_sound(frames), begun.due(place))
             elif frame.pts != pts[place]:
                 begun.path.unlink()
-                raise _changed(task)
+                raise work.changed()
             elif place >= tracker.rewind:
+                # Tracks go both ways: a face that the next search finds is led back through the
+                # frames since the last one, so these are shown again rather than kept on disk.
                 tracker.remind(frame.pixels, place, frame.time)
-        if stop.code is not None:
+        if work.stop.code is not None:
             begun.keep(tracker, pts, _is_sound(frames), 1)
             raise Stopped
+    return _told(work, tracker, pts, frames)
+
+
+def _told(work: Work, tracker: Tracker, pts: Sequence[int], frames: Reading) -> Seen:
+    """What a reading came to that has ended."""
     if not pts:
         raise InputError(
-            f"{shown(task.clip.path)}: no frame lies in this part of it", "change --start"
+            f"{shown(work.clip.path)}: no frame lies in this part of it", "change --start"
         )
-    tracks = tracker.finish()
-    trouble = frames.trouble
-    problems = ([task.clip.partial] if task.clip.partial else []) + trouble.problems
+    tracks, trouble = tracker.finish(), frames.trouble
+    problems = ([work.clip.partial] if work.clip.partial else []) + trouble.problems
     count = np.array(pts, np.int64)
     return Seen(tracks, tracker.starts, count, trouble.lost, tuple(problems), frames.partial)
 
@@ -197,30 +158,13 @@ def _is_sound(frames: Reading) -> bool:
 
 def _save(path: Path, seen: Seen) -> None:
     arrays = {name: _stored(array) for name, array in pack(seen.tracks).items()}
-    write_rows(path, {**arrays, CLIP_PTS: seen.pts}, about(seen))
-
-
-def about(seen: Seen) -> dict[str, str]:
-    """What a reading told besides tracks and times, as text for a header."""
-    return {
-        "shots": json.dumps(seen.starts),
-        "lost": str(seen.lost),
-        "problems": json.dumps(seen.problems),
-        "partial": str(int(seen.partial)),
-    }
+    write_rows(path, {**arrays, _PTS: seen.pts}, seen.text())
 
 
 def _load(path: Path) -> Seen:
     with Rows(path) as rows:
-        arrays = {name: rows.read(name) for name in rows.names if name != CLIP_PTS}
-        return remembered(unpack(_restored(arrays)), rows.read(CLIP_PTS), rows.header)
-
-
-def remembered(tracks: Sequence[Track], pts: NDArray[np.int64], header: Mapping[str, str]) -> Seen:
-    """What `about` made text of, with the rest."""
-    starts, problems = (tuple(json.loads(header[key])) for key in ("shots", "problems"))
-    lost, partial = int(header["lost"]), header["partial"] == "1"
-    return Seen(tuple(tracks), starts, pts, lost, problems, partial)
+        arrays = {name: rows.read(name) for name in rows.names if name != _PTS}
+        return Seen.parse(unpack(_restored(arrays)), rows.read(_PTS), rows.header)
 
 
 def _stored(array: NDArray[Any]) -> NDArray[Any]:

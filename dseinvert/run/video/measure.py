@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from dseinvert.errors import InputError
 from dseinvert.faces.detect import Detector
+from dseinvert.latent.clip import ClipLatents
 from dseinvert.media.pixels import Doubles, Pixels
 from dseinvert.media.video_read import read_frames
 from dseinvert.run.flow.relay import relay
 from dseinvert.run.flow.stream import ahead, threads
-from dseinvert.run.video.faces import Seen, frames_from
-from dseinvert.run.video.plan import Output, Task, open_source
+from dseinvert.run.video.plan import Output, open_source
 from dseinvert.run.video.render import Pictured
-from dseinvert.run.video.store import Rows
+from dseinvert.run.video.work import Work
 from dseinvert.video.blend import face_mask, mask_in_frame
 from dseinvert.video.metrics import WarpError, jitter, jitter_added, seam, step_errors
 from dseinvert.video.tracks import MIN_SCORE, placed
@@ -123,14 +123,14 @@ def _moved(both: tuple[Pair | None, Found]) -> tuple[Found, list[tuple[float, fl
     return found, [step_errors(*step, region)]
 
 
-def moments(rows: Rows) -> list[int]:
+def moments(rows: ClipLatents) -> list[int]:
     """Places to show of a clip: evenly over the frames that have a face."""
     frames = np.unique(rows.read("frame"))
     places = np.linspace(0, len(frames) - 1, min(MOMENTS, len(frames)))
     return [int(frames[round(k)]) for k in places]
 
 
-def stretches(rows: Rows) -> list[int]:
+def stretches(rows: ClipLatents) -> list[int]:
     """The places where the stretches begin: evenly over the frames that have a face."""
     frames = np.unique(rows.read("frame"))
     last = max(0, len(frames) - LENGTH)
@@ -138,42 +138,40 @@ def stretches(rows: Rows) -> list[int]:
     return [int(frames[round(k)]) for k in np.linspace(0, last, count)]
 
 
-def measured(
-    task: Task, output: Output, seen: Seen, rows: Rows, detector: Detector
-) -> dict[str, float]:
+def measured(work: Work, output: Output, detector: Detector) -> dict[str, float]:
     """`measure` of an output against its source, over its stretches."""
-    faces = Marks(rows)
+    with work.latents() as rows:
+        faces, firsts = Marks(rows), stretches(rows)
 
     def pairs() -> Iterator[Pair]:
-        for first in stretches(rows):
-            sources = frames_from(task, seen, first)
-            written = frames_of(task, output, seen, first)
-            both = list(islice(zip(sources, written, strict=False), LENGTH))
+        for first in firsts:
+            written = frames_of(work, output, first)
+            both = list(islice(zip(work.frames(first), written, strict=False), LENGTH))
             found = [faces.at(place) for (place, _), _ in both]
-            window = window_of([m.quad for marks in found for m in marks], task.clip.size)
+            window = window_of([m.quad for marks in found for m in marks], work.clip.size)
             for k, ((place, source), edited) in enumerate(both):
-                begins = k == 0 or place in seen.starts
+                begins = k == 0 or place in work.seen.starts
                 yield windowed(source.pixels, edited, found[k], window, begins)
 
     return measure(pairs(), detector)
 
 
-def frames_of(task: Task, output: Output, seen: Seen, first: int) -> Iterator[Pixels]:
+def frames_of(work: Work, output: Output, first: int) -> Iterator[Pixels]:
     """The frames of a written output from place `first` on, without the source beside them."""
-    clip = open_source(output.path, None)
-    zero = task.cut.zero(task.clip) if task.settings is not None else 0
-    start = int(seen.pts[first]) * task.clip.time_base - zero - clip.time_base / 2
+    source, clip = work.clip, open_source(output.path, None)
+    zero = work.task.cut.zero(source) if work.task.settings is not None else 0
+    start = work.seconds(first) - zero - clip.time_base / 2
     for frame in read_frames(clip, start):
         width = frame.pixels.shape[1]
         # Side by side, the result is on the right.
-        doubled = round(width * task.clip.height / frame.pixels.shape[0] / task.clip.width) == 2
+        doubled = round(width * source.height / frame.pixels.shape[0] / source.width) == 2
         yield frame.pixels[:, width // 2 :] if doubled else frame.pixels
 
 
 class Marks:
     """The faces of a file of latents by frame."""
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: ClipLatents) -> None:
         self._frame, self._track = rows.read("frame"), rows.read("track")
         self._points, self._quad = rows.read("points"), rows.read("quad")
 

@@ -80,7 +80,7 @@ class Task:
         return self.folder / f"{self.name}.safetensors"
 
     @property
-    def work(self) -> Path:
+    def kept(self) -> Path:
         """The folder for what a killed run leaves to the next one."""
         return self.folder / f".{self.name}.dse-work"
 

@@ -1,16 +1,9 @@
-"""The table and the page of a clip: what was written, contact strips, and how steady it is.
-
-The table is also the record by which a later run knows what is done.
-"""
+"""The page of a clip: what was written, a contact strip, and how steady it is."""
 
 from __future__ import annotations
 
 import base64
-import csv
-import hashlib
-import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from itertools import islice
 from pathlib import Path
@@ -22,48 +15,23 @@ import numpy as np
 
 from dseinvert import __version__
 from dseinvert.errors import InputError
+from dseinvert.latent.clip import ClipLatents
 from dseinvert.media.atomic import shown, write_bytes
 from dseinvert.media.images import encode_jpeg
 from dseinvert.media.pixels import Pixels
 from dseinvert.run.pages import filled, listed, template
-from dseinvert.run.video.faces import Seen
 from dseinvert.run.video.measure import LENGTH, NAMES, STRETCHES, Marks, frames_of
 from dseinvert.run.video.plan import Output, Task
-from dseinvert.run.video.render import RECON, Pictured
-from dseinvert.run.video.store import Rows
+from dseinvert.run.video.records import Record
+from dseinvert.run.video.render import Pictured
+from dseinvert.run.video.studio import RECON
 from dseinvert.run.video.tune import refined_of
+from dseinvert.run.video.work import Seen, Work
 from dseinvert.similarity.metrics import PROTOCOL as IMAGE_PROTOCOL
 from dseinvert.video.metrics import PROTOCOL
 
 _PICTURE = 200  # pixels
 _AROUND = 0.62  # half a picture's side, in sides of the quad
-METRICS = ("psnr", "ssim", *NAMES)
-
-
-@dataclass(frozen=True)
-class Record:
-    """A finished output."""
-
-    video: str
-    """Its name in the folder."""
-    edit: str
-    key: str
-    source: str
-    """sha256 of the source."""
-    clip: str
-    """Tells apart the parts of a source that were cut out."""
-    sha256: str
-    frames: int
-    without_face: int
-    faces: int
-    """Tracks that were edited."""
-    lost: int
-    metrics: dict[str, float] = field(default_factory=dict)
-
-
-def table_path(task: Task) -> Path:
-    """Where the records of a clip are."""
-    return task.folder / f"{task.name}.metrics.csv"
 
 
 def page_path(task: Task) -> Path:
@@ -71,61 +39,16 @@ def page_path(task: Task) -> Path:
     return task.folder / f"{task.name}.html"
 
 
-def read_records(task: Task) -> dict[str, Record]:
-    """The records of a clip by video; none where there is no such table."""
-    try:
-        lines = table_path(task).read_text("utf-8", "backslashreplace").splitlines()
-        rows = csv.DictReader(line for line in lines if not line.startswith("#"))
-        return {row["video"]: _record(row) for row in rows}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-
-
-def output_sha256(path: Path) -> str:
-    """Of a video's bytes, or of the names and bytes of a folder of frames."""
-    digest = hashlib.sha256()
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    for file in files:
-        digest.update(file.name.encode(errors="surrogateescape") if path.is_dir() else b"")
-        with file.open("rb") as opened:
-            while block := opened.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
-
-
-def is_done(output: Output, records: Mapping[str, Record]) -> bool:
-    """Whether an output is there, made from the same source in the same way, and intact."""
-    record = records.get(output.path.name)
-    if record is None or record.key != output.key or not output.path.exists():
-        return False
-    try:
-        return output_sha256(output.path) == record.sha256
-    except OSError:
-        return False
-
-
-def reconstruction(rows: Rows) -> dict[str, float]:
+def reconstruction(rows: ClipLatents) -> dict[str, float]:
     """Medians over all crops."""
     return {name: float(np.median(rows.read(name))) for name in ("psnr", "ssim")}
 
 
-def write_table(task: Task, records: Iterable[Record], facts: Mapping[str, str]) -> None:
-    """All records, below `#` lines that say how the numbers were made."""
-    text = io.StringIO()
-    text.writelines(f"# {name}: {' '.join(fact.split())}\n" for name, fact in facts.items())
-    plain = [f.name for f in fields(Record) if f.name != "metrics"]
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow([*plain, *METRICS])
-    for record in records:
-        values = [
-            f"{record.metrics[name]:.6g}" if name in record.metrics else "" for name in METRICS
-        ]
-        table.writerow([*(asdict(record)[name] for name in plain), *values])
-    write_bytes(table_path(task), text.getvalue().encode(errors="backslashreplace"))
-
-
-def facts_of(task: Task, model: Mapping[str, str], origin: Mapping[str, str]) -> dict[str, str]:
-    """What a reader of the numbers should know, in words."""
+def facts_of(work: Work, model: Mapping[str, str]) -> dict[str, str]:
+    """What a reader of the numbers should know, in words. model: the facts about it."""
+    task = work.task
+    with work.latents() as rows:
+        origin = rows.header.origin
     return {
         "program": f"dseinvert {__version__}",
         **model,
@@ -144,9 +67,7 @@ def facts_of(task: Task, model: Mapping[str, str], origin: Mapping[str, str]) ->
 
 
 def write_page(
-    task: Task,
-    seen: Seen,
-    rows: Rows,
+    work: Work,
     records: Sequence[Record],
     pictures: Mapping[int, Pictured],
     facts: Mapping[str, str],
@@ -155,15 +76,15 @@ def write_page(
 
     pictures: frames before they were encoded, by place; shown in the strip.
     """
+    task = work.task
     here = [(r, _output(task, r)) for r in records if r.clip == task.tracks_key]
     kept = [(r, output) for r, output in here if output.path.exists()]
-    strips = _strips(task, seen, rows, kept, pictures)
     values = {
         "title": escape(task.name),
         "subtitle": escape(f"{facts['model']} · {', '.join(r.edit for r in records)}"),
-        "counts": _counts(records[-1], seen),
-        "notes": _notes(seen),
-        "strip": "".join(strips),
+        "counts": _counts(records[-1], work.seen),
+        "notes": _notes(work.seen),
+        "strip": "".join(_strips(work, kept, pictures)),
         "metrics": _metrics([r for r, _ in kept]),
         "facts": listed(facts),
     }
@@ -171,34 +92,21 @@ def write_page(
     write_bytes(page_path(task), page.encode(errors="backslashreplace"))
 
 
-def _record(row: Mapping[str, str]) -> Record:
-    numbers = {"frames", "without_face", "faces", "lost"}
-    plain: dict[str, Any] = {
-        f.name: int(row[f.name]) if f.name in numbers else row[f.name]
-        for f in fields(Record)
-        if f.name != "metrics"
-    }
-    metrics = {name: float(row[name]) for name in METRICS if row.get(name)}
-    return Record(**plain, metrics=metrics)
-
-
 def _output(task: Task, record: Record) -> Output:
     return Output(record.edit, task.folder / record.video, record.key)
 
 
 def _strips(
-    task: Task,
-    seen: Seen,
-    rows: Rows,
-    outputs: Sequence[tuple[Record, Output]],
-    shown_frames: Mapping[int, Pictured],
+    work: Work, outputs: Sequence[tuple[Record, Output]], frames: Mapping[int, Pictured]
 ) -> Iterator[str]:
-    marks = Marks(rows)
-    windows = {place: _around(marks.at(place)[0].quad) for place in shown_frames}
-    times = [float(int(seen.pts[place]) * task.clip.time_base) for place in windows]
+    """The rows of the strip: the same faces at some times, in the source and in each output."""
+    with work.latents() as rows:
+        marks = Marks(rows)
+    windows = {place: _around(marks.at(place)[0].quad) for place in frames}
+    times = [float(work.seconds(place)) for place in windows]
     yield "<tr><th></th>" + "".join(f"<th>{time:.2f} s</th>" for time in times) + "</tr>"
-    sources = {place: one.source for place, one in shown_frames.items()}
-    recon = {place: one.results[RECON] for place, one in shown_frames.items()}
+    sources = {place: one.source for place, one in frames.items()}
+    recon = {place: one.results[RECON] for place, one in frames.items()}
     yield _row("source", [_cut(sources[place], window) for place, window in windows.items()])
     yield _row("reconstruction", [_cut(recon[place], window) for place, window in windows.items()])
     for record, output in outputs:
@@ -206,14 +114,19 @@ def _strips(
             continue
         pictures = []
         for place, window in windows.items():
-            try:
-                frame = next(islice(frames_of(task, output, seen, place), 1), None)
-            except InputError:
-                frame = None
+            frame = _written(work, output, place)
             if frame is not None:
                 height, width = sources[place].shape[:2]
                 pictures.append(_cut(cv2.resize(frame, (width, height)), window))
         yield _row(record.edit, pictures, quote(record.video))
+
+
+def _written(work: Work, output: Output, place: int) -> Pixels | None:
+    """One frame of an output; None = it cannot be read."""
+    try:
+        return next(islice(frames_of(work, output, place), 1), None)
+    except InputError:
+        return None
 
 
 def _around(quad: Any) -> tuple[float, float, float]:

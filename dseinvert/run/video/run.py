@@ -6,32 +6,19 @@ begins, so that a killed run loses little, and a further edit needs the third pa
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-import cv2
 
 from dseinvert.config import VideoOptions
-from dseinvert.editing.edits import Edits, fingerprint, parse_all
-from dseinvert.errors import InputError, NoInputError, OutputError, UsageError
-from dseinvert.export.backend import accelerated, backend_of
-from dseinvert.export.exporting import Told
-from dseinvert.faces.detect import Detector
-from dseinvert.inversion.inverter import Inverter
-from dseinvert.media.atomic import make_folder, shown, write_bytes
-from dseinvert.models import Model, open_model, pick_device
+from dseinvert.errors import InputError, NoInputError, UsageError
+from dseinvert.media.atomic import shown
+from dseinvert.models import open_model, pick_device
 from dseinvert.progress import Watcher
-from dseinvert.run.flow.batchsize import BatchSize, auto_size, share
 from dseinvert.run.flow.stream import threads
-from dseinvert.run.video.faces import Seen, Stopped, crops_of, see
-from dseinvert.run.video.invert import Job, invert_clip, latents_of
+from dseinvert.run.video.faces import crops_of, see
+from dseinvert.run.video.invert import invert_clip, latents_of
 from dseinvert.run.video.measure import measured, moments, seams
 from dseinvert.run.video.outcome import Result, VideoOutcome, Written
 from dseinvert.run.video.plan import (
@@ -45,41 +32,21 @@ from dseinvert.run.video.plan import (
     nothing_found,
     open_source,
 )
-from dseinvert.run.video.render import AUTO, RECON, Drawing, Pictured, pictured, render
-from dseinvert.run.video.report import (
+from dseinvert.run.video.records import (
+    Books,
     Record,
-    facts_of,
-    is_done,
+    open_books,
     output_sha256,
-    read_records,
-    reconstruction,
-    write_page,
+    refuse_strangers,
     write_table,
 )
-from dseinvert.run.video.store import Rows
+from dseinvert.run.video.render import Pictured, pictured, render
+from dseinvert.run.video.report import facts_of, reconstruction, write_page
+from dseinvert.run.video.studio import Studio, open_studio, run_by_backend
 from dseinvert.run.video.tune import forget, tuned_to_faces
-from dseinvert.stop import Stop, stoppable
-
-_INTENT = "outputs.json"
-_ROW_BYTES = 1200  # of what is kept for each face beside its code
-
-
-@dataclass(frozen=True)
-class Studio:
-    """What all clips share."""
-
-    job: Job
-    drawing: Drawing
-
-    @property
-    def detector(self) -> Detector:
-        """Of faces."""
-        return self.job.detector
-
-    @property
-    def options(self) -> VideoOptions:
-        """What was asked for."""
-        return self.job.options
+from dseinvert.run.video.unfinished import intend, working
+from dseinvert.run.video.work import Seen, Stopped, Work
+from dseinvert.stop import stoppable
 
 
 def run_video(patterns: Sequence[str], options: VideoOptions, watcher: Watcher) -> VideoOutcome:
@@ -100,62 +67,18 @@ def run_video(patterns: Sequence[str], options: VideoOptions, watcher: Watcher) 
         raise NoInputError(f"{results[0].source}: {results[0].reason}")
     for result in results:
         watcher.problem(f"{result.source}: {result.reason}")
-    for task in tasks:
-        _refuse_strangers(task, options.overwrite)
+    for task in () if options.overwrite else tasks:
+        refuse_strangers(task)
     if options.dry_run:
         return VideoOutcome(tuple(tasks), tuple(results), dry=True)
-    studio = run_by_backend(studio, tasks, watcher.note)
+    studio = run_by_backend(studio, sum(task.frames for task in tasks), watcher.note)
     with stoppable() as stop:
         for task in tasks:
             if stop.code is not None:
                 break
             with suppress(Stopped):
-                results.append(_result(studio, task, watcher, stop))
+                results.append(_result(studio, Work(task, watcher, stop)))
     return VideoOutcome(tuple(tasks), tuple(results), stop.code)
-
-
-def open_studio(options: VideoOptions, model: Model) -> Studio:
-    """Check the options against the model; refuses what cannot be honoured before work starts."""
-    encoder, detector = model.require_encoder(), model.detector()
-    if detector is None:
-        raise UsageError(f"{model.name} draws no aligned faces", "use `images` on frames of it")
-    edits = parse_all(options.edits, model.directions)
-    size = options.batch or auto_size(model.generator.resolution, model.generator.device)
-    batch = BatchSize(size)
-    cv2.setNumThreads(1)  # the threads of the passes already keep every core busy
-    inverter = Inverter(model.generator, encoder)
-    job = Job(options, model, inverter, detector, batch, inverter)
-    smooth = AUTO if options.smooth == "auto" else options.smooth
-    paste = options.paste or ("difference" if edits else "replace")
-    drawing = Drawing(
-        model, edits or {RECON: ()}, paste, smooth, options.side_by_side, options.segment, batch
-    )
-    return Studio(job, drawing)
-
-
-def run_by_backend(studio: Studio, tasks: Sequence[Task], told: Told) -> Studio:
-    """The studio with its networks run as --backend asks, which changes no key of any output.
-
-    `told` hears of work that is done once.
-    """
-    options, generator = studio.options, studio.job.model.generator
-    shared = share(generator.resolution, generator.device)
-    count = sum(task.frames for task in tasks)
-    model = accelerated(studio.job.model, _backend(options, told), shared, count, told)
-    inverter = Inverter(model.generator, model.require_encoder())
-    return Studio(
-        replace(studio.job, model=model, inverter=inverter), replace(studio.drawing, model=model)
-    )
-
-
-def _backend(options: VideoOptions, told: Told) -> str:
-    """Who encodes and draws what is not tuned to a person."""
-    if options.refine == "none" or options.backend == "torch":
-        return options.backend
-    if options.backend != "auto":
-        told(f"what --refine tunes runs in PyTorch, the rest by --backend {options.backend}")
-        return options.backend
-    return "torch"
 
 
 def _plan(studio: Studio, sources: Sequence[Path]) -> tuple[list[Task], list[Result]]:
@@ -163,10 +86,7 @@ def _plan(studio: Studio, sources: Sequence[Path]) -> tuple[list[Task], list[Res
     tasks, results = [], []
     for path, name in name_tasks(sources).items():
         try:
-            clip = open_source(path, studio.options.fps)
-            task = make_task(clip, name, studio.options, _settings(studio), _edits(studio))
-            check_room(task, _bytes_per_frame(studio.job.model))
-            tasks.append(task)
+            tasks.append(_task(studio, path, name))
         except InputError as error:
             reason = str(error).removeprefix(f"{shown(path)}: ")
             results.append(Result(shown(path), name, "refused", reason))
@@ -178,255 +98,122 @@ def _plan(studio: Studio, sources: Sequence[Path]) -> tuple[list[Task], list[Res
     return tasks, results
 
 
-def _settings(studio: Studio) -> dict[str, Any]:
-    model = studio.job.model
-    return {
-        "generator": model.sha256,
-        "encoder": model.encoder_sha256,
-        "detector": studio.detector.name,
-    }
+def _task(studio: Studio, path: Path, name: str) -> Task:
+    clip = open_source(path, studio.options.fps)
+    task = make_task(clip, name, studio.options, studio.decisive(), studio.fingerprints())
+    check_room(task, studio.bytes_per_frame())
+    return task
 
 
-def _edits(studio: Studio) -> dict[str, str]:
-    edits: Edits = studio.drawing.edits
-    return {name: fingerprint(steps) for name, steps in edits.items() if steps}
-
-
-def _bytes_per_frame(model: Model) -> int:
-    spec = model.generator.spec
-    return 4 * spec.layers * spec.dim + _ROW_BYTES
-
-
-def _refuse_strangers(task: Task, overwrite: bool) -> None:
-    """OutputError for a file in the way that is not of an earlier run on the same source."""
-    if overwrite:
-        return
-    records, intent = read_records(task), _intent(task)
-    for output in task.outputs:
-        record = records.get(output.path.name)
-        ours = record is not None and record.source == task.sha256
-        if output.path.exists() and not ours and output.path.name not in intent:
-            raise OutputError(
-                f"{shown(output.path)}: is there already, made of something else",
-                "choose another --out, or --overwrite",
-            )
-
-
-def _result(studio: Studio, task: Task, watcher: Watcher, stop: Stop) -> Result:
+def _result(studio: Studio, work: Work) -> Result:
     """Do one clip; what is wrong with it alone does not stop the others."""
-    for note in task.clip.notes:
-        watcher.note(f"{shown(task.clip.path)}: {note}")
+    source = shown(work.clip.path)
+    for note in work.clip.notes:
+        work.watcher.note(f"{source}: {note}")
     try:
-        with _working(task):
-            result = _do(studio, task, watcher, stop)
+        with working(work.task):
+            result = _do(studio, work)
     except InputError as error:
-        reason = str(error).removeprefix(f"{shown(task.clip.path)}: ")
-        result = Result(shown(task.clip.path), task.name, "failed", reason)
+        result = Result(source, work.task.name, "failed", str(error).removeprefix(f"{source}: "))
     if result.reason:
-        watcher.problem(f"{result.source}: {result.reason}")
+        work.watcher.problem(f"{result.source}: {result.reason}")
     for problem in result.problems:
-        watcher.problem(f"{result.source}: {problem}")
+        work.watcher.problem(f"{result.source}: {problem}")
     return result
 
 
-def _do(studio: Studio, task: Task, watcher: Watcher, stop: Stop) -> Result:
-    overwrite = studio.options.overwrite
-    records = read_records(task)
-    _adopt(task, records)
-    earlier = [o for o in task.outputs if not overwrite and is_done(o, records)]
-    todo = [output for output in task.outputs if output not in earlier]
-    seen = latents_of(task)
+def _do(studio: Studio, work: Work) -> Result:
+    """All that is still to do for a clip, pass after pass."""
+    books = open_books(work.task, anew=studio.options.overwrite)
+    seen = latents_of(work.task) or _inverted(studio, work)
     if seen is None:
-        seen = _inverted(studio, task, watcher, stop)
-        if seen is None:
-            return Result(shown(task.clip.path), task.name, "skipped", "no face found in any frame")
-    fresh: list[str] = []
-    if todo:
-        _intend(task, todo)
-        fresh = render(studio.drawing, task, todo, seen, watcher, stop)
-    return _reported(studio, task, seen, todo, earlier, records, fresh, watcher)
+        return Result(
+            shown(work.clip.path), work.task.name, "skipped", "no face found in any frame"
+        )
+    work, problems = work.knowing(seen), list[str]()
+    if books.todo:
+        intend(work.task, books.todo)
+        problems = render(studio, work, books.todo)
+    if books.unmeasured:
+        _report(studio, work, books)
+    return _done(work, books, problems)
 
 
-def _inverted(studio: Studio, task: Task, watcher: Watcher, stop: Stop) -> Seen | None:
+def _inverted(studio: Studio, work: Work) -> Seen | None:
     """The first two passes; None = nobody is there."""
-    seen = see(task, studio.detector, studio.options.segment, watcher, stop)
-    crops = crops_of(seen, studio.options)
+    work = work.knowing(see(work, studio.detector, studio.options.segment))
+    crops = crops_of(work.seen, studio.options)
     if not crops:
         return None
-    own = tuned_to_faces(studio.job, task, seen, crops, watcher, stop)
-    invert_clip(studio.job, task, seen, crops, own, watcher, stop)
-    forget(task)
-    return latents_of(task)
+    own = tuned_to_faces(studio, work, crops)
+    invert_clip(studio, work, crops, own)
+    forget(work.task)
+    return latents_of(work.task)
 
 
-def _reported(
-    studio: Studio,
-    task: Task,
-    seen: Seen,
-    todo: Sequence[Output],
-    earlier: Sequence[Output],
-    records: dict[str, Record],
-    fresh: Sequence[str],
-    watcher: Watcher,
-) -> Result:
-    """Measure what is new, write table and page, and say what became of the clip."""
-    names = [output.path.name for output in task.outputs]
-    missing = [o for o in task.outputs if o in todo or not records[o.path.name].frames]
-    with Rows(task.latents) as rows, threads(1) as drawing:
-        if missing:
-            watcher.begin(f"{task.name}: measuring", len(missing))
-            shots = drawing.submit(_shots, studio, task, seen)
-            for output in missing:
-                records[output.path.name] = _recorded(studio, task, seen, rows, output, shots)
-                watcher.advance()
-            pictures = shots.result()
-            facts = facts_of(task, _about(studio), json.loads(rows.header["origin"]))
-            # In one order, whichever of them was finished before a run was killed.
-            others = [record for name, record in records.items() if name not in names]
-            ordered = [*others, *(records[name] for name in names)]
-            write_page(task, seen, rows, ordered, pictures, facts)
-            write_table(task, ordered, facts)
-    one = records[names[0]]
+def _report(studio: Studio, work: Work, books: Books) -> None:
+    """Measure what is new, and write page and table."""
+    unmeasured = books.unmeasured
+    with threads(1) as drawing:
+        work.begin("measuring", len(unmeasured))
+        # The pictures of the page are drawn while the videos are read back.
+        drawn = drawing.submit(_pictured, studio, work)
+        for output in unmeasured:
+            books.enter(_recorded(studio, work, output, drawn))
+            work.advance()
+        pictures, facts = drawn.result(), facts_of(work, studio.facts())
+    write_page(work, books.in_order(), pictures, facts)
+    write_table(work.task, books.in_order(), facts)
+
+
+def _pictured(studio: Studio, work: Work) -> dict[int, Pictured]:
+    """The pictures of the page."""
+    with work.latents() as latents:
+        places = moments(latents)
+    return pictured(studio, work, places)
+
+
+def _recorded(
+    studio: Studio, work: Work, output: Output, pictures: Future[dict[int, Pictured]]
+) -> Record:
+    """A new output with its measures; those of a preview would say little."""
+    with work.latents() as latents:
+        numbers = reconstruction(latents)
+        faces = {*latents.read("track").tolist()}
+        bare = work.count - len({*latents.read("frame").tolist()})
+    steadiness = {} if studio.options.preview else measured(work, output, studio.detector)
+    seen_at_rim = seams(pictures.result().values(), output.label)
+    return Record(
+        video=output.path.name,
+        edit=output.label,
+        key=output.key,
+        source=work.task.sha256,
+        clip=work.task.tracks_key,
+        sha256=output_sha256(output.path),
+        frames=work.count,
+        without_face=bare,
+        faces=len(faces),
+        lost=work.seen.lost,
+        metrics={**numbers, **seen_at_rim, **steadiness},
+    )
+
+
+def _done(work: Work, books: Books, problems: Sequence[str]) -> Result:
+    """What became of the clip. problems: of writing it."""
+    outputs, seen = work.task.outputs, work.seen
+    one = books.of(outputs[0])
     return Result(
-        source=shown(task.clip.path),
-        name=task.name,
+        source=shown(work.clip.path),
+        name=work.task.name,
         status="done",
         frames=one.frames,
         without_face=one.without_face,
         faces=one.faces,
         lost=seen.lost,
         partial=seen.partial,
-        problems=(*seen.problems, *(p for p in fresh if p not in seen.problems)),
+        problems=(*seen.problems, *(p for p in problems if p not in seen.problems)),
         outputs=tuple(
-            Written(o.label, o.path, records[o.path.name].sha256, o in earlier)
-            for o in task.outputs
+            Written(o.label, o.path, books.of(o).sha256, o in books.earlier) for o in outputs
         ),
-        metrics={name: records[name].metrics for name in names},
+        metrics={o.path.name: books.of(o).metrics for o in outputs},
     )
-
-
-def _shots(studio: Studio, task: Task, seen: Seen) -> dict[int, Pictured]:
-    """The pictures of the report; reads the latents for itself, beside whoever else does."""
-    with Rows(task.latents) as rows:
-        return pictured(studio.drawing, task, seen, rows, moments(rows))
-
-
-def _recorded(
-    studio: Studio,
-    task: Task,
-    seen: Seen,
-    rows: Rows,
-    output: Output,
-    shots: Future[dict[int, Pictured]],
-) -> Record:
-    """A new output with its measures; those of a preview would say little."""
-    bare = len(seen.pts) - len({*rows.read("frame").tolist()})
-    preview = studio.options.preview
-    steadiness = {} if preview else measured(task, output, seen, rows, studio.detector)
-    seen_at_rim = seams(shots.result().values(), output.label)
-    numbers = {**reconstruction(rows), **seen_at_rim, **steadiness}
-    return Record(
-        video=output.path.name,
-        edit=output.label,
-        key=output.key,
-        source=task.sha256,
-        clip=task.tracks_key,
-        sha256=output_sha256(output.path),
-        frames=len(seen.pts),
-        without_face=bare,
-        faces=len({*rows.read("track").tolist()}),
-        lost=seen.lost,
-        metrics=numbers,
-    )
-
-
-def _about(studio: Studio) -> dict[str, str]:
-    model = studio.job.model
-    return {
-        "model": f"{model.name} ({model.generator.resolution} px)",
-        "generator": f"sha256 {model.sha256}",
-        "encoder": f"sha256 {model.encoder_sha256}",
-        "paste": studio.drawing.paste,
-        "backend": backend_of(model),
-    }
-
-
-@contextmanager
-def _working(task: Task) -> Iterator[None]:
-    """The folder for unfinished work, locked; gone when the work is done."""
-    made = [f for f in (task.folder, *task.folder.parents) if not f.exists()]
-    make_folder(task.work)
-    try:
-        with _locked(task.work):
-            _drop_other_work(task)
-            yield
-            shutil.rmtree(task.work, ignore_errors=True)
-    finally:
-        for folder in (task.work, *made):  # where nothing was written, nothing stays
-            with suppress(OSError):
-                folder.rmdir()
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    try:
-        import fcntl
-    except ImportError:  # Windows: two runs at once are then the user's care
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise OutputError(f"{shown(folder)}: another run is working here", "wait for it") from error
-    finally:
-        os.close(descriptor)
-
-
-def _drop_other_work(task: Task) -> None:
-    """Remove what was left by runs with other settings."""
-    ours = (f"tracks-{task.tracks_key}", f"latents-{task.latents_key}", _INTENT)
-    keys = tuple(output.key for output in task.outputs)
-    for path in task.work.iterdir():
-        if path.name.startswith(ours) or path.name.endswith(keys):
-            continue
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-
-
-def _intend(task: Task, outputs: Sequence[Output]) -> None:
-    """Note what is going to be written, and what lies under those names now."""
-    notes = {o.path.name: {"key": o.key, "before": _identity(o.path)} for o in outputs}
-    write_bytes(task.work / _INTENT, json.dumps(notes).encode())
-
-
-def _intent(task: Task) -> dict[str, dict[str, Any]]:
-    try:
-        notes = json.loads((task.work / _INTENT).read_bytes())
-        return notes if isinstance(notes, dict) else {}
-    except (OSError, ValueError):
-        return {}
-
-
-def _adopt(task: Task, records: dict[str, Record]) -> None:
-    """Record what a run finished that was killed before it could."""
-    for output in task.outputs:
-        note = _intent(task).get(output.path.name, {})
-        identity = _identity(output.path)
-        if note.get("key") == output.key and identity not in (None, note.get("before")):
-            sha256 = output_sha256(output.path)
-            records[output.path.name] = Record(
-                output.path.name, output.label, output.key, task.sha256, "", sha256, 0, 0, 0, 0
-            )
-
-
-def _identity(path: Path) -> list[int] | None:
-    """What changes when a file is replaced; None = there is none."""
-    try:
-        about = path.stat()
-    except OSError:
-        return None
-    return [about.st_ino, about.st_size, about.st_mtime_ns]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dseinvert.media.atomic import remove_stale_parts, sync_folder
+from dseinvert.media.atomic import output_error, remove_stale_parts, replace_folder
 from dseinvert.media.frame_files import FrameFiles, writing_frames
 from dseinvert.media.video_write import writing
-from dseinvert.run.video.plan import Output, Task
+from dseinvert.run.video.plan import Output
+from dseinvert.run.video.unfinished import aside
+from dseinvert.run.video.work import Work
 
 
 class Sink(Protocol):
@@ -30,17 +30,17 @@ class Sink(Protocol):
 
 
 @contextmanager
-def open_sink(task: Task, output: Output, pts: NDArray[np.int64], every: int) -> Iterator[Sink]:
+def open_sink(work: Work, output: Output, every: int) -> Iterator[Sink]:
     """On leaving it the output is there under its name; after an exception what was done waits.
 
-    pts: [F] of all frames. every: frames a segment.
+    every: frames a segment.
     """
-    kept = task.work / f"{output.label}-{output.key}"
+    task, kept = work.task, work.kept(f"{output.label}-{output.key}")
     if task.settings is None:
-        with _frames(task, output, kept, pts) as frames:
+        with _frames(work, output, kept) as frames:
             yield frames
         return
-    with writing(output.path, task.settings, task.clip, task.cut, kept, every) as segments:
+    with writing(output.path, task.settings, work.clip, task.cut, kept, every) as segments:
         yield segments
 
 
@@ -57,15 +57,15 @@ class _Frames:
 
 
 @contextmanager
-def _frames(task: Task, output: Output, kept: Path, pts: NDArray[np.int64]) -> Iterator[Sink]:
-    with writing_frames(kept, task.clip.time_base) as files:
+def _frames(work: Work, output: Output, kept: Path) -> Iterator[Sink]:
+    with writing_frames(kept, work.clip.time_base) as files:
         remove_stale_parts(kept)
         done = 0  # a picture has its name only when it is whole
-        while done < len(pts) and (kept / f"frame-{done + 1:06d}.png").exists():
-            files.rows.append((f"frame-{done + 1:06d}.png", int(pts[done])))
+        while done < work.count and (kept / f"frame-{done + 1:06d}.png").exists():
+            files.rows.append((f"frame-{done + 1:06d}.png", int(work.seen.pts[done])))
             done += 1
         yield _Frames(files, done)
-    if output.path.exists():
-        shutil.rmtree(output.path)
-    kept.replace(output.path)
-    sync_folder(output.path.parent)
+    try:
+        replace_folder(kept, output.path, aside(work.task, output))
+    except OSError as error:
+        raise output_error(output.path, error) from error

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from dseinvert.errors import InputError
 from dseinvert.media.atomic import make_folder
-from dseinvert.run.video.store import Rows, write_rows
+from dseinvert.media.pixels import Pixels
+from dseinvert.media.rows import Rows, write_rows
 from dseinvert.video.steady import Steadier
 
 Patches = dict[str, NDArray[np.float32]]
@@ -30,14 +31,13 @@ class Steady:
     """Frames a segment: how often they are kept."""
     _live: dict[tuple[int, str], Steadier] = field(default_factory=dict)
 
-    def feed(self, track: int, source: Any, patches: Patches, time: float) -> Patches:
+    def feed(self, track: int, time: float, source: Pixels, patches: Patches) -> Patches:
         """The steadied patches of the next frame of a track; see `Steadier.feed`."""
-        return {
-            label: self._live.setdefault((track, label), Steadier(self.seconds)).feed(
-                source, patch, time
-            )
-            for label, patch in patches.items()
-        }
+        live = {label: self._live_one(track, label) for label in patches}
+        return {label: live[label].feed(source, patch, time) for label, patch in patches.items()}
+
+    def _live_one(self, track: int, label: str) -> Steadier:
+        return self._live.setdefault((track, label), Steadier(self.seconds))
 
     def done(self, place: int, tracks: Sequence[int]) -> None:
         """A frame is done that showed these tracks; before a segment ends, all is on disk."""

@@ -29,20 +29,22 @@ from dseinvert.inversion.tune_clip import (
     held_out,
     tune_clip,
 )
+from dseinvert.latent import TUNING
+from dseinvert.latent.clip import Tunings
 from dseinvert.media.pixels import Pixels
+from dseinvert.media.rows import Rows, write_rows
 from dseinvert.media.video_read import Frame
-from dseinvert.progress import Watcher
+from dseinvert.models import Model
 from dseinvert.run.flow.batchsize import BatchSize, out_of_memory
-from dseinvert.run.video.faces import Crops, Seen, Stopped, frames_from
-from dseinvert.run.video.invert import Job, Own, part_of
+from dseinvert.run.video.faces import Crops
+from dseinvert.run.video.invert import Own, part_of
 from dseinvert.run.video.plan import Task
-from dseinvert.run.video.store import Rows, write_rows
-from dseinvert.stop import Stop
+from dseinvert.run.video.studio import Studio
+from dseinvert.run.video.work import Work
 from dseinvert.video.choose import persons
 
 SAMPLE = 40
 """Frames of each person."""
-TUNING = "tuning/"
 # What a frame counts on which the face was not seen, or where edits do not show.
 _UNSEEN = 0.05
 # Frames that are rather read than leapt over.
@@ -75,38 +77,36 @@ class Person:
         return [every[k][:3] for k in sorted({*map(int, chosen)})]
 
 
-def tuned_to_faces(
-    job: Job, task: Task, seen: Seen, crops: Sequence[Crops], watcher: Watcher, stop: Stop
-) -> Own:
+def tuned_to_faces(studio: Studio, work: Work, crops: Sequence[Crops]) -> Own:
     """What `--refine` asks for, by a run that was killed or by this one; nothing where it asks not.
 
     Raises Stopped.
     """
-    asked = clip_refining(job.options.refine)
+    asked = clip_refining(studio.options.refine)
     if not asked.stages:
         return Own()
-    people = people_of(crops)
+    people, task = people_of(crops), work.task
     found = {k: fitted for k, one in enumerate(people) if (fitted := _load(task, one)) is not None}
     missing = {k: one.sample() for k, one in enumerate(people) if k not in found}
-    pictures = _pictures(job, task, seen, missing, watcher, stop)
+    pictures = _pictures(studio, work, missing)
     size = BatchSize(ClipTuning().at_once)
     for done, k in enumerate(missing):
-        watcher.begin(f"{task.name}: refining", asked.steps * (len(missing) - done))
-        told = partial(_told, watcher, stop)
-        found[k] = _fitted(job, to_tensor(pictures[k]), asked.stages, told, size)
+        work.begin("refining", asked.steps * (len(missing) - done))
+        told = partial(_told, work)
+        found[k] = _fitted(studio.plain, to_tensor(pictures[k]), asked.stages, told, size)
         _save(task, people[k], found[k])
-    return _own(job, asked.text, people, [found[k] for k in range(len(people))])
+    return _own(studio, asked.text, people, [found[k] for k in range(len(people))])
 
 
 def _fitted(
-    job: Job, images: Tensor, stages: Sequence[Stage], told: Callable[[], None], size: BatchSize
+    plain: Model, images: Tensor, stages: Sequence[Stage], told: Callable[[], None], size: BatchSize
 ) -> Fitted:
     """`tune_clip`, begun again with fewer frames at once where memory runs out."""
-    plain = job.plain
+    encoder = plain.require_encoder()
     while True:
         options = ClipTuning(at_once=size.size)
         try:
-            return tune_clip(plain.generator, plain.encoder, images, stages, told, options)
+            return tune_clip(plain.generator, encoder, images, stages, told, options)
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
@@ -127,18 +127,14 @@ def forget(task: Task) -> None:
         path.unlink(missing_ok=True)
 
 
-def tuned_generators(generator: Generator, rows: Rows) -> dict[int, Generator]:
-    """The generators that a file of latents was drawn with, by track; others have the given one.
+def tuned_generators(generator: Generator, tunings: Tunings) -> dict[int, Generator]:
+    """The generators that a clip is drawn with, by track; others have the given one.
 
     Tracks of one person have one generator. PyTorch runs it, whoever runs the given one.
     """
-    of_tracks: dict[int, dict[str, NDArray[Any]]] = {}
-    for name in sorted(name for name in rows.names if name.startswith(TUNING)):
-        number, _, factor = name.removeprefix(TUNING).partition("/")
-        of_tracks.setdefault(int(number), {})[factor] = rows.read(name)
     made: dict[str, Generator] = {}
     found = {}
-    for track, arrays in of_tracks.items():
+    for track, arrays in tunings.items():
         digest = hashlib.sha256(b"".join(array.tobytes() for array in arrays.values())).hexdigest()
         if digest not in made:
             tuning = {name: _tensor(array).to(generator.device) for name, array in arrays.items()}
@@ -170,10 +166,9 @@ def _phrase(person: Mapping[str, Any]) -> str:
     return f"{tracks}: {', '.join(told)} on {held} frames held out of {frames}"
 
 
-def _told(watcher: Watcher, stop: Stop) -> None:
-    watcher.advance()
-    if stop.code is not None:
-        raise Stopped
+def _told(work: Work) -> None:
+    work.advance()
+    work.check()
 
 
 def _weights(one: Crops) -> NDArray[np.float64]:
@@ -183,12 +178,7 @@ def _weights(one: Crops) -> NDArray[np.float64]:
 
 
 def _pictures(
-    job: Job,
-    task: Task,
-    seen: Seen,
-    samples: Mapping[int, Sequence[tuple[int, Crops, int]]],
-    watcher: Watcher,
-    stop: Stop,
+    studio: Studio, work: Work, samples: Mapping[int, Sequence[tuple[int, Crops, int]]]
 ) -> dict[int, list[Pixels]]:
     """The crops of each sample, cut out as those that will be inverted are."""
     at: dict[int, list[tuple[int, Crops, int]]] = {}
@@ -196,47 +186,46 @@ def _pictures(
         for place, one, k in sample:
             at.setdefault(place, []).append((person, one, k))
     found: dict[int, list[Pixels]] = {person: [] for person in samples}
-    watcher.begin(f"{task.name}: sampling", len(at))
-    for place, frame in _frames(task, seen, sorted(at)):
+    work.begin("sampling", len(at))
+    for place, frame in _frames(work, sorted(at)):
         for person, one, k in at[place]:
-            found[person].append(part_of(job, one, k, place, frame).pixels)
-        _told(watcher, stop)
+            found[person].append(part_of(studio, one, k, frame).pixels)
+        _told(work)
     return found
 
 
-def _frames(task: Task, seen: Seen, places: Sequence[int]) -> Iterator[tuple[int, Frame]]:
+def _frames(work: Work, places: Sequence[int]) -> Iterator[tuple[int, Frame]]:
     """The frames at some places, in order."""
     # A damaged clip is read from its beginning whenever it is opened, so only once.
-    leap = math.inf if seen.partial or seen.problems else _LEAP
+    leap = math.inf if work.seen.partial or work.seen.problems else _LEAP
     reading: Iterator[tuple[int, Frame]] = iter(())
     for k, place in enumerate(places):
         if k == 0 or place - places[k - 1] > leap:
-            reading = frames_from(task, seen, place)
+            reading = work.frames(place)
         yield next(pair for pair in reading if pair[0] == place)
 
 
-def _own(job: Job, asked: str, people: Sequence[Person], found: Sequence[Fitted]) -> Own:
+def _own(studio: Studio, asked: str, people: Sequence[Person], found: Sequence[Fitted]) -> Own:
     """For `invert_clip`."""
-    inverters, told = {}, []
-    tensors: dict[str, NDArray[Any]] = {}
+    inverters, tunings, told = {}, {}, []
+    common, encoder = studio.inverter(), studio.plain.require_encoder()
     for person, fitted in zip(people, found, strict=True):
-        inverter = fitted.inverter(job.inverter, job.plain.encoder)
+        inverter = fitted.inverter(common, encoder)
         halves = {name: t.cpu().numpy().astype(np.float16) for name, t in fitted.tuning.items()}
         for track in person.tracks:
-            inverters[track] = inverter
-            tensors |= {f"{TUNING}{track}/{name}": array for name, array in halves.items()}
+            inverters[track], tunings[track] = inverter, halves
         frames = len(person.sample())
         about = {"tracks": person.tracks, "frames": frames, "held_out": len(held_out(frames))}
         told.append({**about, "stages": [asdict(stage) for stage in fitted.stages]})
-    return Own(inverters, tensors, {"refined": asked, "tuned": json.dumps(told)})
+    return Own(inverters, tunings, {"refined": asked, "tuned": json.dumps(told)})
 
 
 def _kept(task: Task, person: Person | None) -> list[Path]:
     """Where the result for a person is kept, or those that are there; None = everybody's."""
     start = f"latents-{task.latents_key}.tuned-"
     if person is not None:
-        return [task.work / f"{start}{person.tracks[0]}.safetensors"]
-    return [*task.work.glob(f"{start}*.safetensors")]
+        return [task.kept / f"{start}{person.tracks[0]}.safetensors"]
+    return [*task.kept.glob(f"{start}*.safetensors")]
 
 
 def _save(task: Task, person: Person, fitted: Fitted) -> None:

@@ -15,8 +15,9 @@ from dseinvert.errors import ExitCode, InputError
 from dseinvert.faces.detect import open_detector
 from dseinvert.media.video_read import Reading
 from dseinvert.progress import Silent
-from dseinvert.run.video.faces import Seen, Stopped, see
+from dseinvert.run.video.faces import see
 from dseinvert.run.video.plan import Task, make_task, open_source
+from dseinvert.run.video.work import Seen, Stopped, Work
 from dseinvert.stop import Stop
 from dseinvert.video.tracks import Tracker, pack
 from tests.moving_face import RATE, clip
@@ -33,16 +34,16 @@ def talking(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def task_of(source: Path, out: Path, **options: object) -> Task:
     asked = VideoOptions(out=out, **options)  # type: ignore[arg-type]
     task = make_task(open_source(source, None), "talking", asked, {"detector": "embedded"}, {})
-    task.work.mkdir(parents=True, exist_ok=True)
+    task.kept.mkdir(parents=True, exist_ok=True)
     return task
 
 
 def looked_at(task: Task, stop: Stop | None = None) -> Seen:
-    return see(task, open_detector("embedded"), EVERY, WATCHER, stop or Stop())
+    return see(Work(task, WATCHER, stop or Stop()), open_detector("embedded"), EVERY)
 
 
 def begun(task: Task) -> list[Path]:
-    return [*task.work.glob("*.begun.safetensors")]
+    return [*task.kept.glob("*.begun.safetensors")]
 
 
 def interrupted(task: Task, monkeypatch: pytest.MonkeyPatch, at: int) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from dseinvert.encoders.dse import DSEEncoder
 from dseinvert.latent import load_latent
+from dseinvert.media import atomic
 from dseinvert.media.clip import probe
 from dseinvert.media.encoding import encoding
 from dseinvert.media.images import encode_png
@@ -172,7 +174,7 @@ def test_frames_without_a_face_are_those_of_the_source(
 
 
 def load_latents(path: Path, name: str) -> np.ndarray:
-    from dseinvert.run.video.store import Rows
+    from dseinvert.media.rows import Rows
 
     with Rows(path) as rows:
         return rows.read(name)
@@ -342,3 +344,47 @@ def test_a_folder_of_videos_is_done_without_its_own_outputs(
     for _ in range(2):
         assert dse(*arguments) == 0
         assert len(json.loads(capfd.readouterr().out)["clips"]) == 1
+
+
+def killed_while_replacing(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Let a folder of frames be replaced up to a step: the first rename, the second, the end."""
+    real, steps = Path.rename, iter(range(9))
+
+    def rename(self: Path, target: Path) -> Path:
+        if next(steps) == step:
+            raise RuntimeError("killed")
+        return real(self, target)
+
+    def remove(path: Path) -> None:
+        raise RuntimeError("killed")
+
+    monkeypatch.setattr(Path, "rename", rename)
+    monkeypatch.setattr(atomic, "_remove", remove)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@pytest.mark.parametrize("step", [0, 1, 2])
+def test_frames_are_replaced_without_a_moment_of_neither(
+    dse: Run, talking: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """A run killed while its frames take the place of older ones is ended by the next one."""
+    name, arguments = "talking.recon.frames", ("video", talking, "--frames", "-q", "--out")
+    other = ("--smooth", "0.25")
+    assert dse(*arguments, tmp_path / "new", *other) == 0
+    assert dse(*arguments, tmp_path / "out") == 0
+    old, new = tree(tmp_path / "out" / name), tree(tmp_path / "new" / name)
+    assert old != new
+    with monkeypatch.context() as patch:
+        killed_while_replacing(patch, step)
+        assert dse(*arguments, tmp_path / "out", *other) != 0
+    edited = shutil.copytree(tmp_path / "out", tmp_path / "edited", copy_function=os.link)
+    assert dse(*arguments, tmp_path / "out", *other) == 0
+    assert tree(tmp_path / "out" / name) == new
+    # A run that makes something else ends it, too.
+    assert dse(*arguments, edited, "--edit", "age=2") == 0
+    assert tree(edited / name) == (new if step == 2 else old)
+    for folder in (tmp_path / "out", edited):
+        assert not [*folder.glob(".*")]

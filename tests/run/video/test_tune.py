@@ -15,12 +15,12 @@ import torch
 
 from dseinvert.generators.tuned import synthesize
 from dseinvert.inversion.tune_clip import Fitted
-from dseinvert.latent import load_latent
+from dseinvert.latent import TUNING, load_latent
+from dseinvert.latent.clip import ClipLatents
+from dseinvert.media.rows import Rows
 from dseinvert.models import open_model
 from dseinvert.run.video import run as video
 from dseinvert.run.video import tune as video_tune
-from dseinvert.run.video.store import Rows
-from dseinvert.run.video.tune import TUNING
 from tests.moving_face import clip
 
 Run = Callable[..., int]
@@ -188,8 +188,8 @@ def test_every_row_of_the_file_draws_as_in_the_clip(
 ) -> None:
     """`edit` and its like read it as they read any latent."""
     latent, generator = load_latent(refined / "talking.safetensors"), open_model(str(tiny_model))
-    with Rows(refined / "talking.safetensors") as rows, torch.inference_mode():
-        own = video_tune.tuned_generators(generator.generator, rows)[0]
+    with ClipLatents(refined / "talking.safetensors") as rows, torch.inference_mode():
+        own = video_tune.tuned_generators(generator.generator, rows.tunings())[0]
         alone = synthesize(generator.generator, latent[3:4])
         plain = replace(latent[3:4], tuning={})
         torch.testing.assert_close(alone, own.synthesize(plain), rtol=1e-4, atol=1e-4)

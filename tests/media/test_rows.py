@@ -8,7 +8,7 @@ import pytest
 from safetensors import safe_open
 
 from dseinvert.errors import InputError
-from dseinvert.run.video.store import Rows, join_rows, write_rows
+from dseinvert.media.rows import Rows, join_rows, write_rows
 
 
 def chunk(folder: Path, name: str, rows: int, seed: int) -> tuple[Path, dict[str, np.ndarray]]:

@@ -1,6 +1,8 @@
 """Rows of several arrays in one safetensors file, written and read a few rows at a time.
 
-The length of a clip then costs disk and no memory. Chunks of rows are files of the same kind.
+The length of a clip then costs disk and no memory: the library writes no file piece by piece, and
+maps one it reads, so that all that was read stays resident. Chunks of rows are files of the same
+kind.
 """
 
 from __future__ import annotations
@@ -56,6 +58,10 @@ class Rows:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Read no more."""
         self._file.close()
 
     @property
@@ -118,7 +124,7 @@ def join_rows(path: Path, parts: Sequence[Path], more: Arrays, header: Mapping[s
                     rows.copy(name, file)
     finally:
         for rows in opened:
-            rows.__exit__(None, None, None)
+            rows.close()
 
 
 Shapes = Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from dseinvert.errors import InputError
+from dseinvert.errors import InputError, OutputError
 from dseinvert.latent import Latent, concat, dumps, load_latent
 
 
@@ -29,6 +30,38 @@ def test_a_latent_survives_the_disk(tmp_path: Path) -> None:
     assert again.label is not None and torch.equal(again.label, torch.eye(2))
     assert (again.space, again.layer, again.skip) == ("w+", 5, "drop")
     assert again.origin == {"source": "ä.png"}
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    latent = Latent(torch.randn(2, 6, 16), "w+", origin={"seed": "3"})
+    latent.save(path)
+    assert path.read_bytes() == dumps(latent)
+    again = Latent.load(path)
+    assert torch.equal(again.code, latent.code) and again.origin == {"seed": "3"}
+
+
+def test_a_latent_that_cannot_be_saved_leaves_the_old_one(tmp_path: Path) -> None:
+    latent = Latent(torch.zeros(1, 6, 16), "w+")
+    with pytest.raises(OutputError):
+        latent.save(tmp_path / "none" / "a.safetensors")
+    (tmp_path / "b.safetensors").mkdir()
+    with pytest.raises(OutputError):
+        latent.save(tmp_path / "b.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["b.safetensors"]
+
+
+def test_the_bytes_of_a_latent_are_those_of_every_version() -> None:
+    def ramp(*shape: int) -> torch.Tensor:
+        return torch.arange(torch.Size(shape).numel(), dtype=torch.float32).reshape(shape) / 8
+
+    tuning = {"a.up": ramp(2, 3, 1), "a.down": ramp(2, 1, 5)}
+    origin = {"source": "ä.png", "version": "1"}
+    latent = Latent(
+        *(ramp(2, 3, 4), "w+", ramp(2, 2, 2, 2), 2, "drop"), origin=origin, tuning=tuning
+    )
+    found = hashlib.sha256(dumps(latent)).hexdigest()
+    assert found == "faf155ff7c78bab48c5e28cbab4aa4c72680ea80d35b3ef16f6afe91eb70db26"
 
 
 def test_slices_and_concat_are_inverse() -> None:

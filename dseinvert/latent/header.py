@@ -1,0 +1,52 @@
+"""The text at the head of a latent file: what all rows have in common."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, get_args
+
+from dseinvert.latent.latent import Latent, Skip, Space, fields_of
+
+FORMAT = "dseinvert-latent-1"
+
+
+@dataclass(frozen=True)
+class Header:
+    """What `Latent` says of a whole batch; see there."""
+
+    space: Space
+    origin: Mapping[str, str] = field(default_factory=dict)
+    layer: int | None = None
+    skip: Skip = "keep"
+
+    @classmethod
+    def of(cls, latent: Latent) -> Header:
+        """That of a batch."""
+        return cls(latent.space, latent.origin, latent.layer, latent.skip)
+
+    @classmethod
+    def parse(cls, text: Mapping[str, str]) -> Header:
+        """What `text` made; ValueError or KeyError where it did not make this."""
+        layer = int(text["layer"]) if "layer" in text else None
+        origin = json.loads(text.get("origin", "{}"))
+        return cls(text["space"], origin, layer, text.get("skip", "keep"))  # type: ignore[arg-type]
+
+    def text(self) -> dict[str, str]:
+        """Ready for the metadata of a safetensors file."""
+        text = {"format": FORMAT, "space": self.space, "origin": json.dumps(dict(self.origin))}
+        return text if self.layer is None else {**text, "layer": str(self.layer), "skip": self.skip}
+
+    def latent(self, tensors: Mapping[str, Any]) -> Latent:
+        """The batch of these tensors, named as `Latent.tensors` names them.
+
+        Raises:
+            ValueError, KeyError: they do not go together.
+        """
+        return Latent(**fields_of(tensors), **vars(self))
+
+
+def is_latent(text: Mapping[str, str]) -> bool:
+    """Whether a file with this header holds latents."""
+    return text.get("format") == FORMAT and text.get("space") in get_args(Space)

@@ -1,0 +1,135 @@
+"""What was drawn put into the frames of a clip: changes or whole faces, steadied in time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dseinvert.faces.align import crop
+from dseinvert.faces.paste import AGREEMENT_SIDE, agreement, tightened
+from dseinvert.media.pixels import Pixels
+from dseinvert.run.video.draw import ClipFace, Drawn, Shot
+from dseinvert.run.video.steady import Patches, Steady
+from dseinvert.run.video.studio import RECON, Studio
+from dseinvert.video.blend import Mode, blend, face_mask, mask_in_frame
+
+# Sides in pixels of the source's crops in which the motion is seen, and at least of the changes
+# carried along it: a change keeps its detail only in pixels finer than its own.
+_FLOW_SIDES, _CHANGE_SIDE = (128, 256), 256
+# How far beyond the face's mask a change may be carried that came from within it.
+_GROWN = 1.15
+
+Pasted = tuple[int, int, dict[str, Pixels]]
+"""Place, time in ticks, and the frame of each output."""
+
+
+def steadied(
+    studio: Studio, drawn: Iterable[tuple[Shot, list[Drawn]]], steady: Steady
+) -> Iterator[tuple[Shot, list[Patches]]]:
+    """Each frame with what is to be put into it, steadied in time."""
+    side = int(np.clip(studio.side, *_FLOW_SIDES))
+    for shot, pictures in drawn:
+        found = patches_of(studio, shot, pictures)
+        if steady.seconds > 0:
+            pixels, time = shallow(shot.frame.pixels), float(shot.frame.time)
+            for k, face in enumerate(shot.faces):
+                source = crop(pixels, face.quad, side)
+                feed = partial(steady.feed, face.track, time, source)
+                found[k] = _fed(studio.paste, source, found[k], feed)
+            steady.done(shot.place, [face.track for face in shot.faces])
+        yield shot, found
+
+
+def _fed(
+    paste: Mode, source: Pixels, patches: Patches, feed: Callable[[Patches], Patches]
+) -> Patches:
+    """What "replace" puts in is steadied as a change of the source; else a change as it is."""
+    base = np.zeros(1, np.float32)
+    if paste == "replace" and patches:
+        size = next(iter(patches.values())).shape[:2]
+        base = cv2.resize(source, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    changes = feed({label: patch - base for label, patch in patches.items()})
+    return {label: change + base for label, change in changes.items()}
+
+
+def patches_of(studio: Studio, shot: Shot, pictures: Sequence[Drawn]) -> list[Patches]:
+    """What is put into a frame for each of its faces."""
+    pixels = shallow(shot.frame.pixels)
+    pairs = zip(shot.faces, pictures, strict=True)
+    return [_patches(studio, face, pixels, drawn) for face, drawn in pairs]
+
+
+def _patches(studio: Studio, face: ClipFace, frame: Pixels, drawn: Drawn) -> Patches:
+    """Of each output: the edited crop, or what to change, with its mask.
+
+    For the rim of a mask, too, should move as the source does when changes are steadied.
+    """
+    floats = {label: drawn[label].astype(np.float32) for label in studio.edits}
+    if studio.paste == "replace":
+        return floats
+    recon = drawn[RECON]
+    trust = agreement(crop(frame, face.quad, AGREEMENT_SIDE), recon)[..., None]
+    return {label: _masked(face, trust * (patch - recon)) for label, patch in floats.items()}
+
+
+def _masked(face: ClipFace, change: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The change within the mask of the face, finer: [N, N, 3]."""
+    side = max(_CHANGE_SIDE, len(change))
+    fine = cv2.resize(change, (side, side), interpolation=cv2.INTER_CUBIC)
+    mask = tightened(face_mask(face.points, face.quad, side), change)
+    return np.asarray(fine * mask[..., None], np.float32)
+
+
+def pasted(studio: Studio, patched: tuple[Shot, list[Patches]]) -> Pasted:
+    """A frame of each output."""
+    shot, patches = patched
+    frame = shot.frame.pixels
+    # A change brings its own mask, and is only held back from going astray.
+    grown = _GROWN if studio.paste == "difference" else 1.0
+    masks = [face_mask(face.points, face.quad, grown=grown) * face.presence for face in shot.faces]
+    pictures = {}
+    for label in studio.edits:
+        result = frame
+        for face, mask, of_face in zip(shot.faces, masks, patches, strict=True):
+            result = _paste_one(result, face, mask, of_face[label], studio.paste)
+        pictures[label] = np.hstack([frame, result]) if studio.side_by_side else result
+    return shot.place, shot.frame.pts, pictures
+
+
+def _paste_one(
+    frame: NDArray[Any], face: ClipFace, mask: NDArray[Any], patch: NDArray[Any], mode: Mode
+) -> NDArray[Any]:
+    """The frame uint8 or uint16 [H, W, 3] with the patch [R, R, 3] of one face in it.
+
+    The patch is a change for "difference", a face for "replace".
+    """
+    plain, nothing = shallow(frame), np.zeros_like(patch)
+    offset = face.rim if mode == "replace" else None
+    result = blend(plain, face.quad, patch, nothing, mask, mode, offset)
+    if frame.dtype == np.uint8:
+        return result
+    # What changed is added to the deep frame, so that the rest keeps all of its bits.
+    change = (result.astype(np.int32) - plain) * 257
+    return (frame + change).clip(0, 65535).astype(np.uint16)
+
+
+def shallow(frame: NDArray[Any]) -> Pixels:
+    """A frame with 8 bits a sample."""
+    if frame.dtype == np.uint8:
+        return frame
+    return np.asarray(cv2.convertScaleAbs(frame, alpha=1 / 257), np.uint8)
+
+
+def mask_of(shot: Shot) -> NDArray[np.float32]:
+    """[H, W] of all faces on a frame."""
+    frame = shot.frame.pixels
+    mask = np.zeros(frame.shape[:2], np.float32)
+    for face in shot.faces:
+        window, part = mask_in_frame(frame, face.quad, face_mask(face.points, face.quad))
+        mask[window] = np.maximum(mask[window], part)
+    return mask

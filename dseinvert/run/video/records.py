@@ -1,0 +1,172 @@
+"""The table of a clip's outputs, which is also how a later run knows what is done."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from dseinvert.errors import OutputError
+from dseinvert.media.atomic import shown, write_bytes
+from dseinvert.run.video.measure import NAMES
+from dseinvert.run.video.plan import Output, Task
+from dseinvert.run.video.unfinished import identity, intended
+
+METRICS = ("psnr", "ssim", *NAMES)
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished output."""
+
+    video: str
+    """Its name in the folder."""
+    edit: str
+    key: str
+    source: str
+    """sha256 of the source."""
+    clip: str
+    """Tells apart the parts of a source that were cut out."""
+    sha256: str
+    frames: int
+    without_face: int
+    faces: int
+    """Tracks that were edited."""
+    lost: int
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Books:
+    """The outputs of a clip, and the records of those that are done."""
+
+    task: Task
+    records: dict[str, Record]
+    """By file name; also of outputs of other runs on this clip."""
+    earlier: tuple[Output, ...]
+    """What was done before this run."""
+
+    @property
+    def todo(self) -> list[Output]:
+        """What this run writes."""
+        return [output for output in self.task.outputs if output not in self.earlier]
+
+    @property
+    def unmeasured(self) -> list[Output]:
+        """What was written by this run, or by one that was killed before it could measure it."""
+        todo = self.todo
+        return [o for o in self.task.outputs if o in todo or not self.of(o).frames]
+
+    def of(self, output: Output) -> Record:
+        """The record of an output that is done."""
+        return self.records[output.path.name]
+
+    def enter(self, record: Record) -> None:
+        """Keep a record, in place of an older one."""
+        self.records[record.video] = record
+
+    def in_order(self) -> list[Record]:
+        """Those of other runs, then this one's, in whatever order they were made before a kill."""
+        names = [output.path.name for output in self.task.outputs]
+        others = [record for name, record in self.records.items() if name not in names]
+        return [*others, *(self.records[name] for name in names)]
+
+
+def open_books(task: Task, *, anew: bool) -> Books:
+    """What is done of a clip. anew: do all of it again."""
+    records = read_records(task)
+    _adopt(task, records)
+    earlier = [output for output in task.outputs if not anew and is_done(output, records)]
+    return Books(task, records, tuple(earlier))
+
+
+def refuse_strangers(task: Task) -> None:
+    """OutputError for a file in the way that is not of an earlier run on the same source."""
+    records, intent = read_records(task), intended(task)
+    for output in task.outputs:
+        record = records.get(output.path.name)
+        ours = record is not None and record.source == task.sha256
+        if output.path.exists() and not ours and output.path.name not in intent:
+            raise OutputError(
+                f"{shown(output.path)}: is there already, made of something else",
+                "choose another --out, or --overwrite",
+            )
+
+
+def table_path(task: Task) -> Path:
+    """Where the records of a clip are."""
+    return task.folder / f"{task.name}.metrics.csv"
+
+
+def read_records(task: Task) -> dict[str, Record]:
+    """The records of a clip by video; none where there is no such table."""
+    try:
+        lines = table_path(task).read_text("utf-8", "backslashreplace").splitlines()
+        rows = csv.DictReader(line for line in lines if not line.startswith("#"))
+        return {row["video"]: _record(row) for row in rows}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def output_sha256(path: Path) -> str:
+    """Of a video's bytes, or of the names and bytes of a folder of frames."""
+    digest = hashlib.sha256()
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    for file in files:
+        digest.update(file.name.encode(errors="surrogateescape") if path.is_dir() else b"")
+        with file.open("rb") as opened:
+            while block := opened.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def is_done(output: Output, records: Mapping[str, Record]) -> bool:
+    """Whether an output is there, made from the same source in the same way, and intact."""
+    record = records.get(output.path.name)
+    if record is None or record.key != output.key or not output.path.exists():
+        return False
+    try:
+        return output_sha256(output.path) == record.sha256
+    except OSError:
+        return False
+
+
+def write_table(task: Task, records: Iterable[Record], facts: Mapping[str, str]) -> None:
+    """All records, below `#` lines that say how the numbers were made."""
+    text = io.StringIO()
+    text.writelines(f"# {name}: {' '.join(fact.split())}\n" for name, fact in facts.items())
+    plain = [f.name for f in fields(Record) if f.name != "metrics"]
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow([*plain, *METRICS])
+    for record in records:
+        values = [
+            f"{record.metrics[name]:.6g}" if name in record.metrics else "" for name in METRICS
+        ]
+        table.writerow([*(asdict(record)[name] for name in plain), *values])
+    write_bytes(table_path(task), text.getvalue().encode(errors="backslashreplace"))
+
+
+def _adopt(task: Task, records: dict[str, Record]) -> None:
+    """Record what a run finished that was killed before it could."""
+    for output in task.outputs:
+        note, now = intended(task).get(output.path.name, {}), identity(output.path)
+        if note.get("key") == output.key and now not in (None, note.get("before")):
+            sha256 = output_sha256(output.path)
+            records[output.path.name] = Record(
+                output.path.name, output.label, output.key, task.sha256, "", sha256, 0, 0, 0, 0
+            )
+
+
+def _record(row: Mapping[str, str]) -> Record:
+    numbers = {"frames", "without_face", "faces", "lost"}
+    plain: dict[str, Any] = {
+        f.name: int(row[f.name]) if f.name in numbers else row[f.name]
+        for f in fields(Record)
+        if f.name != "metrics"
+    }
+    metrics = {name: float(row[name]) for name in METRICS if row.get(name)}
+    return Record(**plain, metrics=metrics)

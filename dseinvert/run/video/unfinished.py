@@ -1,0 +1,104 @@
+"""The folder of a clip's unfinished work: locked, tidied, and gone when the work is done."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from dseinvert.errors import OutputError
+from dseinvert.media.atomic import make_folder, output_error, restore_folder, shown, write_bytes
+from dseinvert.run.video.plan import Output, Task
+
+_INTENT = "outputs.json"
+_ASIDE = ".old"
+
+
+@contextmanager
+def working(task: Task) -> Iterator[None]:
+    """The folder for unfinished work, locked; gone when the work is done."""
+    made = [f for f in (task.folder, *task.folder.parents) if not f.exists()]
+    make_folder(task.kept)
+    try:
+        with _locked(task.kept):
+            _restore(task)
+            _drop_other_work(task)
+            yield
+            shutil.rmtree(task.kept, ignore_errors=True)
+    finally:
+        for folder in (task.kept, *made):  # where nothing was written, nothing stays
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def aside(task: Task, output: Output) -> Path:
+    """Where an output lies while another one takes its place."""
+    return task.kept / f"{output.path.name}{_ASIDE}"
+
+
+def intend(task: Task, outputs: Sequence[Output]) -> None:
+    """Note what is going to be written, and what lies under those names now."""
+    notes = {o.path.name: {"key": o.key, "before": identity(o.path)} for o in outputs}
+    write_bytes(task.kept / _INTENT, json.dumps(notes).encode())
+
+
+def intended(task: Task) -> dict[str, dict[str, Any]]:
+    """What `intend` noted in this run or in one that was killed, by file name."""
+    try:
+        notes = json.loads((task.kept / _INTENT).read_bytes())
+        return notes if isinstance(notes, dict) else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def identity(path: Path) -> list[int] | None:
+    """What changes when a file is replaced; None = there is none."""
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return [about.st_ino, about.st_size, about.st_mtime_ns]
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    try:
+        import fcntl
+    except ImportError:  # Windows: two runs at once are then the user's care
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise OutputError(f"{shown(folder)}: another run is working here", "wait for it") from error
+    finally:
+        os.close(descriptor)
+
+
+def _restore(task: Task) -> None:
+    """Outputs that a killed run had laid aside are back, whatever this run is going to make."""
+    for path in task.kept.glob(f"*{_ASIDE}"):
+        output = task.folder / path.name.removesuffix(_ASIDE)
+        try:
+            restore_folder(output, path)
+        except OSError as error:
+            raise output_error(output, error) from error
+
+
+def _drop_other_work(task: Task) -> None:
+    """Remove what was left by runs with other settings."""
+    ours = (f"tracks-{task.tracks_key}", f"latents-{task.latents_key}", _INTENT)
+    keys = tuple(output.key for output in task.outputs)
+    for path in task.kept.iterdir():
+        if path.name.startswith(ours) or path.name.endswith(keys):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
