@@ -19,7 +19,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dseinvert.api import Face, Found, Gan, load
+    from dseinvert.api import Face, Found, Gan, Video, VideoFrame, load
     from dseinvert.errors import (
         DeviceError,
         DseInvertError,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 _ROOMS = {
-    "dseinvert.api": ("Face", "Found", "Gan", "load"),
+    "dseinvert.api": ("Face", "Found", "Gan", "Video", "VideoFrame", "load"),
     "dseinvert.errors": (
         "DeviceError",
         "DseInvertError",
@@ -63,6 +63,8 @@ __all__ = [
     "OutputError",
     "Photo",
     "UsageError",
+    "Video",
+    "VideoFrame",
     "Watcher",
     "__version__",
     "load",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -52,9 +52,23 @@ def render(studio: Studio, work: Work, outputs: Sequence[Output]) -> list[str]:
 
 
 def _written(studio: Studio, work: Work, sinks: Mapping[str, Sink], first: int) -> Iterator[int]:
-    """decode, steady -> [workers] draw -> [blenders] -> [an encoder an output], in order."""
+    """The place of each frame that all sinks have taken, [an encoder an output], in order."""
     if first >= work.count:
         return
+    with drawing(studio, work, first) as results, ExitStack() as stack:
+        for label, sink in sinks.items():
+            encoder = stack.enter_context(threads(1))
+            results = ahead(encoder, partial(_write, label, sink), results, _AHEAD)
+        for place, _, _ in results:
+            yield place
+
+
+@contextmanager
+def drawing(studio: Studio, work: Work, first: int) -> Iterator[Iterator[Pasted]]:
+    """The frames from place `first` on with each edit of the studio, in order.
+
+    decode, steady -> [workers] draw -> [blenders]
+    """
     with ExitStack() as stack:
         # In threads of their own run what must see each frame after the one before it, and so
         # cannot share its work among several: decoding, steadying, and each encoder.
@@ -68,15 +82,10 @@ def _written(studio: Studio, work: Work, sinks: Mapping[str, Sink], first: int) 
             workers=workers,
             most=_window(work),
         )
-        steady = _steady(studio, work, sinks, first)
+        steady = _steady(studio, work, first)
         patched = stack.enter_context(relay(steadied(studio, drawn, steady), _AHEAD))
         blenders = stack.enter_context(threads(_BLENDERS))
-        results = ahead(blenders, partial(pasted, studio), patched, _AHEAD)
-        for label, sink in sinks.items():
-            encoder = stack.enter_context(threads(1))
-            results = ahead(encoder, partial(_write, label, sink), results, _AHEAD)
-        for place, _, _ in results:
-            yield place
+        yield ahead(blenders, partial(pasted, studio), patched, _AHEAD)
 
 
 def _window(work: Work) -> int:
@@ -93,10 +102,10 @@ def _shots(studio: Studio, work: Work, first: int) -> Iterator[Shot]:
             yield Shot(place, frame, faces.at(place))
 
 
-def _steady(studio: Studio, work: Work, sinks: Mapping[str, Sink], first: int) -> Steady:
+def _steady(studio: Studio, work: Work, first: int) -> Steady:
     """What steadies the changes, as it was before frame `first`."""
     keys = {output.label: output.key for output in work.task.outputs}
-    folders = {label: work.kept(f"steady-{keys[label]}") for label in sinks}
+    folders = {label: work.kept(f"steady-{keys[label]}") for label in studio.edits}
     steady = Steady(STEADY[studio.paste] * studio.smooth, folders, studio.options.segment)
     steady.resume(first)
     return steady

@@ -125,7 +125,7 @@ def _result(studio: Studio, work: Work) -> Result:
 def _do(studio: Studio, work: Work) -> Result:
     """All that is still to do for a clip, pass after pass."""
     books = open_books(work.task, anew=studio.options.overwrite)
-    seen = latents_of(work.task) or _inverted(studio, work)
+    seen = inverted(studio, work)
     if seen is None:
         return Result(
             shown(work.clip.path), work.task.name, "skipped", "no face found in any frame"
@@ -139,8 +139,16 @@ def _do(studio: Studio, work: Work) -> Result:
     return _done(work, books, problems)
 
 
+def inverted(studio: Studio, work: Work) -> Seen | None:
+    """What is known once the latents are on disk, as they may be already; None = nobody is there.
+
+    Raises Stopped.
+    """
+    return latents_of(work.task) or _inverted(studio, work)
+
+
 def _inverted(studio: Studio, work: Work) -> Seen | None:
-    """The first two passes; None = nobody is there."""
+    """The first two passes."""
     work = work.knowing(see(work, studio.detector, studio.options.segment))
     crops = crops_of(work.seen, studio.options)
     if not crops:

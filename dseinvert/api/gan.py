@@ -10,8 +10,10 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,6 +21,8 @@ from PIL import Image
 from torch import Tensor
 
 from dseinvert import __version__
+from dseinvert.api.video import Video
+from dseinvert.config import VideoOptions
 from dseinvert.editing.apply import apply_edits
 from dseinvert.editing.auto import settle
 from dseinvert.editing.edits import parse_edits
@@ -39,6 +43,7 @@ from dseinvert.media.photo import Photo, open_photo
 from dseinvert.media.pixels import Doubles
 from dseinvert.models import Model, open_model, pick_device
 from dseinvert.models.keeper import open_keeper
+from dseinvert.progress import Silent, Watcher
 from dseinvert.run.flow.batchsize import auto_size
 from dseinvert.similarity.metrics import image_metrics
 
@@ -305,6 +310,48 @@ class Gan:
         with torch.no_grad():
             drawn = [generator.sample([seed], psi, labels=labels) for seed in wanted]
         return concat(drawn).with_origin(**self._whose())
+
+    def video(
+        self,
+        path: str | Path,
+        *,
+        faces: Literal["largest", "all"] | int = "largest",
+        smooth: float | Literal["auto"] = "auto",
+        refine: str = "none",
+        paste: Literal["difference", "replace"] | None = None,
+        start: Fraction | float | None = None,
+        end: Fraction | float | None = None,
+        fps: Fraction | int | None = None,
+        watcher: Watcher | None = None,
+    ) -> Video:
+        """A clip: `for frame in gan.video("a.mp4").edit("age=+2")`, or `.write("b.mp4")`.
+
+        Args:
+            path: a video, or a folder of frames.
+            faces: largest (the person who takes most of the clip), all, or how many people.
+            smooth: in time: auto, or from 0 (each frame by itself) to 1.
+            refine: encoder or generator[:STEPS], or both with a comma, tuned to each person once.
+            paste: difference adds what the edit changed, replace puts in the generated face;
+                None = difference, and replace for the reconstruction.
+            start: seconds; None = the first frame.
+            end: seconds; None = after the last.
+            fps: of a folder of frames; None = as its times.csv says.
+            watcher: hears how far it is; None = nobody.
+
+        Raises:
+            InputError: not a clip that can be read.
+            UsageError: what the model cannot do with a clip.
+        """
+        options = VideoOptions(
+            faces=faces,
+            smooth=smooth,
+            refine=refine,
+            paste=paste,
+            start=None if start is None else Fraction(start),
+            end=None if end is None else Fraction(end),
+            fps=None if fps is None else Fraction(fps),
+        )
+        return Video(self._plain, self._fast, Path(path), options, watcher or Silent())
 
     @cached_property
     def _detector(self) -> Detector | None:

@@ -1,0 +1,6 @@
+"""The front door: one object that holds a loaded model, and clips edited through it."""
+
+from dseinvert.api.gan import Face, Found, Gan, load
+from dseinvert.api.video import Video, VideoFrame
+
+__all__ = ["Face", "Found", "Gan", "Video", "VideoFrame", "load"]

@@ -1,0 +1,157 @@
+"""A clip edited by a program: frame after frame with their exact times, or into one file."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from dseinvert.config import VideoOptions
+from dseinvert.errors import InputError
+from dseinvert.media.atomic import make_folder, shown
+from dseinvert.media.clip import Clip
+from dseinvert.media.pixels import Pixels
+from dseinvert.models import Model
+from dseinvert.progress import Watcher
+from dseinvert.run.video.plan import Task, make_task, open_source
+from dseinvert.run.video.render import drawing, render
+from dseinvert.run.video.run import inverted
+from dseinvert.run.video.studio import Studio, open_studio
+from dseinvert.run.video.work import Work
+from dseinvert.stop import Stop
+
+_NAME = "clip"
+
+
+@dataclass(frozen=True, eq=False)
+class VideoFrame:
+    """One frame of an edited clip."""
+
+    number: int
+    """From 0."""
+    time: Fraction
+    """When it is shown, in seconds, by the clip's own clock."""
+    pixels: Pixels
+    """[H, W, 3] upright sRGB as in the source: uint8, or uint16 of a source with more bits."""
+
+
+class Video:
+    """A clip, tracked and inverted once when its first frame is asked for, and edited at will.
+
+    Iterate over it for the frames; `edit` gives the same clip with another edit, which needs no
+    new inversion. Without an edit, frames show the reconstruction. What lies between the passes is
+    in a temporary folder that goes with the last of these objects; memory does not grow with the
+    clip.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        fast: Model,
+        path: Path,
+        options: VideoOptions,
+        watcher: Watcher,
+        folder: TemporaryDirectory[str] | None = None,
+    ) -> None:
+        """Made by `Gan.video`, which says what can be asked for."""
+        self.path, self._model, self._fast = path, model, fast
+        self._options, self._watcher = options, watcher
+        self._folder = folder or TemporaryDirectory(prefix="dseinvert-")
+        self._clip: Clip = open_source(path, options.fps)
+        open_studio(options, model)  # what cannot be is said now
+
+    def __repr__(self) -> str:
+        edits = f", {self._options.edits[0]}" if self._options.edits else ""
+        return f"Video({str(self.path)!r}, {self.size[0]}x{self.size[1]}{edits})"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the upright frames, in pixels."""
+        return self._clip.size
+
+    @property
+    def rate(self) -> Fraction:
+        """Average frames a second, as far as the file tells; each frame has its own time."""
+        return self._clip.rate
+
+    @property
+    def duration(self) -> Fraction | None:
+        """Seconds by the header; None = it does not say."""
+        return self._clip.duration
+
+    def edit(self, edits: str) -> Video:
+        """The same clip with other edits: NAME=STRENGTH[,NAME=...], as `--edit` takes them.
+
+        Raises:
+            UsageError: a direction that the model does not have, or a strength that is none.
+        """
+        options = replace(self._options, edits=(edits,))
+        return Video(self._model, self._fast, self.path, options, self._watcher, self._folder)
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        """The frames in order.
+
+        Raises:
+            InputError: a clip that cannot be read, or shows no face.
+        """
+        lossless = replace(self._options, out=self._kept / "frames.mkv", codec="ffv1")
+        with self._working(lossless) as (studio, work), drawing(studio, work, 0) as frames:
+            (output,) = work.task.outputs
+            for number, (place, _, pictures) in enumerate(frames):
+                yield VideoFrame(number, work.seconds(place), pictures[output.label])
+
+    def write(
+        self,
+        path: str | Path,
+        *,
+        codec: str | None = None,
+        crf: float | None = None,
+        side_by_side: bool = False,
+    ) -> Path:
+        """One video with the sound, subtitles and metadata of the source; whole or not at all.
+
+        Args:
+            path: .mp4, .mov, .mkv or .webm; a file that is there is replaced.
+            codec: h264, h265, av1, prores or ffv1, and with _nvenc on a GPU; None = h264.
+            crf: quality, less is better and larger; None = looks like the source.
+            side_by_side: whether the source is shown beside the result.
+
+        Raises:
+            InputError: a clip that cannot be read, or shows no face.
+            OutputError, UsageError: a file or codec that cannot be written.
+        """
+        asked = replace(
+            self._options, out=Path(path), codec=codec, crf=crf, side_by_side=side_by_side
+        )
+        with self._working(asked) as (studio, work):
+            problems = render(studio, work, work.task.outputs)
+        for problem in problems:
+            self._watcher.problem(f"{shown(self.path)}: {problem}")
+        return Path(path)
+
+    @property
+    def _kept(self) -> Path:
+        return Path(self._folder.name)
+
+    @contextmanager
+    def _working(self, options: VideoOptions) -> Iterator[tuple[Studio, Work]]:
+        """The opened model with all that is asked, and the clip with its latents on disk."""
+        studio = replace(open_studio(options, self._model), model=self._fast)
+        work = Work(self._task(studio, options), self._watcher, Stop())
+        make_folder(work.task.kept)
+        try:
+            seen = inverted(studio, work)
+            if seen is None:
+                raise InputError(f"{shown(self.path)}: no face found in any frame")
+            yield studio, work.knowing(seen)
+        finally:
+            shutil.rmtree(work.task.kept, ignore_errors=True)
+
+    def _task(self, studio: Studio, options: VideoOptions) -> Task:
+        decisive, edits = studio.decisive(), studio.fingerprints()
+        task = make_task(self._clip, _NAME, options, decisive, edits)
+        return replace(task, folder=self._kept)
