@@ -13,12 +13,9 @@ from dseinvert.generators.stylegan1 import StyleGAN1, StyleGAN1Config
 from dseinvert.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from dseinvert.generators.stylegan3 import StyleGAN3, StyleGAN3Config
 from dseinvert.generators.tuned import private, synthesize
+from dseinvert.inversion.low_rank import convolutions
 from dseinvert.inversion.refinement import Budget
-from dseinvert.inversion.tune_generator import (
-    GeneratorTuning,
-    convolutions,
-    generator_refinement,
-)
+from dseinvert.inversion.tune_generator import GeneratorTuning, generator_refinement
 from dseinvert.latent import Latent, dumps, load_latent
 from dseinvert.similarity.losses import mse
 
