@@ -20,6 +20,7 @@ from dseinvert.inversion.refinement import Budget, Watch
 from dseinvert.latent import Latent
 
 Named = dict[str, Tensor]
+"""Tensors by name; where they are of images, all have the batch in front."""
 Which = Literal["best", "latest"]
 BETTER = 0.99
 """A loss this much lower counts as progress."""

@@ -16,15 +16,12 @@ from torch import Tensor, nn
 from dseinvert.encoders import Encoder
 from dseinvert.encoders.dse import DSEEncoder
 from dseinvert.encoders.dse_biggan import DSEBigGANEncoder
-from dseinvert.encoders.dse_feature import DSEFeatureEncoder, FeatureBranch
+from dseinvert.encoders.dse_feature import DSEFeatureEncoder, feature_at
 from dseinvert.encoders.dse_pggan import DSEPGGANEncoder
 from dseinvert.generators import Generator
-from dseinvert.latent import Latent
+from dseinvert.inversion.descend import Named
 
 Scope = Literal["tail", "all"]
-Named = dict[str, Tensor]
-"""Tensors that all have the batch in front. Of a latent: "code", perhaps "feature", and of a DSE
-"end", its z_c' (of BigGAN's: c')."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,8 @@ class Part:
     begin: Callable[[Named], Named]
     """What was seen -> the weights of each image, all as the encoder has them."""
     encode: Callable[[Named, Named], Named]
-    """Weights and what was seen -> the latent; the encoder's own is what the weights begin as."""
+    """Weights and what was seen -> "code", perhaps "feature", and of a DSE "end", its z_c' (of
+    BigGAN's: c'); as the weights begin, that is the encoder's own latent."""
     rates: Callable[[str, Tensor], float]
     """What the learning rate is multiplied by, by name and weights."""
 
@@ -68,21 +66,19 @@ def feature_tail(encoder: DSEFeatureEncoder, generator: Generator) -> Part:
 
     def see(images: Tensor, label: Tensor | None) -> Named:
         rows, maps = trunk.rows_and_maps(images)
-        detail = _detail(branch, images)
+        detail = branch.detail_of(images)
         return {"code": rows, "end": maps[-1], "map": maps[config.map_index], "detail": detail}
 
     def begin(seen: Named) -> Named:
         return _biases(seen) | _copies(branch.leave, len(seen["code"]))
 
     def encode(own: Named, seen: Named) -> Named:
+        def correction(plain: Tensor) -> Tensor:
+            x = branch.before_last(seen["detail"], seen["map"], plain)
+            return convolve(x, own["weight"], own["bias"])
+
         biased = _biased(own, seen)
-        plain = generator.features(Latent(biased["code"], "w+"), config.layer)
-        x = torch.cat([seen["detail"], seen["map"], plain], dim=1)
-        x = F.leaky_relu(branch.enter(x), 0.2)
-        for block in branch.body:
-            x = block(x)
-        correction = convolve(F.leaky_relu(x, 0.2), own["weight"], own["bias"])
-        return biased | {"feature": plain + correction}
+        return biased | {"feature": feature_at(generator, biased["code"], config.layer, correction)}
 
     return Part(see, begin, encode, spread)
 
@@ -142,10 +138,8 @@ class _Whole(nn.Module):
 def _run(encoder: Encoder, generator: Generator, images: Tensor, label: Tensor | None) -> Named:
     """What `encode` gives, and where a DSE ends."""
     if isinstance(encoder, DSEFeatureEncoder):
-        rows, maps = encoder.trunk.rows_and_maps(images)
-        plain = generator.features(Latent(rows, "w+"), encoder.config.layer)
-        correction = encoder.branch(images, maps[encoder.config.map_index], plain)
-        return {"code": rows, "feature": plain + correction, "end": maps[-1]}
+        rows, feature, end = encoder.rows_and_feature(images, generator)
+        return {"code": rows, "feature": feature, "end": end}
     if isinstance(encoder, DSEEncoder | DSEPGGANEncoder):
         code, end = encoder(images)
         return {"code": code, "end": end}
@@ -166,13 +160,6 @@ def _biases(seen: Named) -> Named:
 def _biased(own: Named, seen: Named) -> Named:
     code = seen["code"] + own["rows"]
     return {"code": code + own["base"][:, None] if "base" in own else code}
-
-
-def _detail(branch: FeatureBranch, images: Tensor) -> Tensor:
-    x = images
-    for conv in branch.detail:
-        x = F.leaky_relu(conv(F.pixel_unshuffle(x, 2)), 0.2)
-    return x
 
 
 def _copies(module: nn.Module, count: int) -> Named:
