@@ -26,6 +26,9 @@ def convolutions(own: nn.Module, latent: Latent) -> list[str]:
     Args:
         own: of `generators.tuned.private`; nobody else may call it meanwhile.
         latent: any of its latents.
+
+    Returns:
+        Names of parameters [out, in, K, K] of `own`, sorted.
     """
     one = replace(owned(latent[:1]), tuning={})
     (one.code if one.feature is None else one.feature).requires_grad_()

@@ -1,6 +1,7 @@
 """The methods of `--refine`: one row each, for the runs, the help and the messages.
 
-The command line reads this table as it starts, so what a row needs is loaded where it is made.
+A new method is a file of its own and a row here. The command line reads this table as it starts,
+so what a row needs is loaded only where it is made.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Given:
 
 
 ImageMethod = Callable[[Given], "Refine"]
+"""Models and options -> a refinement of images."""
 ClipMethod = Callable[["ClipTask", "Fitted", int], "Fitted"]
 """The frames, what was fitted to them before, and steps -> that and what this method fits."""
 

@@ -40,7 +40,13 @@ class Part:
 
 
 def part_of(encoder: Encoder, generator: Generator, scope: Scope) -> Part:
-    """The part of that scope; an encoder of another kind whose latent has a feature has no tail."""
+    """The part of that scope; an encoder of another kind whose latent has a feature has no tail.
+
+    Args:
+        encoder: of any kind, frozen, and attached to `generator`.
+        generator: frozen; without classes, labels are None.
+        scope: all = every weight; tail = what comes last.
+    """
     if scope == "tail" and isinstance(encoder, DSEFeatureEncoder):
         return feature_tail(encoder, generator)
     if scope == "tail" and encoder.kind != "feature-style":
@@ -52,6 +58,7 @@ def heads(encoder: Encoder, generator: Generator) -> Part:
     """The biases of the last layers: of all rows together, and of each.
 
     For one image the input of a head is fixed, so that its weights could do no more than its bias.
+    Weights: "rows" [B, L, D], and "base" [B, D] where L is more than 1.
     """
 
     def see(images: Tensor, label: Tensor | None) -> Named:
@@ -61,7 +68,10 @@ def heads(encoder: Encoder, generator: Generator) -> Part:
 
 
 def feature_tail(encoder: DSEFeatureEncoder, generator: Generator) -> Part:
-    """The biases of the trunk's heads, and the convolution that the feature branch ends with."""
+    """The biases of the trunk's heads, and the convolution that the feature branch ends with.
+
+    Weights: those of `heads`, and "weight" [B, C, width, 3, 3] and "bias" [B, C].
+    """
     trunk, branch, config = encoder.trunk, encoder.branch, encoder.config
 
     def see(images: Tensor, label: Tensor | None) -> Named:
@@ -87,6 +97,7 @@ def whole(encoder: Encoder, generator: Generator) -> Part:
     """All weights of an encoder, as published.
 
     Kinds that are known to bear it run with all sets of weights at once, others one by one.
+    Weights: [B, ...] each, by the names of the encoder's parameters behind "encoder.".
     """
     module = _Whole(encoder, generator)
 
@@ -115,7 +126,10 @@ def spread(name: str, weight: Tensor) -> float:
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """[B, I, H, W] -> [B, O, H, W]: each sample has its weight [B, O, I, K, K] and bias [B, O]."""
+    """[B, I, H, W] -> [B, O, H, W]: each sample has its weight [B, O, I, K, K] and bias [B, O].
+
+    K is odd, and the border is zeros.
+    """
     count, outputs, _, side, _ = weight.shape
     y = F.conv2d(
         x.flatten(0, 1)[None], weight.flatten(0, 1), bias.flatten(), padding=side // 2, groups=count
@@ -132,6 +146,7 @@ class _Whole(nn.Module):
         self._generator = [generator]  # in a list its weights are none of the module's
 
     def forward(self, images: Tensor, label: Tensor | None) -> Named:
+        """[B, 3, R, R] in [-1, 1] and labels [B, classes] -> the latent, as `Part.encode`."""
         return _run(self.encoder, self._generator[0], images, label)
 
 

@@ -126,12 +126,15 @@ def copied(encoder: Encoder, generator: Generator) -> Encoder:
     return copy
 
 
-def _of_clips(text: str, name: str) -> ClipMethod:
-    """How a method is done for a clip; UsageError where it is not."""
+def _of_clips(asked: str, name: str) -> ClipMethod:
+    """How a method is done for a clip; UsageError where it is not, or is not a method.
+
+    `asked` is the text that named it.
+    """
     method = method_of(name)
     if method.clip is None:
         raise UsageError(
-            f"--refine {text}: {method.moves} refined frame by frame flicker",
+            f"--refine {asked}: {method.moves} refined frame by frame flicker",
             f"{listed('or', clip=True)}, which all frames share",
         )
     return method.clip
@@ -160,7 +163,13 @@ class ClipTask:
 
 
 def encoder_of_clip(task: ClipTask, fitted: Fitted, steps: int) -> Fitted:
-    """All of the encoder's weights, by Equation 6 and the pull of its codes."""
+    """All of the encoder's weights, by Equation 6 without its latent loss, and the pull of codes.
+
+    Args:
+        task: the frames and the networks.
+        fitted: by the stages before.
+        steps: of Adam.
+    """
     options, own = task.options, copied(task.encoder, task.generator)
     weights = {name: weight.requires_grad_() for name, weight in _weights(own).items()}
     labels = task.pivots(task.encoder).label if task.generator.spec.classes else None
@@ -180,7 +189,10 @@ def encoder_of_clip(task: ClipTask, fitted: Fitted, steps: int) -> Fitted:
 
 
 def generator_of_clip(task: ClipTask, fitted: Fitted, steps: int) -> Fitted:
-    """A difference of low rank, of the convolutions that the codes or F pass through."""
+    """A difference of low rank, of the convolutions that the codes or F pass through.
+
+    The codes are those of the encoder as the stages before left it; see `encoder_of_clip`.
+    """
     options, own = task.options, private(task.generator)
     encoder = fitted.inverter(Inverter(task.generator, task.encoder), task.encoder).encoder
     pivots = task.pivots(encoder)

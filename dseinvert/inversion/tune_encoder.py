@@ -61,7 +61,7 @@ class EncoderTuning:
     """Where the code is pulled to; published is zero."""
 
     def rate(self, steps: int, done: float) -> float:
-        """The learning rate once that share of a budget of so many steps is used up."""
+        """The learning rate once that share, 0..1, of a budget of so many steps is used up."""
         own = 0.005 if self.scope == "all" else min(0.04, max(0.01, 0.0004 * steps))
         lr = own if self.lr is None else self.lr
         return scheduled(lr, done, self.warm_up, self.ramp_down, cosine=True)
@@ -72,10 +72,15 @@ def encoder_refinement(
 ) -> Refine:
     """The refinement that tunes `encoder`, which is attached to `generator`; both stay as they are.
 
+    A start need not be the encoder's own latent: the better of the two is where an image begins.
+
     Args:
         generator: frozen and ready for inference, as is the encoder.
         encoder: of any kind.
         options: None = the defaults.
+
+    Raises (when called):
+        ValueError: the start has a feature, and this encoder writes none, or the other way round.
     """
     options = options or EncoderTuning()
     part = part_of(encoder, generator, options.scope)

@@ -53,7 +53,7 @@ class GeneratorTuning:
     """How far from the code towards a sample it looks. PTI: 30 in units of w."""
 
     def rate(self, done: float) -> float:
-        """The learning rate once that share of the budget is used up."""
+        """The learning rate of `up` once that share of the budget, 0..1, is used up."""
         return scheduled(self.lr, done, ramp_down=self.ramp_down)
 
 
@@ -64,8 +64,9 @@ def generator_refinement(
 ) -> Refine:
     """Pivotal tuning as a refinement; the latent stays as it is but for `Latent.tuning`.
 
-    Each sample has its own difference, Adam works number by number, and samples meet nowhere; a
-    start that is tuned already is tuned on. What is found is rounded to float16, as it is saved.
+    Each sample has its own difference, "NAME.up" [B, out, r] and "NAME.down" [B, r, rest]. Adam
+    works number by number, and samples meet nowhere; a start that is tuned already is tuned on.
+    What is found is rounded to float16, as it is saved.
 
     Args:
         generator: left as it is, so that other threads can draw with it.
@@ -99,6 +100,7 @@ class _Task:
     distance: Distance | None
 
     def run(self, budget: Budget, watch: Watch | None) -> Refined:
+        """The best of each image, rounded."""
         factors, sizes = self._begin()
         spread = self.options.spread
         times = {name: spread if name.endswith(".down") else 1.0 for name in factors}
