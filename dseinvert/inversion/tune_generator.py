@@ -128,7 +128,7 @@ class _Task:
         count, told = len(self.images), self.pivot.tuning
         fresh = factors_of(self.own, self.pivot, self.options.rank)
         factors = {name: factor.expand(count, -1, -1).clone() for name, factor in fresh.items()}
-        factors |= told
+        factors |= {name: factor.clone() for name, factor in told.items()}
         sizes = sizes_of(self.own, factors)
         for name, size in sizes.items():
             if f"{name}.down" in told:

@@ -107,6 +107,18 @@ def test_where_nothing_helps_the_start_returns(
     torch.testing.assert_close(found.losses, losses(generator, start, images))
 
 
+def test_where_nothing_helps_a_start_that_is_tuned_returns(
+    generator: StyleGAN2, images: Tensor, start: Latent
+) -> None:
+    begun = generator_refinement(generator)(images, start, Budget(10)).latent
+    finer = {name: factor * 1.0003 for name, factor in begun.tuning.items()}  # than float16 holds
+    begun = replace(begun, tuning=finer)
+    wild = GeneratorTuning(lr=1e6, ramp_down=0)
+    found = generator_refinement(generator, wild)(images, begun, Budget(3))
+    before = losses(generator, begun, images)
+    torch.testing.assert_close(found.losses, before, rtol=1e-3, atol=0)
+
+
 def test_an_image_that_is_good_enough_takes_no_more_steps(
     generator: StyleGAN2, images: Tensor, start: Latent
 ) -> None:
