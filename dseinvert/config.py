@@ -34,7 +34,7 @@ class ImagesOptions:
     paste: bool = False
     """Also blend the edited faces back into the whole photo."""
     refine: str = "none"
-    """none, or encoder, latent or generator[:STEPS]: improve each inversion; several in turn with
+    """none, or {methods}[:STEPS]: improve each inversion; several in turn with
     commas, as latent:200,generator:100."""
     space: str | None = None
     """Of --refine latent: z, z+, w, w+, f/w, f/w+, f/z or f/z+. None = that of the encoder."""
@@ -105,8 +105,8 @@ class VideoOptions:
     faces: Literal["largest", "all"] | int = "largest"
     """largest (the person who takes most of the clip), all, or how many people."""
     refine: str = "none"
-    """none, or encoder or generator[:STEPS], or both with a comma: tuned to each person once, on
-    frames of the whole clip."""
+    """none, or {clip_methods}[:STEPS], or {clip_together}: tuned to each person once, on frames of
+    the whole clip."""
     smooth: float | Literal["auto"] = "auto"
     """Smoothing in time: auto, or from 0 (each frame by itself) to 1."""
     start: Fraction | None = None
@@ -330,7 +330,7 @@ class PreviewOptions:
 
 
 def field_docs(options: type) -> dict[str, str]:
-    """The docstring under each field of an options class."""
+    """The docstring under each field of an options class; some hold places for `methods.filled`."""
     tree = ast.parse(inspect.getsource(options)).body[0]
     assert isinstance(tree, ast.ClassDef)
     docs = {}

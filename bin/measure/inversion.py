@@ -11,10 +11,10 @@ from torch import Tensor
 
 from dseinvert.encoders.dse_feature import DSEFeatureEncoder
 from dseinvert.inversion.inverter import Inverter
-from dseinvert.inversion.optimise import OptimiseOptions, optimise
 from dseinvert.latent import concat
 from dseinvert.models import Model
 from dseinvert.similarity.metrics import PROTOCOL, image_metrics
+from measure.optimise import OptimiseOptions, optimise
 from measure.sets import (
     OTHERS,
     Judges,

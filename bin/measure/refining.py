@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from dseinvert.inversion.inverter import Inverter
-from dseinvert.inversion.optimise import OptimiseOptions, optimise
 from dseinvert.inversion.refinement import Budget
 from dseinvert.inversion.refining import open_refining, parse_refining
 from dseinvert.inversion.tune_encoder import FINE_TUNING, EncoderTuning, encoder_refinement
@@ -20,6 +19,7 @@ from dseinvert.similarity.attention import Scales, at1, at2, centre_crops, whole
 from dseinvert.similarity.metrics import PROTOCOL, image_metrics
 from dseinvert.similarity.weights import Attention, LossWeights
 from measure.inversion import quality
+from measure.optimise import OptimiseOptions, optimise
 from measure.sets import Judges, inverting, judges, median, opened, photos, samples
 from measure.tables import Cell, Table, watched
 

@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
+from dseinvert.cli.options import help_of
 from dseinvert.cli.stdout import print_outcome, reserved_stdout
-from dseinvert.config import ImagesOptions, field_docs
+from dseinvert.config import ImagesOptions
 from dseinvert.errors import UsageError
 
-HELP = field_docs(ImagesOptions)
+HELP = help_of(ImagesOptions)
 
 
 def images(

@@ -10,6 +10,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from dseinvert.config import field_docs
+from dseinvert.inversion.methods import filled
 
 
 def offer(options: type, texts: Mapping[str, Any]) -> Callable[[Callable[..., Any]], Any]:
@@ -36,8 +37,13 @@ def offer(options: type, texts: Mapping[str, Any]) -> Callable[[Callable[..., An
     return decorate
 
 
+def help_of(options: type) -> dict[str, str]:
+    """The help of each field of an options class."""
+    return {name: filled(doc) for name, doc in field_docs(options).items()}
+
+
 def _parameters(options: type, texts: Mapping[str, Any]) -> list[inspect.Parameter]:
-    docs, hints = field_docs(options), {**get_type_hints(options), **texts}
+    docs, hints = help_of(options), {**get_type_hints(options), **texts}
     made = []
     for field in fields(options):
         hint = hints[field.name]

@@ -11,11 +11,12 @@ from typing import Annotated, Any, Literal
 import typer
 
 from dseinvert.cli.images import batch_size
+from dseinvert.cli.options import help_of
 from dseinvert.cli.stdout import print_outcome, reserved_stdout
-from dseinvert.config import VideoOptions, field_docs
+from dseinvert.config import VideoOptions
 from dseinvert.errors import UsageError
 
-HELP = {name: " ".join(doc.split()) for name, doc in field_docs(VideoOptions).items()}
+HELP = {name: " ".join(doc.split()) for name, doc in help_of(VideoOptions).items()}
 
 
 def _option(*names: str, field: str, **more: Any) -> Any:

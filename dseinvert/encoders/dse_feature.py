@@ -9,7 +9,7 @@ feat_K(w).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -81,13 +81,21 @@ class FeatureBranch(nn.Module):
 
     def forward(self, images: Tensor, trunk: Tensor, feature: Tensor) -> Tensor:
         """Images [B, 3, R, R], the trunk's map and feat_K(w), both S x S -> d [B, C, S, S]."""
+        return self.leave(self.before_last(self.detail_of(images), trunk, feature))
+
+    def detail_of(self, images: Tensor) -> Tensor:
+        """[B, 3, R, R] -> their fine detail, S x S, which depends on nothing else."""
         x = images
         for conv in self.detail:
             x = F.leaky_relu(conv(F.pixel_unshuffle(x, 2)), 0.2)
-        x = F.leaky_relu(self.enter(torch.cat([x, trunk, feature], dim=1)), 0.2)
+        return x
+
+    def before_last(self, detail: Tensor, trunk: Tensor, feature: Tensor) -> Tensor:
+        """Detail, the trunk's map and feat_K(w), all S x S -> what `leave` takes, S x S."""
+        x = F.leaky_relu(self.enter(torch.cat([detail, trunk, feature], dim=1)), 0.2)
         for block in self.body:
             x = block(x)
-        return self.leave(F.leaky_relu(x, 0.2))
+        return F.leaky_relu(x, 0.2)
 
 
 class Bypassed(nn.Module):
@@ -124,14 +132,37 @@ class DSEFeatureEncoder(nn.Module):
 
     def encode(self, images: Tensor, label: Tensor | None = None) -> Latent:
         """[B, 3, R, R] in [-1, 1] -> Latent in w+ with F = feat_K(w') + d; `label` is passed on."""
-        rows, feature, correction = self(images)
-        return Latent(
-            rows, "w+", feature=feature + correction, layer=self.config.layer, label=label
-        )
+        rows, feature, _ = self.rows_and_feature(images, self._generator[0])
+        return Latent(rows, "w+", feature=feature, layer=self.config.layer, label=label)
+
+    def rows_and_feature(
+        self, images: Tensor, generator: Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """[B, 3, R, R] in [-1, 1] -> w' [B, L, D], F [B, C, S, S], and the trunk's last map.
+
+        `generator` is the one that it is attached to.
+        """
+        rows, maps = self.trunk.rows_and_maps(images)
+
+        def correction(plain: Tensor) -> Tensor:
+            return self.branch(images, maps[self.config.map_index], plain)
+
+        return rows, feature_at(generator, rows, self.config.layer, correction), maps[-1]
 
     def attach(self, generator: Generator) -> None:
         """Keep the generator whose feature is corrected."""
         self._generator = [generator]
+
+
+def feature_at(
+    generator: Generator, rows: Tensor, layer: int, correction: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """F [B, C, S, S] of w+ rows [B, L, D] at a layer; `correction` is d as a function of feat_K(w).
+
+    ValueError where the generator has no such feature.
+    """
+    plain = generator.features(Latent(rows, "w+"), layer)
+    return plain + correction(plain)  # F = feat_K(w) + d (Equation 1)
 
 
 def _conv(inputs: int, outputs: int, kernel: int, gain: float = 2) -> nn.Conv2d:

@@ -19,11 +19,12 @@ from dseinvert.errors import MissingError, UsageError
 from dseinvert.generators import Generator
 from dseinvert.inversion.inverter import Inversion
 from dseinvert.inversion.optimise import LatentOptions, latent_refinement
-from dseinvert.inversion.refinement import Budget, Distance, Refine
+from dseinvert.inversion.refinement import Budget, Refine
 from dseinvert.inversion.refining import in_turn
 from dseinvert.inversion.spaces import check_space, deviation
 from dseinvert.inversion.tune_generator import GeneratorTuning, generator_refinement
 from dseinvert.latent import Latent, concat
+from dseinvert.similarity.losses import Distance
 
 BaselineName = Literal["i2s-w", "i2s-w+", "indomain", "pti", "bdinvert"]
 BASELINES: tuple[BaselineName, ...] = get_args(BaselineName)

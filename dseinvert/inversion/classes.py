@@ -17,9 +17,7 @@ from torch import Tensor
 
 from dseinvert.encoders import Encoder
 from dseinvert.generators import Generator
-
-Distance = Callable[[Tensor, Tensor], Tensor]
-"""Two batches of images [B, 3, R, R], target and drawn -> a loss per image [B]."""
+from dseinvert.similarity.losses import Distance
 
 
 @dataclass(frozen=True)

@@ -16,15 +16,12 @@ from torch import Tensor, nn
 from dseinvert.encoders import Encoder
 from dseinvert.encoders.dse import DSEEncoder
 from dseinvert.encoders.dse_biggan import DSEBigGANEncoder
-from dseinvert.encoders.dse_feature import DSEFeatureEncoder, FeatureBranch
+from dseinvert.encoders.dse_feature import DSEFeatureEncoder, feature_at
 from dseinvert.encoders.dse_pggan import DSEPGGANEncoder
 from dseinvert.generators import Generator
-from dseinvert.latent import Latent
+from dseinvert.inversion.descend import Named
 
 Scope = Literal["tail", "all"]
-Named = dict[str, Tensor]
-"""Tensors that all have the batch in front. Of a latent: "code", perhaps "feature", and of a DSE
-"end", its z_c' (of BigGAN's: c')."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +33,20 @@ class Part:
     begin: Callable[[Named], Named]
     """What was seen -> the weights of each image, all as the encoder has them."""
     encode: Callable[[Named, Named], Named]
-    """Weights and what was seen -> the latent; the encoder's own is what the weights begin as."""
+    """Weights and what was seen -> "code", perhaps "feature", and of a DSE "end", its z_c' (of
+    BigGAN's: c'); as the weights begin, that is the encoder's own latent."""
     rates: Callable[[str, Tensor], float]
     """What the learning rate is multiplied by, by name and weights."""
 
 
 def part_of(encoder: Encoder, generator: Generator, scope: Scope) -> Part:
-    """The part of that scope; an encoder of another kind whose latent has a feature has no tail."""
+    """The part of that scope; an encoder of another kind whose latent has a feature has no tail.
+
+    Args:
+        encoder: of any kind, frozen, and attached to `generator`.
+        generator: frozen; without classes, labels are None.
+        scope: all = every weight; tail = what comes last.
+    """
     if scope == "tail" and isinstance(encoder, DSEFeatureEncoder):
         return feature_tail(encoder, generator)
     if scope == "tail" and encoder.kind != "feature-style":
@@ -54,6 +58,7 @@ def heads(encoder: Encoder, generator: Generator) -> Part:
     """The biases of the last layers: of all rows together, and of each.
 
     For one image the input of a head is fixed, so that its weights could do no more than its bias.
+    Weights: "rows" [B, L, D], and "base" [B, D] where L is more than 1.
     """
 
     def see(images: Tensor, label: Tensor | None) -> Named:
@@ -63,26 +68,27 @@ def heads(encoder: Encoder, generator: Generator) -> Part:
 
 
 def feature_tail(encoder: DSEFeatureEncoder, generator: Generator) -> Part:
-    """The biases of the trunk's heads, and the convolution that the feature branch ends with."""
+    """The biases of the trunk's heads, and the convolution that the feature branch ends with.
+
+    Weights: those of `heads`, and "weight" [B, C, width, 3, 3] and "bias" [B, C].
+    """
     trunk, branch, config = encoder.trunk, encoder.branch, encoder.config
 
     def see(images: Tensor, label: Tensor | None) -> Named:
         rows, maps = trunk.rows_and_maps(images)
-        detail = _detail(branch, images)
+        detail = branch.detail_of(images)
         return {"code": rows, "end": maps[-1], "map": maps[config.map_index], "detail": detail}
 
     def begin(seen: Named) -> Named:
         return _biases(seen) | _copies(branch.leave, len(seen["code"]))
 
     def encode(own: Named, seen: Named) -> Named:
+        def correction(plain: Tensor) -> Tensor:
+            x = branch.before_last(seen["detail"], seen["map"], plain)
+            return convolve(x, own["weight"], own["bias"])
+
         biased = _biased(own, seen)
-        plain = generator.features(Latent(biased["code"], "w+"), config.layer)
-        x = torch.cat([seen["detail"], seen["map"], plain], dim=1)
-        x = F.leaky_relu(branch.enter(x), 0.2)
-        for block in branch.body:
-            x = block(x)
-        correction = convolve(F.leaky_relu(x, 0.2), own["weight"], own["bias"])
-        return biased | {"feature": plain + correction}
+        return biased | {"feature": feature_at(generator, biased["code"], config.layer, correction)}
 
     return Part(see, begin, encode, spread)
 
@@ -91,6 +97,7 @@ def whole(encoder: Encoder, generator: Generator) -> Part:
     """All weights of an encoder, as published.
 
     Kinds that are known to bear it run with all sets of weights at once, others one by one.
+    Weights: [B, ...] each, by the names of the encoder's parameters behind "encoder.".
     """
     module = _Whole(encoder, generator)
 
@@ -119,7 +126,10 @@ def spread(name: str, weight: Tensor) -> float:
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """[B, I, H, W] -> [B, O, H, W]: each sample has its weight [B, O, I, K, K] and bias [B, O]."""
+    """[B, I, H, W] -> [B, O, H, W]: each sample has its weight [B, O, I, K, K] and bias [B, O].
+
+    K is odd, and the border is zeros.
+    """
     count, outputs, _, side, _ = weight.shape
     y = F.conv2d(
         x.flatten(0, 1)[None], weight.flatten(0, 1), bias.flatten(), padding=side // 2, groups=count
@@ -136,16 +146,15 @@ class _Whole(nn.Module):
         self._generator = [generator]  # in a list its weights are none of the module's
 
     def forward(self, images: Tensor, label: Tensor | None) -> Named:
+        """[B, 3, R, R] in [-1, 1] and labels [B, classes] -> the latent, as `Part.encode`."""
         return _run(self.encoder, self._generator[0], images, label)
 
 
 def _run(encoder: Encoder, generator: Generator, images: Tensor, label: Tensor | None) -> Named:
     """What `encode` gives, and where a DSE ends."""
     if isinstance(encoder, DSEFeatureEncoder):
-        rows, maps = encoder.trunk.rows_and_maps(images)
-        plain = generator.features(Latent(rows, "w+"), encoder.config.layer)
-        correction = encoder.branch(images, maps[encoder.config.map_index], plain)
-        return {"code": rows, "feature": plain + correction, "end": maps[-1]}
+        rows, feature, end = encoder.rows_and_feature(images, generator)
+        return {"code": rows, "feature": feature, "end": end}
     if isinstance(encoder, DSEEncoder | DSEPGGANEncoder):
         code, end = encoder(images)
         return {"code": code, "end": end}
@@ -166,13 +175,6 @@ def _biases(seen: Named) -> Named:
 def _biased(own: Named, seen: Named) -> Named:
     code = seen["code"] + own["rows"]
     return {"code": code + own["base"][:, None] if "base" in own else code}
-
-
-def _detail(branch: FeatureBranch, images: Tensor) -> Tensor:
-    x = images
-    for conv in branch.detail:
-        x = F.leaky_relu(conv(F.pixel_unshuffle(x, 2)), 0.2)
-    return x
 
 
 def _copies(module: nn.Module, count: int) -> Named:

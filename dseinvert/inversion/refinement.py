@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from dseinvert.latent import Latent
+from dseinvert.similarity.losses import Distance
 
-Distance = Callable[[Tensor, Tensor], Tensor]
-"""Two batches of images [B, 3, R, R] in [-1, 1], target and drawn -> a loss per image [B]."""
 Watch = Callable[[int, Tensor], None]
 """Is called after each step with its number from 1 and the losses [B]."""
 
@@ -31,22 +30,36 @@ class Budget:
     goal: Distance | None = None
     """What `until` is about; None = the refinement's own image loss."""
 
-    def done(self, step: int, seconds: float) -> float:
+    def done(self, step: int, seconds: float, within: float = 0.5) -> float:
         """The share of the work that is behind, in the middle of the coming step; from 1 on, all.
 
         Args:
             step: steps taken.
             seconds: of wall time, for each image.
+            within: another point of the coming step than its middle, 0..1.
         """
-        share = (step + 0.5) / self.steps if step < self.steps else 1.0
-        return share if self.seconds is None else max(share, seconds / self.seconds)
+        share = (step + within) / self.steps if step < self.steps else 1.0
+        if self.seconds is None:
+            return share
+        return max(share, seconds / max(1e-9, self.seconds))  # none may be left for a later stage
 
-    def reached(self, images: Tensor, drawn: Tensor, losses: Tensor) -> Tensor:
-        """[B] bool: which images need no further step; `losses` [B] are the refinement's own."""
+    def judged(self, images: Tensor, drawn: Tensor, losses: Tensor) -> Tensor:
+        """[B] what `until` is about, lower is better.
+
+        Args:
+            images: [B, 3, R, R] in [-1, 1].
+            drawn: the same shape, not clamped.
+            losses: [B], the refinement's own.
+        """
+        if self.until is None or self.goal is None:
+            return losses
+        return self.goal(images, drawn.clamp(-1, 1))
+
+    def reached(self, judged: Tensor) -> Tensor:
+        """[B] bool: which images need no further step, by what `judged` says of them [B]."""
         if self.until is None:
-            return torch.zeros_like(losses, dtype=torch.bool)
-        goal = losses if self.goal is None else self.goal(images, drawn.clamp(-1, 1))
-        return goal <= self.until
+            return torch.zeros_like(judged, dtype=torch.bool)
+        return judged <= self.until
 
 
 @dataclass(frozen=True)

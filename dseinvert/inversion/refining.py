@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -15,18 +14,13 @@ from torch import Tensor
 from dseinvert.encoders import Encoder
 from dseinvert.errors import MissingError, UsageError
 from dseinvert.generators import Generator
-from dseinvert.inversion.optimise import latent_refinement
-from dseinvert.inversion.refinement import Budget, Distance, Refine, Refined, Watch
+from dseinvert.inversion.methods import METHODS, Given, known, method_of
+from dseinvert.inversion.refinement import Budget, Refine, Refined, Watch
 from dseinvert.inversion.spaces import SPACES, SpaceName, check_space
-from dseinvert.inversion.tune_encoder import EncoderTuning, encoder_refinement
-from dseinvert.inversion.tune_generator import generator_refinement
 from dseinvert.latent import Latent
-from dseinvert.similarity.losses import mse, ssim
+from dseinvert.similarity.losses import Distance, mse, ssim
 from dseinvert.similarity.perceptual import open_distance
 
-Method = Literal["encoder", "latent", "generator"]
-STEPS: dict[Method, int] = {"encoder": 100, "latent": 200, "generator": 100}
-"""Of a method that is given none."""
 UNLIMITED = 100_000
 """Steps of a method that is given none where seconds are."""
 METRICS = ("mse", "psnr", "ssim", "lpips", "features")
@@ -36,7 +30,8 @@ METRICS = ("mse", "psnr", "ssim", "lpips", "features")
 class Stage:
     """One method and its steps."""
 
-    method: Method
+    method: str
+    """Of METHODS."""
     steps: int
 
 
@@ -76,15 +71,17 @@ def parse_refining(
         UsageError: which of them cannot be read, or has nothing to be about.
     """
     seconds = None if budget is None else _seconds(budget)
-    methods = [] if refine == "none" else refine.split(",")
-    stages = tuple(_stage(refine, text, timed=seconds is not None) for text in methods)
-    names = [stage.method for stage in stages]
+    texts = [] if refine == "none" else refine.split(",")
+    stages = tuple(_stage(refine, text, timed=seconds is not None) for text in texts)
+    methods = [method_of(stage.method) for stage in stages]
     for option, given in (("--space", space), ("--budget", budget), ("--until", until)):
         if given is not None and not stages:
             raise UsageError(f"{option} {given}: nothing is refined", "add --refine latent")
-    if "encoder" in names[1:]:
-        raise UsageError(f"--refine {refine}: the encoder comes first", "it makes the latent")
-    if space is not None and "latent" not in names:
+    for stage, method in [*zip(stages, methods, strict=True)][1:]:
+        if method.leads:
+            what = f"--refine {refine}: the {stage.method} comes first"
+            raise UsageError(what, "it makes the latent")
+    if space is not None and not any(method.in_space for method in methods):
         raise UsageError(f"--space {space}: no latent is optimised", "add --refine latent")
     if space is not None and space not in SPACES:
         raise UsageError(f"--space {space!r}", f"one of {', '.join(SPACES)}")
@@ -110,14 +107,8 @@ def open_refining(
         return None
     space = asked.space or own_space(generator, encoder)
     check_space(generator, space)
-    make: dict[Method, Callable[[], Refine]] = {
-        "encoder": lambda: encoder_refinement(
-            generator, encoder, EncoderTuning(perceptual=distance)
-        ),
-        "latent": lambda: latent_refinement(generator, space, distance=distance),
-        "generator": lambda: generator_refinement(generator, distance=distance),
-    }
-    parts = [(make[stage.method](), stage.steps) for stage in asked.stages]
+    given = Given(generator, encoder, space, distance)
+    parts = [(method_of(stage.method).images(given), stage.steps) for stage in asked.stages]
     value, goal = _goal(asked, generator.device)
     return in_turn(parts), Budget(asked.steps, asked.seconds, value, goal)
 
@@ -162,11 +153,9 @@ def _later(watch: Watch, before: int, step: int, losses: Tensor) -> None:
 
 def _stage(refine: str, text: str, *, timed: bool) -> Stage:
     name, colon, steps = text.strip().partition(":")
-    if name not in get_args(Method) or (colon and not (steps.isdecimal() and int(steps) > 0)):
-        known = "none, or encoder, latent or generator[:STEPS], several with commas"
-        raise UsageError(f"--refine {refine!r}", known)
-    method: Any = name
-    return Stage(method, int(steps) if colon else UNLIMITED if timed else STEPS[method])
+    if name not in METHODS or (colon and not (steps.isdecimal() and int(steps) > 0)):
+        raise UsageError(f"--refine {refine!r}", known())
+    return Stage(name, int(steps) if colon else UNLIMITED if timed else METHODS[name].steps)
 
 
 def _seconds(text: str) -> float:

@@ -18,6 +18,7 @@ from torch import Tensor
 from dseinvert.errors import UsageError
 from dseinvert.generators import Generator
 from dseinvert.generators.sampling import truncated
+from dseinvert.inversion.descend import owned
 from dseinvert.latent import Latent, Skip
 
 SpaceName = Literal["z", "z+", "w", "w+", "f/w", "f/w+", "f/z", "f/z+"]
@@ -134,7 +135,7 @@ def enter(
     """
     options = options or SpaceOptions()
     unit = deviation(generator, space) if unit is None else unit
-    start = _own(start.to(generator.device))
+    start = owned(start.to(generator.device))
     feature, layer, skip = _feature(generator, space, start, options)
     plain = replace(start, feature=None, layer=None)
     chart = Chart(generator, space, plain, unit, options.psi, options.cutoff)
@@ -201,13 +202,6 @@ def _undone(w: Tensor) -> Tensor:
 def _size(feature: Tensor) -> Tensor:
     """Root mean square of each sample [B, 1, 1, 1]."""
     return feature.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
-
-
-def _own(latent: Latent) -> Latent:
-    """The same latent in tensors that gradients may pass, wherever they were made."""
-    clones = {name: t.detach().clone() for name, t in latent.tensors().items() if "/" not in name}
-    tuning = {name: tensor.detach().clone() for name, tensor in latent.tuning.items()}
-    return replace(latent, **clones, tuning=tuning)  # type: ignore[arg-type]
 
 
 def _bound(generator: Generator, start: Latent) -> float | None:

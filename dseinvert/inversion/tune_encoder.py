@@ -7,9 +7,8 @@ encoder itself stays as it was.
 
 from __future__ import annotations
 
-import math
-import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 import torch
@@ -17,7 +16,8 @@ from torch import Tensor
 
 from dseinvert.encoders import Encoder
 from dseinvert.generators import Generator
-from dseinvert.inversion.own_weights import Named, Part, Scope, part_of
+from dseinvert.inversion.descend import Best, Look, Named, Rules, Step, descend, owned, scheduled
+from dseinvert.inversion.own_weights import Part, Scope, part_of
 from dseinvert.inversion.refinement import Budget, Refine, Refined, Watch
 from dseinvert.latent import Latent
 from dseinvert.similarity.attention import Scales, centre_crops
@@ -27,8 +27,7 @@ from dseinvert.similarity.weights import Attention, LossWeights
 FINE_TUNING = Attention(0.375, 0.625)
 """mu1 and mu2 of Section 3.1."""
 BETA2 = 0.99
-BETTER = 0.99
-"""A loss this much lower counts as progress."""
+"""Adam's second beta."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +61,10 @@ class EncoderTuning:
     """Where the code is pulled to; published is zero."""
 
     def rate(self, steps: int, done: float) -> float:
-        """The learning rate once that share of a budget of so many steps is used up."""
+        """The learning rate once that share, 0..1, of a budget of so many steps is used up."""
         own = 0.005 if self.scope == "all" else min(0.04, max(0.01, 0.0004 * steps))
         lr = own if self.lr is None else self.lr
-        rise = min(1.0, done / self.warm_up) if self.warm_up else 1.0
-        left = min(1.0, (1 - done) / self.ramp_down) if self.ramp_down else 1.0
-        return lr * rise * (0.5 - 0.5 * math.cos(math.pi * max(0.0, left)))
+        return scheduled(lr, done, self.warm_up, self.ramp_down, cosine=True)
 
 
 def encoder_refinement(
@@ -75,10 +72,15 @@ def encoder_refinement(
 ) -> Refine:
     """The refinement that tunes `encoder`, which is attached to `generator`; both stay as they are.
 
+    A start need not be the encoder's own latent: the better of the two is where an image begins.
+
     Args:
         generator: frozen and ready for inference, as is the encoder.
         encoder: of any kind.
         options: None = the defaults.
+
+    Raises (when called):
+        ValueError: the start has a feature, and this encoder writes none, or the other way round.
     """
     options = options or EncoderTuning()
     part = part_of(encoder, generator, options.scope)
@@ -90,68 +92,32 @@ def encoder_refinement(
         # Inside inference mode, and from its tensors, no gradient could be had.
         with torch.inference_mode(False), torch.enable_grad():
             images = images.to(generator.device).clone()
-            start = start.to(generator.device)
-            named = {name: tensor.clone() for name, tensor in start.tensors().items()}
-            return _Task(generator, part, options, budget, anchor, start).run(images, named, watch)
+            start = owned(start.to(generator.device))
+            return _Task(generator, part, options, budget, anchor, start).run(images, watch)
 
     return refine
 
 
 @dataclass
-class _Best:
-    """For each image of the batch the best that was met."""
+class _Copies:
+    """The images that are not done yet, and each one's copy of the weights."""
 
-    latent: Named
-    images: Tensor
-    losses: Tensor
-    goals: Tensor
-    """What `until` of the budget is about."""
-    steps: Tensor
-
-    def keep(self, at: Tensor, found: Named, images: Tensor, losses: Tensor, goals: Tensor) -> None:
-        """Of the images `at` of the batch, take over those that have a lower loss now."""
-        lower = losses < self.losses[at]
-        where = at[lower]
-        for name in ("code", "feature"):
-            if name in found:
-                self.latent[name][where] = found[name][lower]
-        self.images[where], self.losses[where] = images[lower], losses[lower]
-        self.goals[where] = goals[lower]
-
-
-@dataclass
-class _Going:
-    """The images that are not done yet, and all that belongs to them."""
-
-    at: Tensor
-    """Which of the batch they are."""
     images: Tensor
     seen: Named
     own: Named
     first: Named
     """Adam's moments."""
     second: Named
-    mark: Tensor
-    """The loss at the last progress, and its step."""
-    since: Tensor
 
     @torch.no_grad()
-    def only(self, left: Tensor) -> _Going:
-        """Those for which `left` [B] is true."""
+    def only(self, left: Tensor) -> None:
+        """Go on with those for which `left` [b] is true."""
 
         def some(named: Named) -> Named:
             return {name: tensor[left] for name, tensor in named.items()}
 
-        return _Going(
-            self.at[left],
-            self.images[left],
-            some(self.seen),
-            some(self.own),
-            some(self.first),
-            some(self.second),
-            self.mark[left],
-            self.since[left],
-        )
+        self.images, self.seen, self.own = self.images[left], some(self.seen), some(self.own)
+        self.first, self.second = some(self.first), some(self.second)
 
 
 @dataclass(frozen=True)
@@ -166,115 +132,87 @@ class _Task:
     """[1, L, D], where codes are pulled to; None = to zero."""
     start: Latent
 
-    def run(self, images: Tensor, start: Named, watch: Watch | None) -> Refined:
-        began, steps = time.monotonic(), self.budget.steps
-        seconds = math.inf
-        if self.budget.seconds is not None:
-            seconds = max(1e-9, self.budget.seconds * len(images))
-        best, going = self._begin(images, start)
-        for step in range(steps + 1):
-            found, drawn, losses = self._look(going)
-            self._keep(best, going, found, drawn, losses)
-            if step and watch is not None:
-                watch(step, best.losses.clone())
-            left = self._left(best, going, losses.detach(), step)
-            done = max(step / steps if steps else 1.0, (time.monotonic() - began) / seconds)
-            if done >= 1 or not left.any():
-                break
-            self._descend(going, self._objective(going, found, drawn, losses), step, done)
-            best.steps[going.at[left]] += 1
-            going = going if left.all() else going.only(left)
-        latent = replace(self.start, code=best.latent["code"], feature=best.latent.get("feature"))
-        return Refined(latent, best.images.clamp(-1, 1), best.steps, best.losses)
+    def run(self, images: Tensor, watch: Watch | None) -> Refined:
+        """Images [B, 3, R, R] in [-1, 1] -> the best of each, the start's own among them."""
+        copies = self._copies(images)
+        rules = Rules(within=0.0, told="best", patience=self.options.patience)
+        look, move = partial(self._look, copies), partial(self._move, copies)
+        best = descend(images, look, move, self._begin(images), self.budget, watch, rules)
+        found = best.found
+        latent = replace(self.start, code=found["code"], feature=found.get("feature"))
+        return Refined(latent, found["images"].clamp(-1, 1), best.steps, best.losses)
 
     @torch.no_grad()
-    def _begin(self, images: Tensor, start: Named) -> tuple[_Best, _Going]:
-        drawn = self.generator.synthesize(self._latent(start, start.get("label")))
+    def _begin(self, images: Tensor) -> Best:
+        """The start, which need not be what the encoder makes of the images."""
+        drawn = self.generator.synthesize(self.start)
         losses = self._losses(images, drawn)
-        none = torch.zeros(len(images), dtype=torch.int64, device=images.device)
-        best = _Best(start, drawn, losses, self._goals(images, drawn, losses), none.clone())
-        seen = self.part.see(images, start.get("label"))
-        seen |= {"label": start["label"]} if "label" in start else {}
+        found = {"code": self.start.code.clone(), "images": drawn}
+        if self.start.feature is not None:
+            found["feature"] = self.start.feature.clone()
+        return Best.of(found, losses, self.budget.judged(images, drawn, losses).clone())
+
+    @torch.no_grad()
+    def _copies(self, images: Tensor) -> _Copies:
+        label = self.start.label
+        seen = self.part.see(images, label)
+        seen |= {} if label is None else {"label": label}
         own = self.part.begin(seen)
         first, second = (
             {name: torch.zeros_like(weight) for name, weight in own.items()} for _ in range(2)
         )
-        at = torch.arange(len(images), device=images.device)
-        return best, _Going(at, images, seen, own, first, second, losses.clone(), none)
+        return _Copies(images, seen, own, first, second)
 
-    def _look(self, going: _Going) -> tuple[Named, Tensor, Tensor]:
-        """The latents that the weights give, what is drawn from them, and the image losses [B]."""
-        for weight in going.own.values():
+    def _look(self, copies: _Copies, at: Tensor, number: int) -> Look:
+        """What the weights give, and draw."""
+        for weight in copies.own.values():
             weight.requires_grad_(True)
-        found = self.part.encode(going.own, going.seen)
+        found = self.part.encode(copies.own, copies.seen)
         if ("feature" in found) != (self.start.feature is not None):
             raise ValueError("the start is not a latent of this encoder")
-        drawn = self.generator.synthesize(self._latent(found, going.seen.get("label")))
-        return found, drawn, self._losses(going.images, drawn)
+        drawn = self.generator.synthesize(self._latent(found, copies.seen.get("label")))
+        losses = self._losses(copies.images, drawn)
+        objective = partial(self._objective, copies, found, drawn, losses)
+        return Look({**found, "images": drawn}, drawn, losses, objective)
 
     def _latent(self, found: Named, label: Tensor | None) -> Latent:
         return replace(self.start, code=found["code"], feature=found.get("feature"), label=label)
 
-    @torch.no_grad()
-    def _keep(
-        self, best: _Best, going: _Going, found: Named, drawn: Tensor, losses: Tensor
-    ) -> None:
-        drawn, losses = drawn.detach(), losses.detach()
-        goals = self._goals(going.images, drawn, losses)
-        best.keep(going.at, {n: t.detach() for n, t in found.items()}, drawn, losses, goals)
-
-    def _left(self, best: _Best, going: _Going, losses: Tensor, step: int) -> Tensor:
-        """Which images still make progress and have not reached the goal [B]."""
-        progress = losses < BETTER * going.mark
-        going.mark = torch.where(progress, losses, going.mark)
-        going.since = torch.where(progress, step, going.since)
-        left = (step - going.since < self.options.patience) & losses.isfinite()
-        return left & (best.goals[going.at] > (self.budget.until or -math.inf))
-
-    def _objective(self, going: _Going, found: Named, drawn: Tensor, losses: Tensor) -> Tensor:
-        """Equation 6 and the pull, of all images together."""
+    def _objective(self, copies: _Copies, found: Named, drawn: Tensor, losses: Tensor) -> Tensor:
+        """Equation 6 and the pull [b]."""
         code, weights = found["code"], self.options.weights
         away = code if self.anchor is None else code - self.anchor
         total = losses + self.options.pull * away.flatten(1).norm(dim=1)
         if not weights.epsilon:
-            return total.sum()
-        label = going.seen.get("label")
+            return total
+        label = copies.seen.get("label")
         seen = self.part.see(drawn, label)
-        again = self.part.encode(going.own, seen if label is None else {**seen, "label": label})
+        again = self.part.encode(copies.own, seen if label is None else {**seen, "label": label})
         plain = replace(weights, kl=0)  # Equation 4 has no KL term
         latent = latent_loss(code, again["code"], plain)
         if "end" in found and "end" in again:  # Equation 5
             latent = latent + latent_loss(_row(found["end"]), _row(again["end"]), plain)
-        return (total + weights.epsilon * latent).sum()
+        return total + weights.epsilon * latent  # Equation 6
 
     @torch.no_grad()
-    def _descend(self, going: _Going, total: Tensor, step: int, done: float) -> None:
-        """One step of Adam; images do not meet in it."""
-        names, lr, beta = (
-            [*going.own],
-            self.options.rate(self.budget.steps, done),
-            self.options.momentum,
-        )
-        weights = [going.own[name] for name in names]
-        slopes = torch.autograd.grad(total, weights, allow_unused=True)
-        for name, weight, slope in zip(names, weights, slopes, strict=True):
+    def _move(self, copies: _Copies, step: Step) -> None:
+        """One step of Adam, at a rate of each weight's own; images do not meet in it."""
+        lr, beta = self.options.rate(self.budget.steps, step.done), self.options.momentum
+        slopes = torch.autograd.grad(step.total, [*copies.own.values()], allow_unused=True)
+        for (name, weight), slope in zip(copies.own.items(), slopes, strict=True):
             if slope is None:  # as of the noise that inference does not draw
                 continue
-            first = going.first[name].lerp_(slope, 1 - beta)
-            second = going.second[name].mul_(BETA2).addcmul_(slope, slope, value=1 - BETA2)
-            root = (second / (1 - BETA2 ** (step + 1))).sqrt_().add_(1e-8)
-            size = lr * self.part.rates(name, weight) / (1 - beta ** (step + 1))
+            first = copies.first[name].lerp_(slope, 1 - beta)
+            second = copies.second[name].mul_(BETA2).addcmul_(slope, slope, value=1 - BETA2)
+            root = (second / (1 - BETA2 ** (step.number + 1))).sqrt_().add_(1e-8)
+            size = lr * self.part.rates(name, weight) / (1 - beta ** (step.number + 1))
             weight.addcdiv_(first, root, value=-size)
+        if not step.left.all():
+            copies.only(step.left)
 
     def _losses(self, images: Tensor, drawn: Tensor) -> Tensor:
         options = self.options
         return image_loss(images, drawn, options.weights, options.scales, options.perceptual)[0]
-
-    def _goals(self, images: Tensor, drawn: Tensor, losses: Tensor) -> Tensor:
-        goal = self.budget.goal
-        if self.budget.until is None or goal is None:
-            return losses.clone()
-        return goal(images, drawn.clamp(-1, 1)).clone()
 
 
 def _row(end: Tensor) -> Tensor:

@@ -10,9 +10,9 @@ from dseinvert.encoders.dse import DSEConfig, DSEEncoder
 from dseinvert.errors import UsageError
 from dseinvert.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from dseinvert.inversion.inverter import Inverter
+from dseinvert.inversion.methods import METHODS
 from dseinvert.inversion.refinement import Budget, Refine, Refined, Watch
 from dseinvert.inversion.refining import (
-    STEPS,
     UNLIMITED,
     Stage,
     in_turn,
@@ -40,8 +40,8 @@ def images(model: tuple[StyleGAN2, DSEEncoder]) -> Tensor:
 
 def test_methods_stand_in_the_order_given_with_their_steps() -> None:
     asked = parse_refining("latent:20,generator", space="f/z+")
-    assert asked.stages == (Stage("latent", 20), Stage("generator", STEPS["generator"]))
-    assert asked.steps == 20 + STEPS["generator"]
+    assert asked.stages == (Stage("latent", 20), Stage("generator", METHODS["generator"].steps))
+    assert asked.steps == 20 + METHODS["generator"].steps
     assert asked.space == "f/z+"
 
 

@@ -13,12 +13,9 @@ from dseinvert.generators.stylegan1 import StyleGAN1, StyleGAN1Config
 from dseinvert.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from dseinvert.generators.stylegan3 import StyleGAN3, StyleGAN3Config
 from dseinvert.generators.tuned import private, synthesize
+from dseinvert.inversion.low_rank import convolutions
 from dseinvert.inversion.refinement import Budget
-from dseinvert.inversion.tune_generator import (
-    GeneratorTuning,
-    convolutions,
-    generator_refinement,
-)
+from dseinvert.inversion.tune_generator import GeneratorTuning, generator_refinement
 from dseinvert.latent import Latent, dumps, load_latent
 from dseinvert.similarity.losses import mse
 
@@ -108,6 +105,18 @@ def test_where_nothing_helps_the_start_returns(
     wild = GeneratorTuning(lr=1e6, ramp_down=0)
     found = generator_refinement(generator, wild)(images, start, Budget(3))
     torch.testing.assert_close(found.losses, losses(generator, start, images))
+
+
+def test_where_nothing_helps_a_start_that_is_tuned_returns(
+    generator: StyleGAN2, images: Tensor, start: Latent
+) -> None:
+    begun = generator_refinement(generator)(images, start, Budget(10)).latent
+    finer = {name: factor * 1.0003 for name, factor in begun.tuning.items()}  # than float16 holds
+    begun = replace(begun, tuning=finer)
+    wild = GeneratorTuning(lr=1e6, ramp_down=0)
+    found = generator_refinement(generator, wild)(images, begun, Budget(3))
+    before = losses(generator, begun, images)
+    torch.testing.assert_close(found.losses, before, rtol=1e-3, atol=0)
 
 
 def test_an_image_that_is_good_enough_takes_no_more_steps(

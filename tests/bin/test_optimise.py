@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from dseinvert.generators.stylegan2 import StyleGAN2
-from dseinvert.inversion.optimise import OptimiseOptions, optimise
 from dseinvert.latent import Latent
 from dseinvert.models import open_model
+from measure.optimise import OptimiseOptions, optimise
 
 
 @pytest.fixture
