@@ -25,6 +25,8 @@ from dseinvert.run.video import invert as video_invert
 from dseinvert.run.video import measure as video_measure
 from dseinvert.run.video import render as video_render
 from dseinvert.run.video.run import run_video
+from measure import asked
+from measure.asked import Verb
 from measure.tables import Cell, Table, watched
 
 ROOMS = (video_faces, video_invert, video_render, video_measure)
@@ -134,3 +136,14 @@ def _pool(count: int, begin: Callable[[], object] | None = None) -> Iterator[Exe
 @contextmanager
 def _one(resolution: int, device: torch.device) -> Iterator[Workers]:
     yield Workers(_AtOnce(), 1)
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """What it can be told."""
+    asked.clips(parser)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--backend", default="torch")
+    asked.ends(parser)
+
+
+VERB = Verb("`video` with its parts beside each other, and one after another", options, overlap)

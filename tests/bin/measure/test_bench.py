@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -23,12 +24,14 @@ needs_scorers = pytest.mark.skipif(
 
 
 def bench(*words: object) -> subprocess.CompletedProcess[str]:
+    environment = child_environment()
+    environment["PYTHONPATH"] += f"{os.pathsep}{ROOT / 'bin'}"
     return subprocess.run(
-        [sys.executable, str(ROOT / "bin" / "bench.py"), *map(str, words)],
+        [sys.executable, "-m", "measure", *map(str, words)],
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env=child_environment(),
+        env=environment,
     )
 
 
