@@ -21,9 +21,9 @@ from dseinvert.media.pixels import Pixels
 from dseinvert.models import Model, generator_sha256, save_model
 from dseinvert.similarity.features import FeatureDistance
 from dseinvert.training.pictures import Variations, foreground, read_tar, to_tensor
-from recipe.encoder import branch
-from recipe.encoder.branch import BranchOptions
-from recipe.encoder.joint import JointOptions, Pair, encode, fit_mapping, train
+from recipe.encoder.branch import BranchOptions, begun, train_branch
+from recipe.encoder.joint import JointOptions, Pair, encode, train_pair
+from recipe.encoder.sampling import codes, set_sampling
 from recipe.labels.attributes import find_directions
 
 HELD_OUT = 250
@@ -44,7 +44,14 @@ class Sources:
     """Tight face crops with ages.csv: teaches the scorer of age."""
 
 
-def make_bundle(options: JointOptions, sources: Sources, work: Path, out: Path, name: str) -> None:
+def make_bundle(
+    options: JointOptions,
+    branch: BranchOptions,
+    sources: Sources,
+    work: Path,
+    out: Path,
+    name: str,
+) -> None:
     """Everything, from the tars to the model folder `out`; goes on where `work` stopped."""
     work.mkdir(parents=True, exist_ok=True)
     pictures, masks = _pictures(sources.faces, int(options.resolution * STORED), work)
@@ -56,15 +63,14 @@ def make_bundle(options: JointOptions, sources: Sources, work: Path, out: Path, 
     def watch(pair: Pair, step: int) -> dict[str, float]:
         return watch_pair(pair, unseen, work, step)
 
-    pair = train(options, vary, work, FeatureDistance(), watch)
+    pair = train_pair(options, vary, work, FeatureDistance(), watch)
     pair.modules().eval().requires_grad_(False)
     images = to_tensor(known, options.resolution)
     rows, bases = codes(pair, torch.cat([images, images.flip(3)]))
     report: dict[str, object] = {"options": asdict(options)}
-    report["mapping_distance"] = set_sampling(pair, bases, options.seed)
-    numbers = BranchOptions()
-    report["branch"] = asdict(numbers)
-    encoder = branched(pair.generator, pair.encoder, numbers, known, masks, work)
+    report["mapping_distance"] = set_sampling(pair, bases, options.seed, options.mapping_steps)
+    report["branch"] = asdict(branch)
+    encoder = branched(pair.generator, pair.encoder, branch, known, masks, work)
     finish(pair.generator, encoder, images, rows[: len(images)], sources, work, out, name, report)
 
 
@@ -134,11 +140,11 @@ def branched(
         with (work / "branch.log").open("a") as log:
             log.write(f"step {step}: {told}\n")
 
-    return branch.train(
+    return train_branch(
         generator,
         trunk,
         options,
-        varied.from_step(branch.begun(work)),
+        varied.from_step(begun(work)),
         FeatureDistance().requires_grad_(False),
         work,
         watch,
@@ -190,29 +196,6 @@ def _pictures(tar: Path, side: int, work: Path) -> tuple[Pixels, Pixels]:
     masks = np.stack([foreground(picture) for picture in pictures])
     np.savez(cache, pictures=pictures, masks=masks)
     return pictures, masks
-
-
-@torch.inference_mode()
-def codes(pair: Pair, images: Tensor, batch: int = 64) -> tuple[Tensor, Tensor]:
-    """[N, 3, R, R] -> (w+ rows [N, L, D], base codes in w [N, D])."""
-    rows, bases = [], []
-    for part in images.split(batch):
-        full, taps = encode(pair, part, torch.zeros(len(part), dtype=torch.bool), noise=0)
-        rows.append(full)
-        bases.append((full - taps)[:, 0])
-    return torch.cat(rows), torch.cat(bases)
-
-
-def set_sampling(pair: Pair, bases: Tensor, seed: int, steps: int = 4000) -> float:
-    """Fit the mapping network to the base codes and move the encoder's origin to its mean."""
-    distance = fit_mapping(pair.generator.mapping.requires_grad_(True), bases.clone(), steps, seed)
-    pair.generator.mapping.requires_grad_(False)
-    mean, encoder = pair.generator.mapping.w_avg, pair.encoder
-    assert encoder.base is not None
-    with torch.no_grad():  # the same codes, now as offsets from the generator's mean latent
-        encoder.base.bias.add_(encoder.w_avg - mean)
-        encoder.w_avg.copy_(mean)
-    return distance
 
 
 @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""The command line of bin/train-bundled; the recipes are in dseinvert.training.
+"""The command line of bin/train-bundled.
 
 --size 64 (bundle): generator and encoder together, on a CPU, in one go. --size 128 (stages): on a
 GPU, in stages that stop after --minutes, move with --to and --from, and go on.
@@ -18,10 +18,10 @@ from typing import Any
 from dseinvert.errors import DseInvertError
 from dseinvert.models import open_model, pick_device
 from dseinvert.training.options import TrainOptions
+from recipe import stages
 from recipe.bundle import Sources, branch_bundle, directions_for, make_bundle
 from recipe.encoder.branch import BranchOptions
 from recipe.encoder.joint import JointOptions
-from recipe.gan import stages
 from recipe.gan.gan_state import AdversarialOptions
 
 JOINT = ("images_half", "images_full", "batch", "lr", "feature_weight", "base_share", "seed")
@@ -63,7 +63,7 @@ def joint(words: Sequence[str]) -> None:
         branch_bundle(model, sources(given.data), BranchOptions(), given.work, given.out)
         return
     options = JointOptions(**{name: getattr(given, name) for name in JOINT})
-    make_bundle(options, sources(given.data), given.work, given.out, given.name)
+    make_bundle(options, BranchOptions(), sources(given.data), given.work, given.out, given.name)
 
 
 def staged(words: Sequence[str]) -> None:

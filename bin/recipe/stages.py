@@ -151,10 +151,9 @@ def trained_encoder(model: Model, options: TrainOptions, work: Path) -> DSEEncod
         MissingError: there is none.
     """
     file = _present(work / "encoder" / checkpoints.FILE)
-    content = torch.load(file, map_location="cpu", weights_only=True)
     trained = mirror.build(planned(model, options), model.generator)
     assert isinstance(trained, DSEEncoder)
-    trained.load_state_dict(content["smooth"])
+    trained.load_state_dict(checkpoints.load(file)["smooth"])
     return trained.eval().requires_grad_(False)
 
 
