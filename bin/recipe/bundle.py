@@ -20,12 +20,14 @@ from dseinvert.media.atomic import write_bytes
 from dseinvert.media.pixels import Pixels
 from dseinvert.models import Model, generator_sha256, save_model
 from dseinvert.similarity.features import FeatureDistance
-from dseinvert.training.pictures import Variations, foreground, read_tar, to_tensor
+from dseinvert.training.pictures import Variations, foreground, read_tar
 from recipe.encoder.branch import BranchOptions, begun, train_branch
 from recipe.encoder.joint import JointOptions, Pair, encode, train_pair
 from recipe.encoder.sampling import codes, set_sampling
+from recipe.encoder.wild import wildly
 from recipe.labels.attributes import find_directions
 from recipe.order import HELD_OUT, Order
+from recipe.pictures import to_tensor
 
 STORED = 1.5
 """Pictures are kept this much larger than the model, so that framing can vary."""
@@ -38,8 +40,8 @@ def make_bundle(options: JointOptions, branch: BranchOptions, order: Order) -> N
     pictures, masks = _pictures(order.sources.faces, int(options.resolution * STORED), work)
     known, unseen = pictures[:-HELD_OUT], to_tensor(pictures[-HELD_OUT:], options.resolution)
 
-    def vary(batch: int, seed: int, wild: float = 0) -> Variations:
-        return Variations(known, masks, options.resolution, batch, seed, wild=wild)
+    def vary(batch: int, seed: int) -> Variations:
+        return Variations(known, masks, options.resolution, batch, seed)
 
     def watch(pair: Pair, step: int) -> dict[str, float]:
         return watch_pair(pair, unseen, work, step)
@@ -114,7 +116,8 @@ def branched(
 ) -> DSEFeatureEncoder:
     """The trunk with a trained feature branch; its losses go to `work`/branch.log."""
     side = generator.resolution
-    varied = Variations(pictures, masks, side, options.batch, options.seed, wild=options.wild)
+    vary = wildly(options.wild)
+    varied = Variations(pictures, masks, side, options.batch, options.seed, vary=vary)
 
     def watch(encoder: DSEFeatureEncoder, step: int, losses: dict[str, float]) -> None:
         told = " ".join(f"{name} {value:.5f}" for name, value in losses.items())

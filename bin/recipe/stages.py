@@ -24,7 +24,7 @@ from dseinvert.models import Model, open_model, save_model
 from dseinvert.similarity.features import FeatureDistance
 from dseinvert.training import checkpoints, loop, mirror
 from dseinvert.training.options import TrainOptions
-from dseinvert.training.pictures import foreground, read_tar, to_tensor
+from dseinvert.training.pictures import foreground, read_tar
 from dseinvert.training.prepare import planned
 from dseinvert.training.samples import held_out_seeds
 from recipe.bundle import finish
@@ -34,6 +34,7 @@ from recipe.gan.frechet import frechet, spread
 from recipe.gan.gan_state import AdversarialOptions
 from recipe.gan.pieces import grown, pack, shrunk, tar_bytes, unpack
 from recipe.order import HELD_OUT, Order
+from recipe.pictures import to_tensor
 
 STAGES = ("prepare", "adversarial", "encoder", "directions")
 KNOWN, UNSEEN = "faces.tar", "held-out.tar"
