@@ -18,6 +18,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from dseinvert.version import __version__
+
 if TYPE_CHECKING:
     from dseinvert.api import Face, Found, Gan, Video, VideoFrame, load
     from dseinvert.errors import (
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from dseinvert.media.photo import Photo, open_photo
     from dseinvert.progress import Watcher
 
-__version__ = "0.1.0"
 _ROOMS = {
     "dseinvert.api": ("Face", "Found", "Gan", "Video", "VideoFrame", "load"),
     "dseinvert.errors": (

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from dseinvert import __version__
 from dseinvert.encoders import Encoder
 from dseinvert.errors import DseInvertError, MissingError, UsageError
 from dseinvert.export.exporting import FORMAT, Exported, Told, export_model, read_export, silent
@@ -30,6 +29,7 @@ from dseinvert.generators import Config, Generator, MirrorShape, tuned
 from dseinvert.generators.styles import StyleLayer
 from dseinvert.latent import Latent, LatentSpec
 from dseinvert.models import Model, home
+from dseinvert.version import __version__
 
 BACKENDS = ("auto", "torch", *RUNTIMES)
 FASTEST = {"cpu": ("openvino", "onnx")}

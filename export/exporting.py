@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dseinvert import __version__
 from dseinvert.errors import InputError, OutputError, UsageError
 from dseinvert.export.faces import read_faces
 from dseinvert.export.graphs import Graph, graphs
@@ -28,6 +27,7 @@ from dseinvert.export.to_onnx import Batch, save, to_onnx
 from dseinvert.media.atomic import PART_SUFFIX, replace_folder, restore_folder, write_bytes
 from dseinvert.media.digest import file_sha256
 from dseinvert.models import Model
+from dseinvert.version import __version__
 
 FORMAT = "dseinvert-export-1"
 SIDECAR = "export.json"

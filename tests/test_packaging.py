@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The names in a wheel built from a copy of the tracked tree."""
     copy = tmp_path_factory.mktemp("tree")
-    for name in ("dseinvert", "export", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("dseinvert", "export", "bin", "pyproject.toml", "README.md", "LICENSE"):
         subprocess.run(["cp", "-r", ROOT / name, copy / name], check=True)
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", copy / "out"]
     subprocess.run([*map(str, command), str(copy)], check=True, capture_output=True)
@@ -40,8 +40,8 @@ def test_the_wheel_makes_no_other_name_importable(wheel: list[str]) -> None:
     assert tops == {"dseinvert"}
 
 
-@pytest.mark.parametrize("name", ["export", "bin", "tests"])
-def test_folders_of_the_checkout_are_not_importable(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["export", "bin", "recipe", "measure", "tests"])
+def test_what_else_the_checkout_holds_is_not_importable(name: str, tmp_path: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-c", f"import {name}"], cwd=tmp_path, capture_output=True, text=True
     )

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -20,9 +21,11 @@ from dseinvert.inversion.inverter import Inverter
 from dseinvert.models import Model, open_model
 from dseinvert.similarity.attention import at1, at2
 from dseinvert.similarity.metrics import PROTOCOL, image_metrics
-from dseinvert.similarity.weights import LossWeights
+from dseinvert.similarity.weights import LossWeights, Perceptual
 from dseinvert.training.loop import train
 from dseinvert.training.options import AttentionKind, TrainOptions
+from measure import asked
+from measure.asked import Verb
 from measure.inversion import quality
 from measure.sets import Judges, judges, median, opened, photos, samples
 from measure.tables import Cell, Table, watched
@@ -138,3 +141,20 @@ def note(given: argparse.Namespace, seconds: float) -> str:
         f"{PROTOCOL}; AT1 and AT2: the same within the centre crops. Strategy 2 on samples alone, "
         f"perceptual term: {given.perceptual}; {seconds:.0f} s of the processor a training."
     )
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """What it can be told."""
+    asked.faces(parser)
+    asked.real(parser)
+    add = parser.add_argument
+    add("--iterations", type=int, default=60, help="of each training")
+    add("--batch", type=int, default=8, help="of each training")
+    add("--seeds", type=int, default=3)
+    add("--widths", default="16,32,48,64,96", help="of the encoder, as of train")
+    add("--perceptual", choices=get_args(Perceptual), default="none")
+
+
+VERB = Verb(
+    "what attentions and SSIM gain in training, with the spread of seeds", options, ablating
+)

@@ -27,6 +27,8 @@ from dseinvert.export.runners import load
 from dseinvert.export.runtimes import RUNTIMES, Threads
 from dseinvert.generators.stylegan2 import StyleGAN2
 from dseinvert.models import Model, open_model, pick_device
+from measure import asked
+from measure.asked import Verb
 from measure.speed import peak_flops
 from measure.synthesis import network
 from measure.tables import Cell, Table, watched
@@ -219,3 +221,24 @@ def _flops(graph: Graph, inputs: Mapping[str, Tensor]) -> float:
 
 def _sized(graph: Graph, batch: int) -> dict[str, Tensor]:
     return {name: one[torch.arange(batch) % len(one)] for name, one in graph.inputs.items()}
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """What it can be told."""
+    add = parser.add_argument
+    add("--model", action="append", help="or a resolution, for random weights; repeated")
+    add("--batch", type=int, action="append", help="default: 1 and 8")
+    add("--rounds", type=int, default=5)
+    add("--way", type=way, action="append", help="as onnx-fp32; default: all there are")
+    add("--without-compile", action="store_true", help="leave out torch.compile")
+    asked.out(parser)
+    asked.device(parser)
+
+
+def way(text: str) -> tuple[str, str]:
+    """`onnx-int8` -> ("onnx", "int8")."""
+    name, _, precision = text.partition("-")
+    return name, precision
+
+
+VERB = Verb("how fast each runtime encodes and draws, beside PyTorch", options, backends)

@@ -18,6 +18,8 @@ from dseinvert.latent import Latent, concat
 from dseinvert.media.atomic import write_bytes
 from dseinvert.media.images import encode_png
 from dseinvert.models import Model
+from measure import asked
+from measure.asked import Verb
 from measure.sets import SCORES, Judges, cosine, inverting, judges, opened, photos, samples
 from measure.tables import Cell, Spread, Table, watched
 
@@ -52,8 +54,8 @@ def edits(given: argparse.Namespace) -> list[Table]:
 def drawn(model: Model, source: Tensor, wanted: Edits, batch: int) -> dict[str, Tensor]:
     """The pictures of the reconstruction and of each edit, by name, in columns."""
     inverter = inverting(model)
-    parts = watched("inverting", source.split(batch))
-    latents: list[Latent] = [inverter.invert(part).latent for part in parts]
+    shots = watched("inverting", source.split(batch))
+    latents: list[Latent] = [inverter.invert(shot).latent for shot in shots]
     latent = concat(latents).with_origin(generator_sha256=model.sha256)
     pictures = {}
     for name, steps in {"reconstruction": (), **wanted}.items():
@@ -94,3 +96,14 @@ def side_by_side(source: Tensor, pictures: dict[str, Tensor]) -> np.ndarray:
         for images in (source[:SHOWN], *(images[:SHOWN] for images in pictures.values()))
     ]
     return np.hstack([np.vstack(column) for column in columns])
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """What it can be told."""
+    asked.photos(parser, batch=16)
+    add = parser.add_argument
+    add("--edit", action="append", required=True, metavar="NAME=STRENGTH[,...]")
+    add("--grid", type=Path, help="PNG; default: beside --out, or edits.png")
+
+
+VERB = Verb("how far edits move held-out scorers, and whom they leave", options, edits)

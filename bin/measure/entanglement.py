@@ -17,6 +17,8 @@ from dseinvert.editing.interfacegan import boundary, split
 from dseinvert.errors import MissingError
 from dseinvert.latent import Latent, concat
 from dseinvert.models import Model
+from measure import asked
+from measure.asked import Verb
 from measure.probes import Panel, Probe, Seen, fitted
 from measure.sets import cosine, inverting, judges, opened, photos
 from measure.tables import Cell, Table, watched
@@ -310,3 +312,13 @@ def sought(
         step = min(max(step, high[0] / 3), high[0] * 2)
         low, high = high, (step, change(faces, direction, name, step))
     return high[0] if abs(high[1] - wanted) < 0.1 * wanted else None
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """What it can be told."""
+    asked.photos(parser, batch=16)
+    words = "units of our edit; default: 1 and 2"
+    parser.add_argument("--equal", type=float, action="append", help=words)
+
+
+VERB = Verb("what each direction moves besides its own, and whom it leaves", options, entanglement)

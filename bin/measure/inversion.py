@@ -14,6 +14,8 @@ from dseinvert.inversion.inverter import Inverter
 from dseinvert.latent import concat
 from dseinvert.models import Model
 from dseinvert.similarity.metrics import PROTOCOL, image_metrics
+from measure import asked
+from measure.asked import Verb
 from measure.optimise import OptimiseOptions, optimise
 from measure.sets import (
     OTHERS,
@@ -138,3 +140,14 @@ def protocol(given: argparse.Namespace) -> str:
         f"resolution. Optimisation: Adam from the mean latent on MSE{tried}. "
         f"Seconds: batches of {given.batch}, {torch.get_num_threads()} CPU threads."
     )
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """What it can be told."""
+    asked.photos(parser, batch=16)
+    add = parser.add_argument
+    add("--steps", type=int, action="append", help="of optimisation; default: 100 and 500")
+    add("--lr", type=float, help="of optimisation; default: the best on other samples")
+
+
+VERB = Verb("the encoder beside the mean latent and W+ optimisation", options, inversion)

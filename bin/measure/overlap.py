@@ -5,29 +5,22 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any
-from unittest.mock import patch
 
 import torch
 
 from dseinvert.config import VideoOptions
 from dseinvert.errors import NoInputError
+from dseinvert.run.flow.alone import one_at_a_time
 from dseinvert.run.flow.progress import watching
-from dseinvert.run.flow.stream import Workers
-from dseinvert.run.video import faces as video_faces
-from dseinvert.run.video import invert as video_invert
-from dseinvert.run.video import measure as video_measure
-from dseinvert.run.video import render as video_render
 from dseinvert.run.video.run import run_video
+from measure import asked
+from measure.asked import Verb
 from measure.tables import Cell, Table, watched
 
-ROOMS = (video_faces, video_invert, video_render, video_measure)
 NOTE = (
     "Wall seconds of the whole verb without start-up, medians of {rounds} rounds by turns. alone: "
     "the same work, one part at a time, PyTorch with 1 thread, or with {cores}; beside: as it is. "
@@ -98,39 +91,12 @@ def timed(
     return result.frames, (ended[0] - began[0], ended[1] - began[1])
 
 
-@contextmanager
-def one_at_a_time() -> Iterator[None]:
-    """Threads of the passes do their work where it is asked for."""
-    with ExitStack() as stack:
-        for room in ROOMS:
-            for name, stand_in in {"relay": _read, "threads": _pool, "computing": _one}.items():
-                if hasattr(room, name):
-                    stack.enter_context(patch.object(room, name, stand_in))
-        yield
+def options(parser: argparse.ArgumentParser) -> None:
+    """What it can be told."""
+    asked.clips(parser)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--backend", default="torch")
+    asked.ends(parser)
 
 
-class _AtOnce(Executor):
-    """Does what is submitted before it returns."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        done: Future[Any] = Future()
-        try:
-            done.set_result(fn(*args, **kwargs))
-        except BaseException as error:
-            done.set_exception(error)
-        return done
-
-
-@contextmanager
-def _read(things: Iterable[Any], window: int) -> Iterator[Iterator[Any]]:
-    yield iter(things)
-
-
-@contextmanager
-def _pool(count: int, begin: Callable[[], object] | None = None) -> Iterator[Executor]:
-    yield _AtOnce()
-
-
-@contextmanager
-def _one(resolution: int, device: torch.device) -> Iterator[Workers]:
-    yield Workers(_AtOnce(), 1)
+VERB = Verb("`video` with its parts beside each other, and one after another", options, overlap)

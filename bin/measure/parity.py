@@ -15,6 +15,8 @@ from dseinvert.export.parity import Difference, compare
 from dseinvert.export.runners import load
 from dseinvert.export.runtimes import RUNTIMES, Threads
 from dseinvert.models import Model
+from measure import asked
+from measure.asked import Verb
 from measure.tables import Cell, Table, watched
 
 MODELS = Path(__file__).parents[2] / "tests" / "export" / "models_of_every_kind.py"
@@ -61,3 +63,12 @@ def _row(name: str, graph: Graph, found: list[Difference]) -> dict[str, Cell]:
         "of": max(one.scale for one in found),
         "PSNR, dB": min(psnr) if psnr else None,
     }
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """What it can be told."""
+    parser.add_argument("--model", action="append", help="one of the table; default: all")
+    asked.out(parser)
+
+
+VERB = Verb("how far exported files are from PyTorch", options, parity)

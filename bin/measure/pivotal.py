@@ -22,6 +22,8 @@ from dseinvert.latent import Latent, concat, dumps
 from dseinvert.models import Model
 from dseinvert.similarity.losses import mse
 from dseinvert.similarity.metrics import PROTOCOL
+from measure import asked
+from measure.asked import Verb
 from measure.inversion import quality
 from measure.sets import SCORES, Judges, cosine, judges, median, opened, photos, samples
 from measure.tables import Cell, Table, watched
@@ -91,7 +93,7 @@ def whole(model: Model, images: Tensor, given: argparse.Namespace, *, late: bool
     for image in watched("late weights" if late else "all weights", images.split(1)):
         with torch.inference_mode():
             start = model.encoder.encode(image)
-        pivot = replace(start, **{n: t.clone() for n, t in start.tensors().items()})
+        pivot = replace(start, **{n: t.clone() for n, t in start.tensors().items()})  # type: ignore[arg-type]
         own = private(model.generator)
         plain = replace(pivot, feature=None, layer=None)
         weights = own_weights(own, convolutions(own, pivot if late else plain))
@@ -136,3 +138,16 @@ def row(name: str, images: Tensor, one: Drawn, panel: Judges | None) -> dict[str
         cells["identity, edited"] = median(who)
         cells["years added"] = median(years(one.edited) - years(one.recon))
     return {**cells, "KB": one.size, "s/image": one.seconds}
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """What it can be told."""
+    asked.photos(parser, batch=4)
+    add = parser.add_argument
+    add("--refine", action="append", help="as of images; default: three")
+    add("--all-weights", action="append", choices=("all", "late"), help="besides; slow")
+    add("--steps", type=int, default=100, help="of --all-weights")
+    asked.edit(parser)
+
+
+VERB = Verb("what tuning the generator gains, its cost, and how edits bear it", options, pivotal)

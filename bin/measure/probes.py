@@ -13,10 +13,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from scorers import mouth_opening, side_light, yaw
 from torch import Tensor
 
 from dseinvert.similarity.identity import Box, MobileFaceNet, crop, template_box
+from measure.scorers import mouth_opening, side_light, yaw
 from measure.sets import Judges
 from recipe.labels.labelled import (
     CELEBA_TO_FFHQ,
@@ -97,7 +97,7 @@ def network(judges: Judges) -> MobileFaceNet:
     """The recognition network itself, for its maps."""
     net = judges.identity.embed
     assert isinstance(net, MobileFaceNet)
-    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def look(net: MobileFaceNet, images: Tensor) -> tuple[Tensor, Tensor]:

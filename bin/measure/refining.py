@@ -18,6 +18,8 @@ from dseinvert.models import Model
 from dseinvert.similarity.attention import Scales, at1, at2, centre_crops, whole
 from dseinvert.similarity.metrics import PROTOCOL, image_metrics
 from dseinvert.similarity.weights import Attention, LossWeights
+from measure import asked
+from measure.asked import Verb
 from measure.inversion import quality
 from measure.optimise import OptimiseOptions, optimise
 from measure.sets import Judges, inverting, judges, median, opened, photos, samples
@@ -125,7 +127,7 @@ def throughput(model: Model, images: Tensor, given: argparse.Namespace) -> Table
             for batch in BATCHES:
                 took, _ = spent(draw, images[:batch])
                 found.setdefault((name, batch), []).append(took * given.steps / steps)
-    rows = []
+    rows: list[dict[str, Cell]] = []
     for (name, batch), times in found.items():
         took = median(torch.tensor(times))
         alone = median(torch.tensor(found[name, 1]))
@@ -226,3 +228,18 @@ def protocol(given: argparse.Namespace) -> str:
         "MobileFaceNet embeddings. Optimisation: Adam from the mean latent on MSE. CPU time at "
         f"batch {given.batch}, {torch.get_num_threads()} threads, methods by turns."
     )
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """What it can be told."""
+    asked.photos(parser, batch=8)
+    add = parser.add_argument
+    add("--steps", type=int, default=100, help="of tuning")
+    add("--optimise", type=int, default=500, help="steps in w+ beside it; 0 = none")
+    add("--lr", type=float, default=0.1, help="of optimisation")
+    add("--published", action="store_true", help="also as published, which is slow")
+    add("--throughput", action="store_true", help="images a minute alone")
+    add("--ablate", action="store_true", help="what attentions and SSIM are good for")
+
+
+VERB = Verb("what tuning the encoder to each image gains, and its cost", options, refining)

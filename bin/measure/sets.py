@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scorers import STLPIPS, AgeGender, Landmarks, mouth_width, recognition, yaw
 from torch import Tensor
 
 from dseinvert.errors import MissingError
@@ -21,6 +20,7 @@ from dseinvert.similarity.identity import Identity
 from dseinvert.similarity.losses import Distance
 from dseinvert.similarity.perceptual import open_lpips, trunk_file
 from dseinvert.training.pictures import read_tar
+from measure.scorers import STLPIPS, AgeGender, Landmarks, mouth_width, recognition, yaw
 
 REAL = "real-faces-256-validation.tar"
 FRESH = 10_000_000

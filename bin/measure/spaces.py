@@ -27,6 +27,9 @@ from dseinvert.latent import Latent, Skip, concat
 from dseinvert.models import Model
 from dseinvert.similarity.metrics import PROTOCOL
 from dseinvert.similarity.perceptual import open_distance
+from dseinvert.similarity.weights import Perceptual
+from measure import asked
+from measure.asked import Verb
 from measure.inversion import quality
 from measure.sets import SCORES, Judges, cosine, inverting, judges, opened, photos, samples
 from measure.tables import Cell, Table, watched
@@ -274,4 +277,24 @@ EDIT_NOTE = (
     "are half the difference between the two sides, by the scorers of `bin/bench edits`: compare "
     "identities at equal effect. In w: rows of z mapped to w+ first, F by the difference rule; F "
     "as it is: as in the paper. In z: a walk on the sphere along the direction's regression on z."
+)
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """What it can be told."""
+    asked.photos(parser, batch=16)
+    add = parser.add_argument
+    add("--steps", type=int, default=100, help="of optimisation")
+    add("--space", action="append", choices=SPACES, help="default: all")
+    add("--start", action="append", choices=STARTS, help="default: both")
+    add("--also", action="append", metavar="SPACE:OPTION=VALUE[,...]")
+    add("--lr", type=float, help="in deviations a step")
+    add("--hold", type=float, help="weight that keeps F where it began")
+    add("--dense", type=float, help="weight of P_N")
+    add("--perceptual", choices=get_args(Perceptual), default="none")
+    add("--strength", type=float, action="append", help="of edits; default: 1.5 and 3")
+
+
+VERB = Verb(
+    "what each space of --refine latent reconstructs, and how it bears edits", options, spaces
 )

@@ -21,6 +21,8 @@ from dseinvert.generators.pixels import to_pixels
 from dseinvert.media.images import encode_png
 from dseinvert.models import Model
 from dseinvert.run.flow.batchsize import auto_size
+from measure import asked
+from measure.asked import Verb
 from measure.sets import inverting, opened, samples
 from measure.tables import Cell, Table, watched
 
@@ -132,3 +134,12 @@ def image_flops(model: Model) -> float:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model.generator.synthesize(inverting(model).encoder.encode(image))
     return float(counter.get_total_flops())
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """What it can be told."""
+    asked.faces(parser)
+    parser.add_argument("--rounds", type=int, default=5)
+
+
+VERB = Verb("`images` from end to end beside the bare networks", options, speed)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scorers import LANDMARK_BOX, Landmarks
 from torch import Tensor
 
 from dseinvert.faces.align import crop
@@ -21,6 +20,7 @@ from dseinvert.similarity.metrics import image_metrics
 from dseinvert.video.blend import face_mask, mask_in_frame
 from dseinvert.video.flow import dense_flow, trusted
 from dseinvert.video.metrics import Identity, identity, jitter, jitter_added, seam, warp_error
+from measure.scorers import LANDMARK_BOX, Landmarks
 from measure.sets import Judges
 
 Doubles = NDArray[np.float64]

@@ -14,6 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dseinvert.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from dseinvert.models import pick_device
+from measure import asked
+from measure.asked import Verb
 from measure.speed import peak_flops
 from measure.tables import Cell, Table, watched
 
@@ -87,3 +89,17 @@ def seconds(way: Callable[[], Tensor]) -> float:
     began = time.perf_counter()
     way()[0, 0, 0, 0].item()  # waits for a GPU, too
     return time.perf_counter() - began
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """What it can be told."""
+    add = parser.add_argument
+    add("--resolution", type=int, default=256)
+    add("--channel-base", type=int, action="append", help="default: 16384 and 32768")
+    add("--batch", type=int, action="append", help="default: 1 and 8")
+    add("--rounds", type=int, default=5)
+    asked.out(parser)
+    asked.device(parser)
+
+
+VERB = Verb("how fast StyleGAN2 draws, beside what the machine could", options, synthesis)

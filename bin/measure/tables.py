@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 T = TypeVar("T")
 
@@ -63,11 +64,15 @@ def shown(cell: Cell) -> str:
 
 def watched(what: str, parts: Sequence[T]) -> Iterator[T]:
     """Each part in turn; on stderr, how many are done and how long the rest will take."""
-    began = time.perf_counter()
-    for done, part in enumerate(parts):
-        left = (time.perf_counter() - began) / done * (len(parts) - done) if done else 0
-        ahead = f", {left:.0f} s left" if done else ""
-        print(f"\r{what}: {done} of {len(parts)}{ahead}\033[K", end="", file=sys.stderr, flush=True)
-        yield part
-    took = time.perf_counter() - began
-    print(f"\r{what}: {len(parts)} in {took:.0f} s\033[K", file=sys.stderr, flush=True)
+    columns = (
+        TextColumn("{task.description}:"),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    # Drawn between the parts alone: a thread that draws would be measured, too.
+    with Progress(*columns, console=Console(stderr=True), auto_refresh=False) as bar:
+        task = bar.add_task(what, total=len(parts))
+        for part in parts:
+            bar.refresh()
+            yield part
+            bar.advance(task)

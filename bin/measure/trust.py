@@ -9,11 +9,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from scorers import WHOLE, Box, crop, yaw
 
 from dseinvert.errors import MissingError
 from dseinvert.generators.pixels import to_tensor
+from dseinvert.similarity.identity import Box, crop
 from dseinvert.training.pictures import read_tar
+from measure import asked
+from measure.asked import Verb
+from measure.scorers import WHOLE, yaw
 from measure.sets import REAL, Judges, cosine, judges, median
 from measure.tables import Cell, Table, watched
 from recipe.labels.labelled import CELEBA_TO_FFHQ, read_labelled
@@ -92,3 +95,11 @@ def area(scores: Values, positive: NDArray[np.bool_]) -> float:
     """The area under the ROC curve: how often a positive scores above a negative."""
     higher = scores[positive][:, None] - scores[~positive][None]
     return float((higher > 0).mean() + (higher == 0).mean() / 2)
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """What it can be told."""
+    asked.sets(parser)
+
+
+VERB = Verb("how far the scorers can be trusted", options, trust)

@@ -26,6 +26,8 @@ from dseinvert.run.flow.progress import watching
 from dseinvert.run.video.measure import Mark, Marks, window_of
 from dseinvert.run.video.run import run_video
 from dseinvert.video.follow import eye_distance
+from measure import asked
+from measure.asked import Verb
 from measure.sets import Judges, judges, opened, perceptual
 from measure.steadiness import Frames, Watched, watch
 from measure.tables import Cell, Table, watched
@@ -230,3 +232,16 @@ def strip(clip: Path, made: dict[str, Path], file: Path) -> NDArray[np.uint8]:
         for name in shown[0][0]
     ]
     return np.vstack(pictures)
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """What it can be told."""
+    asked.clips(parser)
+    add = parser.add_argument
+    add("--refine", default="none", help="as of video, both ways")
+    add("--work", type=Path, help="folder to keep the videos in; default: a temporary one")
+    add("--strips", type=Path, help="folder for neighbouring frames of all, as PNG")
+    asked.ends(parser)
+
+
+VERB = Verb("how steady edited clips are, beside each frame by itself", options, video)

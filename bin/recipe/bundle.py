@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -20,58 +20,45 @@ from dseinvert.media.atomic import write_bytes
 from dseinvert.media.pixels import Pixels
 from dseinvert.models import Model, generator_sha256, save_model
 from dseinvert.similarity.features import FeatureDistance
-from dseinvert.training.pictures import Variations, foreground, read_tar, to_tensor
-from recipe.encoder import branch
-from recipe.encoder.branch import BranchOptions
-from recipe.encoder.joint import JointOptions, Pair, encode, fit_mapping, train
+from dseinvert.training.pictures import Variations, foreground, read_tar
+from recipe.encoder.branch import BranchOptions, begun, train_branch
+from recipe.encoder.joint import JointOptions, Pair, encode, train_pair
+from recipe.encoder.sampling import codes, set_sampling
+from recipe.encoder.wild import wildly
 from recipe.labels.attributes import find_directions
+from recipe.order import HELD_OUT, Order
+from recipe.pictures import to_tensor
 
-HELD_OUT = 250
-"""The last pictures of the tar are never trained on."""
 STORED = 1.5
 """Pictures are kept this much larger than the model, so that framing can vary."""
 
 
-@dataclass(frozen=True)
-class Sources:
-    """The tars the bundled model is made from."""
-
-    faces: Path
-    """Aligned pictures; the only ones whose pixels the networks learn."""
-    labelled: Path
-    """CelebA's aligned pictures with attributes.csv: teaches the scorers of directions."""
-    aged: Path
-    """Tight face crops with ages.csv: teaches the scorer of age."""
-
-
-def make_bundle(options: JointOptions, sources: Sources, work: Path, out: Path, name: str) -> None:
-    """Everything, from the tars to the model folder `out`; goes on where `work` stopped."""
+def make_bundle(options: JointOptions, branch: BranchOptions, order: Order) -> None:
+    """Everything, from the tars to the model folder; goes on where it stopped."""
+    work = order.work
     work.mkdir(parents=True, exist_ok=True)
-    pictures, masks = _pictures(sources.faces, int(options.resolution * STORED), work)
+    pictures, masks = _pictures(order.sources.faces, int(options.resolution * STORED), work)
     known, unseen = pictures[:-HELD_OUT], to_tensor(pictures[-HELD_OUT:], options.resolution)
 
-    def vary(batch: int, seed: int, wild: float = 0) -> Variations:
-        return Variations(known, masks, options.resolution, batch, seed, wild=wild)
+    def vary(batch: int, seed: int) -> Variations:
+        return Variations(known, masks, options.resolution, batch, seed)
 
     def watch(pair: Pair, step: int) -> dict[str, float]:
         return watch_pair(pair, unseen, work, step)
 
-    pair = train(options, vary, work, FeatureDistance(), watch)
+    pair = train_pair(options, vary, work, FeatureDistance(), watch)
     pair.modules().eval().requires_grad_(False)
     images = to_tensor(known, options.resolution)
     rows, bases = codes(pair, torch.cat([images, images.flip(3)]))
     report: dict[str, object] = {"options": asdict(options)}
-    report["mapping_distance"] = set_sampling(pair, bases, options.seed)
-    numbers = BranchOptions()
-    report["branch"] = asdict(numbers)
-    encoder = branched(pair.generator, pair.encoder, numbers, known, masks, work)
-    finish(pair.generator, encoder, images, rows[: len(images)], sources, work, out, name, report)
+    report["mapping_distance"] = set_sampling(pair, bases, options.seed, options.mapping_steps)
+    report["branch"] = asdict(branch)
+    encoder = branched(pair.generator, pair.encoder, branch, known, masks, work)
+    finish(pair.generator, encoder, images, rows[: len(images)], order, report)
 
 
-def branch_bundle(
-    model: Model, sources: Sources, options: BranchOptions, work: Path, out: Path
-) -> None:
-    """A finished model once more in `out`, its DSE with a feature branch; goes on where it stopped.
+def branch_bundle(model: Model, options: BranchOptions, order: Order) -> None:
+    """A finished model once more, its DSE with a feature branch; goes on where it stopped.
 
     Raises:
         UsageError: a model of another family, or whose encoder is no DSE.
@@ -79,15 +66,16 @@ def branch_bundle(
     generator, trunk = model.generator, model.encoder
     if not (isinstance(generator, StyleGAN2) and isinstance(trunk, DSEEncoder)):
         raise UsageError(f"{model.name} has no DSE for a StyleGAN2", "name such a model")
+    work = order.work
     work.mkdir(parents=True, exist_ok=True)
-    pictures, masks = _pictures(sources.faces, int(generator.resolution * STORED), work)
+    pictures, masks = _pictures(order.sources.faces, int(generator.resolution * STORED), work)
     known = pictures[:-HELD_OUT]
     encoder = branched(generator, trunk, options, known, masks, work)
-    directions_for(replace(model, encoder=encoder), sources, work, out)
+    directions_for(replace(model, encoder=encoder), order)
 
 
-def directions_for(model: Model, sources: Sources, work: Path, out: Path) -> None:
-    """A finished model once more in `out`, with directions found anew.
+def directions_for(model: Model, order: Order) -> None:
+    """A finished model once more, with directions found anew.
 
     Raises:
         UsageError: a model of another family, or without an encoder.
@@ -95,17 +83,18 @@ def directions_for(model: Model, sources: Sources, work: Path, out: Path) -> Non
     generator, encoder = model.generator, model.encoder
     if not isinstance(generator, StyleGAN2) or encoder is None:
         raise UsageError(f"{model.name} is no StyleGAN2 with an encoder", "name such a model")
+    work, sources = order.work, order.sources
     work.mkdir(parents=True, exist_ok=True)
     pictures, _ = _pictures(sources.faces, int(generator.resolution * STORED), work)
     images = to_tensor(pictures[:-HELD_OUT], generator.resolution)
     with torch.inference_mode():
         rows = torch.cat([encoder.encode(part).code for part in images.split(50)])
     directions, report = find_directions(
-        generator, encoder, images, rows, sources.labelled, sources.aged, model.sha256
+        generator, encoder, images, rows, sources.labelled, sources.aged, model.sha256, order.effort
     )
     write_bytes(work / "directions.json", json.dumps(report, indent=2).encode())
     save_model(
-        out,
+        order.out,
         generator,
         encoder,
         directions,
@@ -127,18 +116,19 @@ def branched(
 ) -> DSEFeatureEncoder:
     """The trunk with a trained feature branch; its losses go to `work`/branch.log."""
     side = generator.resolution
-    varied = Variations(pictures, masks, side, options.batch, options.seed, wild=options.wild)
+    vary = wildly(options.wild)
+    varied = Variations(pictures, masks, side, options.batch, options.seed, vary=vary)
 
     def watch(encoder: DSEFeatureEncoder, step: int, losses: dict[str, float]) -> None:
         told = " ".join(f"{name} {value:.5f}" for name, value in losses.items())
         with (work / "branch.log").open("a") as log:
             log.write(f"step {step}: {told}\n")
 
-    return branch.train(
+    return train_branch(
         generator,
         trunk,
         options,
-        varied.from_step(branch.begun(work)),
+        varied.from_step(begun(work)),
         FeatureDistance().requires_grad_(False),
         work,
         watch,
@@ -150,31 +140,28 @@ def finish(
     encoder: Encoder,
     images: Tensor,
     rows: Tensor,
-    sources: Sources,
-    work: Path,
-    out: Path,
-    name: str,
+    order: Order,
     report: dict[str, object],
 ) -> None:
-    """Find the directions and write the model folder `out`, and `report` into `work`.
+    """Find the directions and write the model folder, and `report` into the work folder.
 
     Args:
         images: [N, 3, R, R] that the generator has learned from.
         rows: [N, L, D], their codes.
         report: what is known of the model so far; the directions' quality is added.
     """
-    sha256 = generator_sha256(generator, half=True)
+    sha256, sources = generator_sha256(generator, half=True), order.sources
     directions, report["directions"] = find_directions(
-        generator, encoder, images, rows, sources.labelled, sources.aged, sha256
+        generator, encoder, images, rows, sources.labelled, sources.aged, sha256, order.effort
     )
-    write_bytes(work / "report.json", json.dumps(report, indent=2).encode())
+    write_bytes(order.work / "report.json", json.dumps(report, indent=2).encode())
     side = generator.resolution
     save_model(
-        out,
+        order.out,
         generator,
         encoder,
         directions,
-        name=name,
+        name=order.name,
         description=f"Faces at {side} px, trained on pictures of no real person",
         licence="MIT",
         half=True,
@@ -190,29 +177,6 @@ def _pictures(tar: Path, side: int, work: Path) -> tuple[Pixels, Pixels]:
     masks = np.stack([foreground(picture) for picture in pictures])
     np.savez(cache, pictures=pictures, masks=masks)
     return pictures, masks
-
-
-@torch.inference_mode()
-def codes(pair: Pair, images: Tensor, batch: int = 64) -> tuple[Tensor, Tensor]:
-    """[N, 3, R, R] -> (w+ rows [N, L, D], base codes in w [N, D])."""
-    rows, bases = [], []
-    for part in images.split(batch):
-        full, taps = encode(pair, part, torch.zeros(len(part), dtype=torch.bool), noise=0)
-        rows.append(full)
-        bases.append((full - taps)[:, 0])
-    return torch.cat(rows), torch.cat(bases)
-
-
-def set_sampling(pair: Pair, bases: Tensor, seed: int, steps: int = 4000) -> float:
-    """Fit the mapping network to the base codes and move the encoder's origin to its mean."""
-    distance = fit_mapping(pair.generator.mapping.requires_grad_(True), bases.clone(), steps, seed)
-    pair.generator.mapping.requires_grad_(False)
-    mean, encoder = pair.generator.mapping.w_avg, pair.encoder
-    assert encoder.base is not None
-    with torch.no_grad():  # the same codes, now as offsets from the generator's mean latent
-        encoder.base.bias.add_(encoder.w_avg - mean)
-        encoder.w_avg.copy_(mean)
-    return distance
 
 
 @torch.inference_mode()

@@ -20,7 +20,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dseinvert import __version__
 from dseinvert.api.video import Video
 from dseinvert.config import VideoOptions
 from dseinvert.editing.apply import apply_edits
@@ -46,6 +45,7 @@ from dseinvert.models.keeper import open_keeper
 from dseinvert.progress import Silent, Watcher
 from dseinvert.run.flow.batchsize import auto_size
 from dseinvert.similarity.metrics import image_metrics
+from dseinvert.version import __version__
 
 Picture = str | Path | bytes | Image.Image | np.ndarray | Photo
 """Whatever `open_photo` takes."""

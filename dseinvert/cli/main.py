@@ -12,7 +12,6 @@ from typing import Annotated
 
 import typer
 
-from dseinvert import __version__
 from dseinvert.cli.directions import directions
 from dseinvert.cli.edit import edit
 from dseinvert.cli.evaluate import evaluate
@@ -27,6 +26,7 @@ from dseinvert.cli.stdout import print_json
 from dseinvert.cli.train import train
 from dseinvert.cli.video import video
 from dseinvert.errors import DseInvertError, ExitCode
+from dseinvert.version import __version__
 
 app = typer.Typer(
     name="dseinvert",

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from dseinvert import __version__
 from dseinvert.errors import MissingError, OutputError, UsageError
 from dseinvert.media.atomic import part_path
 from dseinvert.media.digest import file_sha256
+from dseinvert.version import __version__
 
 Told = Callable[[int, int], None]
 """Called with the bytes here and the bytes in all; 0 in all = not known."""

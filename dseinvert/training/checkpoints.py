@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, cast
+from typing import Any, BinaryIO, Protocol, cast
 
 import torch
 from torch import nn
@@ -27,6 +27,42 @@ DAMAGE = (OSError, RuntimeError, UnpicklingError, EOFError, KeyError, ValueError
 """What torch raises for a file that was cut short, changed, or was never a checkpoint."""
 
 
+class Stateful(Protocol):
+    """A network or an optimiser: what can be put into a checkpoint, and brought back to it."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain values."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> object:
+        """Take what `state_dict` gave."""
+
+
+def states(parts: Mapping[str, Stateful]) -> dict[str, Any]:
+    """What to keep of each part."""
+    return {name: part.state_dict() for name, part in parts.items()}
+
+
+def restore(parts: Mapping[str, Stateful], content: Mapping[str, Any]) -> None:
+    """Bring each part to what is kept of it."""
+    for name, part in parts.items():
+        part.load_state_dict(content[name])
+
+
+def dumps(content: Mapping[str, Any]) -> bytes:
+    """A checkpoint of tensors and plain values as a file holds it."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+def load(file: Path | BinaryIO) -> dict[str, Any]:
+    """What such a file holds, its tensors on the CPU; nothing in it is executed.
+
+    Raises what is in DAMAGE where it is none.
+    """
+    return cast(dict[str, Any], torch.load(file, map_location="cpu", weights_only=True))
+
+
 @dataclass
 class State:
     """What training changes. Random numbers are not in it: they follow from seed and step."""
@@ -38,6 +74,11 @@ class State:
     step: int = 0
     best: dict[str, float] = field(default_factory=dict)
     """Of a run that ends when nothing gets better: what it has reached."""
+
+    @property
+    def parts(self) -> dict[str, Stateful]:
+        """What is kept of it, by the names in a checkpoint."""
+        return {"encoder": self.encoder, "smooth": self.smooth, "optimiser": self.optimiser}
 
     @property
     def learner(self) -> Encoder:
@@ -59,14 +100,10 @@ def save_checkpoint(folder: Path, state: State, run: dict[str, Any]) -> None:
     content = {
         "run": run,
         "step": state.step,
-        "encoder": state.encoder.state_dict(),
-        "smooth": state.smooth.state_dict(),
-        "optimiser": state.optimiser.state_dict(),
+        **states(state.parts),
         "best": state.best,
     }
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    write_bytes(folder / FILE, buffer.getvalue())
+    write_bytes(folder / FILE, dumps(content))
 
 
 def resume(
@@ -85,12 +122,9 @@ def resume(
     if not file.exists():
         return
     try:
-        # Nothing in the file is executed.
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        content = load(file)
         _check_same(file, {**(before or {}), **content["run"]}, run)
-        state.encoder.load_state_dict(content["encoder"])
-        state.smooth.load_state_dict(content["smooth"])
-        state.optimiser.load_state_dict(content["optimiser"])
+        restore(state.parts, content)
         state.step = content["step"]
         state.best = content.get("best", {})
     except DAMAGE as error:

@@ -12,11 +12,12 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor, nn
+from torch import Tensor
 
 from dseinvert.errors import DeviceError, DseInvertError, ExitCode
 from dseinvert.models import Model, save_model
 from dseinvert.stop import stoppable
+from dseinvert.training.average import average, share_kept
 from dseinvert.training.checkpoints import State, save_checkpoint
 from dseinvert.training.evaluation import evaluate, pictures
 from dseinvert.training.options import TrainOptions
@@ -105,9 +106,7 @@ def descend(run: Run, state: State, batch: Batch, *, measure: bool) -> dict[str,
         raise DeviceError(f"out of GPU memory at batch {run.batch}", "lower --batch") from error
     state.optimiser.step()
     state.step += 1
-    # A young average leans on its newest weights.
-    keep = min(run.options.ema, state.step / (state.step + 9))
-    _average(state.smooth, state.encoder, keep)
+    average(state.smooth, state.encoder, share_kept(run.options.ema, state.step))
     return {name: term.detach() for name, term in terms.items()}
 
 
@@ -142,17 +141,6 @@ def model_name(out: Path) -> str:
     """The name of the model in a folder, made from the folder's."""
     plain = re.sub(r"[^\w.-]+|^\W+", "-", out.resolve().name, flags=re.ASCII).strip("-._")
     return plain or "trained"
-
-
-@torch.no_grad()
-def _average(smooth: nn.Module, encoder: nn.Module, keep: float) -> None:
-    """Move the averaged weights, and the running statistics of norms likewise."""
-    state = encoder.state_dict()
-    for name, kept in smooth.state_dict().items():
-        if kept.is_floating_point():
-            kept.lerp_(state[name], 1 - keep)
-        else:  # a norm's count of batches
-            kept.copy_(state[name])
 
 
 def _evaluate(run: Run, state: State, record: Record, bar: Progress) -> dict[str, float]:

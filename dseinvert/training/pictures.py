@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -44,12 +44,6 @@ def read_tar(path: Path, side: int, crop: Sequence[int] | None = None) -> Pixels
     return np.stack(pictures)
 
 
-def to_tensor(pictures: Pixels, side: int) -> Tensor:
-    """uint8 [N, S, S, 3] -> [N, 3, side, side] in [-1, 1]."""
-    small = [cv2.resize(p, (side, side), interpolation=cv2.INTER_AREA) for p in pictures]
-    return torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
 def foreground(picture: Pixels) -> Pixels:
     """A soft mask uint8 [S, S] of the person before a plain background; all 255 where it is not.
 
@@ -72,13 +66,15 @@ def foreground(picture: Pixels) -> Pixels:
     return cv2.GaussianBlur(person, (0, 0), side / 96)
 
 
+Vary = Callable[["Variations", np.random.Generator, int], NDArray[np.float32]]
+"""Random numbers and the index of a picture -> the picture [side, side, 3], varied, in [-1, 1]."""
+
+
 class Variations:
     """Endless varied batches of pictures; a step's batch depends on the seed and the step alone.
 
     Half of the people stand before another background; all are moved, turned, mirrored, lit and
-    tinted a little, so that an encoder trained on plain portraits meets the variety of photos. A
-    share `wild` of them is also blended with others, covered in part, blurred, and moved and lit
-    far more: no longer faces one would meet, but all that an encoder of details has to follow.
+    tinted a little, so that an encoder trained on plain portraits meets the variety of photos.
     """
 
     def __init__(
@@ -89,10 +85,12 @@ class Variations:
         batch: int,
         seed: int,
         *,
-        wild: float = 0,
+        vary: Vary | None = None,
     ) -> None:
+        """`vary`: how a picture is varied; None = `a_little`."""
         self.pictures, self.masks = pictures, masks
-        self.side, self.batch, self.seed, self.wild = side, batch, seed, wild
+        self.side, self.batch, self.seed = side, batch, seed
+        self.vary = vary or Variations.a_little
 
     def from_step(self, step: int) -> Iterator[Tensor]:
         """Batches [B, 3, side, side] in [-1, 1] from `step` on, prepared one ahead."""
@@ -107,64 +105,24 @@ class Variations:
         """The batch of one step."""
         rng = np.random.default_rng((self.seed, step))
         chosen = rng.integers(len(self.pictures), size=self.batch)
-        images = np.stack([self._vary(rng, int(index)) for index in chosen])
+        images = np.stack([self.vary(self, rng, int(index)) for index in chosen])
         return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
 
-    def _vary(self, rng: np.random.Generator, index: int) -> NDArray[np.float32]:
-        if self.wild and rng.random() < self.wild:
-            return self._vary_wildly(rng, index)
-        picture = self._before(rng, index, 0.5)
-        picture = self._frame(rng, picture)
+    def a_little(self, rng: np.random.Generator, index: int) -> NDArray[np.float32]:
+        """A picture [side, side, 3] in [-1, 1]."""
+        picture = self.before(rng, index, 0.5)
+        picture = self.frame(rng, picture)
         return (light(rng, picture) * 2 - 1).astype(np.float32)
 
-    def _vary_wildly(self, rng: np.random.Generator, index: int) -> NDArray[np.float32]:
-        picture = self._before(rng, index, 0.7)
-        if rng.random() < 0.5:
-            picture = self._blend(rng, picture)
-        if rng.random() < 0.35:
-            picture = self._cover(rng, picture)
-        far = rng.random() < 0.6
-        picture = self._frame(rng, picture, far=bool(far))
-        if rng.random() < 0.3:
-            picture = 0.5 * picture + 0.5 * picture[:, :, rng.permutation(3)]
-        for share in (1, 0.5):
-            if rng.random() < share:
-                picture = light(rng, picture)
-        if rng.random() < 0.2:
-            picture = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.3, 1)))
-        return (picture.clip(0, 1) * 2 - 1).astype(np.float32)
-
-    def _before(self, rng: np.random.Generator, index: int, share: float) -> NDArray[np.float32]:
+    def before(self, rng: np.random.Generator, index: int, share: float) -> NDArray[np.float32]:
         """The picture, with a chance of `share` before another background."""
         picture = self.pictures[index].astype(np.float32) / 255
         if rng.random() >= share:
             return picture
         mask = self.masks[index].astype(np.float32)[..., None] / 255
-        return (mask * picture + (1 - mask) * self._background(rng)).astype(np.float32)
+        return (mask * picture + (1 - mask) * self.background(rng)).astype(np.float32)
 
-    def _blend(self, rng: np.random.Generator, picture: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Parts of it and of another picture, with soft or hard borders."""
-        other = self.pictures[rng.integers(len(self.pictures))].astype(np.float32) / 255
-        if rng.random() < 0.5:
-            other = light(rng, other)
-        cells = int(rng.integers(2, 7))
-        field = rng.normal(0, 1, (cells, cells)).astype(np.float32)
-        field = cv2.resize(field, picture.shape[:2], interpolation=cv2.INTER_CUBIC)
-        mask = 1 / (1 + np.exp(-field * rng.uniform(2, 12)))[..., None]
-        return (mask * picture + (1 - mask) * other).astype(np.float32)
-
-    def _cover(self, rng: np.random.Generator, picture: NDArray[np.float32]) -> NDArray[np.float32]:
-        """A star of some background over it, as a hand or a hat would be."""
-        size = len(picture)
-        angles = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(3, 7))))
-        reach = rng.uniform(0.1, 0.4) * size * rng.uniform(0.5, 1.5, (len(angles), 1))
-        star = rng.uniform(0, size, 2) + reach * np.stack([np.cos(angles), np.sin(angles)], 1)
-        mask = np.zeros((size, size), np.float32)
-        cv2.fillPoly(mask, [star.astype(np.int32)], 1.0)
-        mask = cv2.GaussianBlur(mask, (0, 0), float(rng.uniform(0.5, 3)))[..., None]
-        return (mask * self._background(rng) + (1 - mask) * picture).astype(np.float32)
-
-    def _background(self, rng: np.random.Generator) -> NDArray[np.float32]:
+    def background(self, rng: np.random.Generator) -> NDArray[np.float32]:
         """A blurred, recoloured part of another picture, or smooth colour noise."""
         size = self.pictures.shape[1]
         if rng.random() < 0.5:
@@ -180,9 +138,10 @@ class Variations:
         ground = np.clip(tint + noise, 0, 1)
         return cv2.resize(ground.astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
 
-    def _frame(
+    def frame(
         self, rng: np.random.Generator, picture: NDArray[np.float32], *, far: bool = False
     ) -> NDArray[np.float32]:
+        """The picture moved, turned and mirrored, a little or `far`: [side, side, 3]."""
         size = len(picture)
         scale = self.side / size * (rng.uniform(0.85, 1.3) if far else rng.uniform(0.94, 1.1))
         angle = float(rng.normal(0, 6 if far else 2))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import io
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,8 @@ from dseinvert.encoders.dse_feature import DSEFeatureConfig, DSEFeatureEncoder
 from dseinvert.generators import Generator
 from dseinvert.latent import Latent
 from dseinvert.media.atomic import write_bytes
+from dseinvert.training.average import average, share_kept
+from dseinvert.training.checkpoints import Stateful, dumps, load, restore, states
 
 FILE = "branch.pt"
 
@@ -54,7 +55,7 @@ def untrained(generator: Generator, trunk: DSEEncoder, layer: int) -> DSEFeature
     return encoder.eval().requires_grad_(False)
 
 
-def train(
+def train_branch(
     generator: Generator,
     trunk: DSEEncoder,
     options: BranchOptions,
@@ -81,7 +82,8 @@ def train(
     branch = encoder.branch.requires_grad_(True)
     smooth = copy.deepcopy(branch)
     adam = torch.optim.Adam(branch.parameters(), lr=options.lr, betas=(0.9, 0.99))
-    start = _resume(folder / FILE, branch, smooth, adam)
+    parts: dict[str, Stateful] = {"branch": branch, "smooth": smooth, "adam": adam}
+    start = _resume(folder / FILE, parts)
     sums: dict[str, float] = {}
     for step, images in zip(range(start, options.steps), pictures, strict=False):
         adam.param_groups[0]["lr"] = options.rate(step)
@@ -90,11 +92,11 @@ def train(
         loss.backward()
         nn.utils.clip_grad_norm_(branch.parameters(), 1.0)
         adam.step()
-        _average(smooth, branch, min(options.ema, step / (step + 9)))
+        average(smooth, branch, share_kept(options.ema, step))
         sums = {name: sums.get(name, 0) + float(value) / every for name, value in terms.items()}
         if (step + 1) % every == 0 or step + 1 == options.steps:
             watch(_with(encoder, smooth, generator), step + 1, sums)
-            _save(folder / FILE, branch, smooth, adam, step + 1)
+            write_bytes(folder / FILE, dumps({**states(parts), "step": step + 1}))
             sums = {}
     return _with(encoder, smooth, generator)
 
@@ -125,7 +127,7 @@ def objective(
 def begun(folder: Path) -> int:
     """The step that the checkpoint in `folder` ends at; 0 = there is none."""
     file = folder / FILE
-    return int(torch.load(file, weights_only=True)["step"]) if file.exists() else 0
+    return int(load(file)["step"]) if file.exists() else 0
 
 
 def _with(encoder: DSEFeatureEncoder, branch: nn.Module, generator: Generator) -> DSEFeatureEncoder:
@@ -136,26 +138,10 @@ def _with(encoder: DSEFeatureEncoder, branch: nn.Module, generator: Generator) -
     return whole.eval().requires_grad_(False)
 
 
-def _resume(file: Path, branch: nn.Module, smooth: nn.Module, adam: torch.optim.Optimizer) -> int:
+def _resume(file: Path, parts: Mapping[str, Stateful]) -> int:
+    """The step that the checkpoint ends at, `parts` brought there; 0 = there is none."""
     if not file.exists():
         return 0
-    content = torch.load(file, weights_only=True)
-    branch.load_state_dict(content["branch"])
-    smooth.load_state_dict(content["smooth"])
-    adam.load_state_dict(content["adam"])
+    content = load(file)
+    restore(parts, content)
     return int(content["step"])
-
-
-def _save(
-    file: Path, branch: nn.Module, smooth: nn.Module, adam: torch.optim.Optimizer, step: int
-) -> None:
-    buffer = io.BytesIO()
-    content = {"branch": branch.state_dict(), "smooth": smooth.state_dict()}
-    torch.save({**content, "adam": adam.state_dict(), "step": step}, buffer)
-    write_bytes(file, buffer.getvalue())
-
-
-@torch.no_grad()
-def _average(smooth: nn.Module, branch: nn.Module, keep: float) -> None:
-    for kept, new in zip(smooth.parameters(), branch.parameters(), strict=True):
-        kept.lerp_(new, 1 - keep)

@@ -7,10 +7,9 @@ network learns to sample afterwards); the style taps add what W cannot say (W+).
 from __future__ import annotations
 
 import csv
-import io
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dseinvert.encoders.dse import DSEConfig, DSEEncoder
-from dseinvert.generators.stylegan2 import Mapping, StyleGAN2, StyleGAN2Config
+from dseinvert.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from dseinvert.media.atomic import write_bytes
+from dseinvert.training.average import average, share_kept
+from dseinvert.training.checkpoints import Stateful, dumps, load, restore, states
 from dseinvert.training.pictures import Variations
 
 
@@ -50,6 +51,8 @@ class JointOptions:
     """Share of each batch that the feature distance looks at."""
     tap_weight: float = 1e-3
     ema: float = 0.998
+    mapping_steps: int = 4000
+    """In which the mapping network learns to sample the encoder's base codes."""
     seed: int = 0
 
 
@@ -117,7 +120,7 @@ def encode(pair: Pair, images: Tensor, base_only: Tensor, noise: float) -> tuple
     return base[:, None] + torch.where(base_only[:, None, None], 0, taps), taps
 
 
-def train(
+def train_pair(
     options: JointOptions,
     pictures: Callable[[int, int], Variations],
     folder: Path,
@@ -164,7 +167,8 @@ def _stage(
     smooth = build(options, resolution)
     smooth.modules().load_state_dict(modules.state_dict())
     file = folder / f"joint-{resolution}.pt"
-    step = _resume(file, modules, smooth, optimiser)
+    parts = {"current": modules, "smooth": smooth.modules(), "optimiser": optimiser}
+    step = _resume(file, parts)
     began, done = time.monotonic(), step
     batches = pictures(batch, options.seed + resolution).from_step(step)
     for images in batches if step < steps else ():
@@ -178,8 +182,8 @@ def _stage(
         loss.backward()
         nn.utils.clip_grad_norm_(modules.parameters(), 1.0)
         optimiser.step()
-        _smooth(smooth.modules(), modules, min(options.ema, (step + 1) / (step + 10)))
         step += 1
+        average(smooth.modules(), modules, share_kept(options.ema, step))
         if step % 100 == 0 or step == steps:
             rate = (step - done) * batch / (time.monotonic() - began)
             row = {"resolution": resolution, "step": step, "steps": steps, "images_s": rate}
@@ -187,7 +191,8 @@ def _stage(
             _log(folder / f"losses-{resolution}.csv", row)
         if step % every == 0 or step == steps:
             _log(folder / f"joint-{resolution}.csv", {"step": step, **watch(smooth, step)})
-            _save(file, step, modules, smooth, optimiser)
+            content = {"step": step, **states(parts), "rng": torch.get_rng_state()}
+            write_bytes(file, dumps(content))
         if step >= steps:
             break
     return smooth
@@ -218,35 +223,14 @@ def schedule(step: int, steps: int, warm_up: int = 200) -> float:
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
-@torch.no_grad()
-def _smooth(average: nn.Module, current: nn.Module, keep: float) -> None:
-    pairs = zip(average.state_dict().values(), current.state_dict().values(), strict=True)
-    for kept, new in pairs:
-        kept.lerp_(new, 1 - keep)
-
-
-def _save(file: Path, step: int, current: nn.Module, smooth: Pair, optimiser: object) -> None:
-    state = {
-        "step": step,
-        "current": current.state_dict(),
-        "smooth": smooth.modules().state_dict(),
-        "optimiser": optimiser.state_dict(),  # type: ignore[attr-defined]
-        "rng": torch.get_rng_state(),
-    }
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    write_bytes(file, buffer.getvalue())
-
-
-def _resume(file: Path, current: nn.Module, smooth: Pair, optimiser: torch.optim.Optimizer) -> int:
+def _resume(file: Path, parts: Mapping[str, Stateful]) -> int:
+    """The step that the checkpoint ends at, `parts` brought there; 0 = there is none."""
     if not file.exists():
         return 0
-    state = torch.load(file, weights_only=True)
-    current.load_state_dict(state["current"])
-    smooth.modules().load_state_dict(state["smooth"])
-    optimiser.load_state_dict(state["optimiser"])
-    torch.set_rng_state(state["rng"])
-    return int(state["step"])
+    content = load(file)
+    restore(parts, content)
+    torch.set_rng_state(content["rng"])
+    return int(content["step"])
 
 
 def _log(file: Path, row: dict[str, float]) -> None:
@@ -256,36 +240,3 @@ def _log(file: Path, row: dict[str, float]) -> None:
         if new:
             writer.writeheader()
         writer.writerow({k: f"{v:.6g}" for k, v in row.items()})
-
-
-def fit_mapping(
-    mapping: Mapping, codes: Tensor, steps: int, seed: int = 0, batch: int = 512, slices: int = 48
-) -> float:
-    """Teach z -> w the distribution of `codes` [N, D]; sets `w_avg` to the mean it then draws.
-
-    Sliced Wasserstein distance along random directions and along principal axes of the codes, in
-    units of the codes' deviation; returns its last value.
-    """
-    random = torch.Generator().manual_seed(seed)
-    count, width = codes.shape
-    mean, scale = codes.mean(0), codes.std()
-    axes = torch.linalg.eigh(torch.cov(codes.T))[1]
-    optimiser = torch.optim.Adam(mapping.parameters(), lr=1e-3, betas=(0.9, 0.99))
-    distance = math.inf
-    for step in range(steps):
-        for group in optimiser.param_groups:
-            group["lr"] = 1e-3 * schedule(step, steps, 100)
-        z = torch.randn(batch, mapping.z_dim, generator=random)
-        real = codes[torch.randint(count, (batch,), generator=random)]
-        some = axes[:, torch.randint(width, (slices,), generator=random)]
-        others = F.normalize(torch.randn(width, slices, generator=random), dim=0)
-        lines = torch.cat([some, others], dim=1)
-        drawn, wanted = (((x - mean) / scale @ lines).sort(dim=0)[0] for x in (mapping(z), real))
-        loss = (drawn - wanted).square().mean()
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        distance = float(loss.detach())
-    with torch.no_grad():
-        mapping.w_avg.copy_(mapping(torch.randn(20_000, mapping.z_dim, generator=random)).mean(0))
-    return distance

@@ -16,6 +16,7 @@ from torch import Tensor
 from dseinvert.errors import DeviceError, DseInvertError
 from dseinvert.generators.stylegan2 import StyleGAN2
 from dseinvert.stop import stoppable
+from dseinvert.training.average import average
 from dseinvert.training.record import Record
 from recipe.gan.augment import augment
 from recipe.gan.gan_state import FILE, AdversarialOptions, State, new_state, resume, save
@@ -120,6 +121,8 @@ def descend(
     seen = state.step * options.batch
     half_life = min(options.ema_images, options.ema_ramp * seen)
     average(state.smooth, state.generator, keep=0.5 ** (options.batch / half_life))
+    # The mean of w is an average already.
+    state.smooth.mapping.w_avg.copy_(state.generator.mapping.w_avg)
     return figures
 
 
@@ -208,13 +211,6 @@ def noises(generator: StyleGAN2, count: int, dtype: torch.dtype = torch.float32)
     """A fresh map [B, 1, H, W] for each styled convolution."""
     shapes = [conv.get_buffer("noise").shape[1:] for conv in generator.synthesis.convs]
     return [torch.randn(count, *s, device=generator.device, dtype=dtype) for s in shapes]
-
-
-@torch.no_grad()
-def average(smooth: StyleGAN2, generator: StyleGAN2, keep: float) -> None:
-    """Move the averaged weights; the mean of w is an average already."""
-    torch._foreach_lerp_(list(smooth.parameters()), list(generator.parameters()), 1 - keep)
-    smooth.mapping.w_avg.copy_(generator.mapping.w_avg)
 
 
 def look(record: Record, state: State, watch: Watch) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import io
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -16,6 +14,7 @@ from dseinvert.errors import MissingError, UsageError
 from dseinvert.generators.ops import Blur, StyledConv
 from dseinvert.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from dseinvert.media.atomic import write_bytes
+from dseinvert.training.checkpoints import DAMAGE, Stateful, dumps, load, restore, states
 from dseinvert.training.optimiser import BETAS, build_optimiser
 from recipe.gan.discriminator import Discriminator, low_pass
 
@@ -149,10 +148,7 @@ class BoxBlur(nn.Module):
 def save(file: Path, state: State, options: AdversarialOptions) -> None:
     """Write all that `resume` needs; the old checkpoint stays until the new one is whole."""
     content = {"run": _identity(options), "step": state.step, "adaptive": _adaptive(state)}
-    content |= {name: part.state_dict() for name, part in _parts(state).items()}
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    write_bytes(file, buffer.getvalue())
+    write_bytes(file, dumps(content | states(_parts(state))))
 
 
 def resume(file: Path, state: State, options: AdversarialOptions) -> None:
@@ -165,19 +161,18 @@ def resume(file: Path, state: State, options: AdversarialOptions) -> None:
         return
     try:
         # Onto the CPU: Adam counts its steps there, and each count on a GPU would halt it.
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        content = load(file)
         if content["run"] != _identity(options):
             raise UsageError(f"{file} is of a run with other options", "choose another --work")
-        for name, part in _parts(state).items():
-            part.load_state_dict(content[name])
+        restore(_parts(state), content)
         for own, stored in zip(_scalars(state), content["adaptive"], strict=True):
             own.copy_(stored)
         state.step = content["step"]
-    except (RuntimeError, UnpicklingError, EOFError, KeyError, ValueError, TypeError) as error:
+    except DAMAGE as error:
         raise MissingError(f"{file}: damaged checkpoint", "delete it to start again") from error
 
 
-def _parts(state: State) -> dict[str, Any]:
+def _parts(state: State) -> dict[str, Stateful]:
     return {
         "generator": state.generator,
         "discriminator": state.discriminator,

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dseinvert.errors import MissingError
 from dseinvert.media.atomic import write_bytes
+from dseinvert.training.checkpoints import dumps, load
 
 PIECE = 15 * 2**20
 """Bytes of a piece."""
@@ -101,22 +102,12 @@ def _from_bytes(log: Tensor, low: Tensor, high: Tensor) -> Tensor:
 
 def shrunk(checkpoint: bytes) -> bytes:
     """`shrink` from file to file."""
-    return _saved(shrink(_loaded(checkpoint)))
+    return dumps(shrink(load(io.BytesIO(checkpoint))))
 
 
 def grown(checkpoint: bytes) -> bytes:
     """`grow` from file to file."""
-    return _saved(grow(_loaded(checkpoint)))
-
-
-def _loaded(data: bytes) -> Any:
-    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-
-
-def _saved(content: Any) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    return buffer.getvalue()
+    return dumps(grow(load(io.BytesIO(checkpoint))))
 
 
 def _piece(file: Path, sha256: str) -> bytes:

@@ -43,10 +43,8 @@ from recipe.labels.scorers import (
 
 RELIT = 2
 """Copies of the aged pictures in other light, for the scorer of age."""
-SEEDS = range(20_000_000, 20_000_300)
-"""Samples whose deviation is the unit."""
-MEASURED = 64
-"""Inverted pictures that show how far an edit moves the scores."""
+FIRST_SEED = 20_000_000
+"""Of the samples whose deviation is the unit."""
 STEP = 1.5
 DAMPING = 1.0
 """Of taking out what else a direction moves: 0 = wholly, at the cost of identity."""
@@ -67,6 +65,16 @@ Quality = dict[str, dict[str, float]]
 """Numbers on each direction, by name."""
 Edited = Callable[[Tensor, Tensor], Tensor]
 """A vector [L, D] and strengths [B] -> pictures [B, 3, R, R] of the latents moved so."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is looked at to measure directions."""
+
+    pictures: int = 64
+    """Inverted pictures that show how far an edit moves the scores."""
+    samples: int = 300
+    """Of the generator, whose deviation is the unit."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +106,7 @@ def find_directions(
     labelled: Path,
     aged: Path,
     sha256: str,
+    effort: Effort,
 ) -> tuple[dict[str, Direction], Quality]:
     """The directions BUNDLED, and numbers on each.
 
@@ -109,11 +118,12 @@ def find_directions(
         sha256: of the generator's weights.
     """
     scorers, seen, quality = fit_scorers(images, labelled, aged)
-    picked = images[:: max(1, len(images) // MEASURED)][:MEASURED]
+    count = effort.pictures
+    picked = images[:: max(1, len(images) // count)][:count]
     with torch.inference_mode():
         latents = concat([encoder.encode(few) for few in picked.split(16)])
     scores = scorers.of(images, seen)
-    return told_apart(generator, latents, rows, scores, scorers, quality, sha256)
+    return told_apart(generator, latents, rows, scores, scorers, quality, sha256, effort.samples)
 
 
 @torch.inference_mode()
@@ -125,6 +135,7 @@ def told_apart(
     scorers: Callable[[Tensor], Tensor],
     quality: Quality,
     sha256: str,
+    samples: int = Effort.samples,
 ) -> tuple[dict[str, Direction], Quality]:
     """Directions from codes [N, L, D] and their scores [N, A], measured on `latents`."""
     steps = regress(rows, scores)
@@ -138,7 +149,8 @@ def told_apart(
         normal = boundary(rows, split(scores[:, k].double().numpy(), ENDS)).normal
         pair = torch.stack([vectors[k], normal * vectors[k].norm()])
         vectors[k] = halved(pair, effects(pair, edited, scorers)[:, k] / deviation[k])
-    drawn = (generator.synthesize(generator.sample([seed], 1.0)).clamp(-1, 1) for seed in SEEDS)
+    seeds = range(FIRST_SEED, FIRST_SEED + samples)
+    drawn = (generator.synthesize(generator.sample([seed], 1.0)).clamp(-1, 1) for seed in seeds)
     unit = scorers(torch.cat(list(drawn))).std(0)
     moved = effects(vectors, edited, scorers) / unit
     directions = {}

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dseinvert.training.pictures import read_tar, to_tensor
+from dseinvert.training.pictures import read_tar
+from recipe.pictures import to_tensor
 
 LABELLED = "labelled-faces-178x218.tar"
 CELEBA_TO_FFHQ = (3, 30, 175, 202)

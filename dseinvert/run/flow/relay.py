@@ -8,6 +8,8 @@ from queue import Empty, Full, Queue
 from threading import Event, Thread
 from typing import Any, TypeVar
 
+from dseinvert.run.flow.alone import alone
+
 T = TypeVar("T")
 _PATIENCE = 0.1  # seconds between looks whether the other side has gone
 
@@ -16,8 +18,11 @@ _PATIENCE = 0.1  # seconds between looks whether the other side has gone
 def relay(things: Iterable[T], window: int) -> Iterator[Iterator[T]]:
     """The same things, at most `window` of them waiting; on leaving, the thread has ended.
 
-    What `things` raises is raised where they are read.
+    What `things` raises is raised where they are read. Alone, there is no thread.
     """
+    if alone():
+        yield iter(things)
+        return
     queue: Queue[tuple[str, Any]] = Queue(window)
     closed = Event()
     thread = Thread(target=_run, args=(things, queue, closed), daemon=True)

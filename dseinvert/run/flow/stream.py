@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+from dseinvert.run.flow.alone import AtOnce, alone
+
 T = TypeVar("T")
 P = TypeVar("P")
 R = TypeVar("R")
@@ -23,11 +25,14 @@ class Workers:
 
 
 @contextmanager
-def threads(count: int, begin: Callable[[], object] | None = None) -> Iterator[ThreadPoolExecutor]:
+def threads(count: int, begin: Callable[[], object] | None = None) -> Iterator[Executor]:
     """A pool that, when something goes wrong, drops what it has not begun.
 
-    `begin` is called once in each thread; None = nothing is.
+    `begin` is called once in each thread; None = nothing is. Alone, there are no threads.
     """
+    if alone():
+        yield AtOnce()
+        return
     pool = ThreadPoolExecutor(count, initializer=begin)
     try:
         yield pool

@@ -9,12 +9,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from dseinvert import __version__
 from dseinvert.media.atomic import write_bytes
 from dseinvert.media.scan import natural
 from dseinvert.run.images.journal import Entry
 from dseinvert.run.images.page import write_page
 from dseinvert.similarity.metrics import PROTOCOL
+from dseinvert.version import __version__
 
 Undone = Sequence[tuple[str, str]]
 """Files and the reasons why they are not done."""

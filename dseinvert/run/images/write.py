@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dseinvert import __version__
 from dseinvert.errors import InputError, OutputError
 from dseinvert.faces.align import crop_matrix, matrix_to_list
 from dseinvert.faces.mask import Mask
@@ -23,6 +22,7 @@ from dseinvert.run.images.compute import Face
 from dseinvert.run.images.journal import Entry, FaceEntry
 from dseinvert.run.images.plan import Plan, result_key
 from dseinvert.run.inputs import Prepared, reason_of, unexpected
+from dseinvert.version import __version__
 
 
 @dataclass(frozen=True)

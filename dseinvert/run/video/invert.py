@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dseinvert import __version__
 from dseinvert.errors import InputError
 from dseinvert.export.backend import backend_of
 from dseinvert.faces.align import crop, face_quad
@@ -30,6 +29,7 @@ from dseinvert.run.video.plan import Task
 from dseinvert.run.video.studio import Studio
 from dseinvert.run.video.work import Seen, Work
 from dseinvert.similarity.metrics import image_metrics
+from dseinvert.version import __version__
 from dseinvert.video.blend import face_mask, rim_offset
 from dseinvert.video.tracks import MIN_SCORE, placed
 

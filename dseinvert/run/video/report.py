@@ -13,7 +13,6 @@ from urllib.parse import quote
 import cv2
 import numpy as np
 
-from dseinvert import __version__
 from dseinvert.errors import InputError
 from dseinvert.latent.clip import ClipLatents
 from dseinvert.media.atomic import shown, write_bytes
@@ -28,6 +27,7 @@ from dseinvert.run.video.studio import RECON
 from dseinvert.run.video.tune import refined_of
 from dseinvert.run.video.work import Seen, Work
 from dseinvert.similarity.metrics import PROTOCOL as IMAGE_PROTOCOL
+from dseinvert.version import __version__
 from dseinvert.video.metrics import PROTOCOL
 
 _PICTURE = 200  # pixels

@@ -12,7 +12,7 @@ from dseinvert.encoders.dse import DSEConfig, DSEEncoder
 from dseinvert.encoders.dse_feature import DSEFeatureEncoder
 from dseinvert.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from dseinvert.inversion.inverter import Inverter
-from recipe.encoder.branch import BranchOptions, begun, train, untrained
+from recipe.encoder.branch import BranchOptions, begun, train_branch, untrained
 
 OPTIONS = BranchOptions(layer=3, steps=40, batch=6, lr=5e-3)
 
@@ -48,7 +48,9 @@ def run(
     generator: StyleGAN2, trunk: DSEEncoder, folder: Path, options: BranchOptions
 ) -> DSEFeatureEncoder:
     pictures = batches(begun(folder))
-    return train(generator, trunk, options, pictures, Plain(), folder, lambda *_: None, every=10)
+    return train_branch(
+        generator, trunk, options, pictures, Plain(), folder, lambda *_: None, every=10
+    )
 
 
 def error(generator: StyleGAN2, encoder: DSEFeatureEncoder) -> float:
@@ -82,7 +84,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_branch(
     options = replace(OPTIONS, steps=35)
     expected = run(generator, trunk, whole, options)
     with pytest.raises(Stopped):
-        train(generator, trunk, options, batches(0), Plain(), parts, stop, every=10)
+        train_branch(generator, trunk, options, batches(0), Plain(), parts, stop, every=10)
     assert begun(parts) == 20
     again = run(generator, trunk, parts, options)
     for name, value in expected.state_dict().items():

@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dseinvert.generators.stylegan2 import Mapping
 from dseinvert.training.pictures import Variations
 from recipe.encoder import joint
 
@@ -40,7 +39,9 @@ class Distance(nn.Module):
 
 
 def train(folder: Path, options: joint.JointOptions = OPTIONS, every: int = 2) -> joint.Pair:
-    return joint.train(options, pictures, folder, Distance(), lambda pair, step: {"a": 0.0}, every)
+    return joint.train_pair(
+        options, pictures, folder, Distance(), lambda pair, step: {"a": 0.0}, every
+    )
 
 
 def test_growing_keeps_the_picture(tmp_path: Path) -> None:
@@ -69,7 +70,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
         return {"a": 0.0}
 
     with pytest.raises(Stopped):
-        joint.train(OPTIONS, pictures, tmp_path / "cut", Distance(), stop_at_four, 2)
+        joint.train_pair(OPTIONS, pictures, tmp_path / "cut", Distance(), stop_at_four, 2)
     again = train(tmp_path / "cut")
     pairs = zip(
         whole.modules().state_dict().items(), again.modules().state_dict().values(), strict=True
@@ -95,15 +96,3 @@ def test_training_lowers_the_error(tmp_path: Path) -> None:
 def test_the_schedule_warms_up_and_ends_low() -> None:
     rates = [joint.schedule(step, 1000) for step in range(1000)]
     assert rates[0] < 0.01 and max(rates) == pytest.approx(1) and rates[-1] < 0.03
-
-
-def test_the_mapping_network_learns_the_codes() -> None:
-    torch.manual_seed(0)
-    codes = torch.randn(2000, 8) @ torch.diag(torch.linspace(0.5, 2, 8)) + 1
-    mapping = Mapping(8, 8, 2)
-    joint.fit_mapping(mapping, codes, steps=1000, batch=256, slices=8)
-    with torch.no_grad():
-        drawn = mapping(torch.randn(4000, 8))
-    assert torch.allclose(drawn.mean(0), codes.mean(0), atol=0.25)
-    assert torch.allclose(drawn.std(0), codes.std(0), atol=0.45)
-    assert torch.allclose(mapping.w_avg, codes.mean(0), atol=0.25)

@@ -24,15 +24,17 @@ from dseinvert.models import Model, open_model, save_model
 from dseinvert.similarity.features import FeatureDistance
 from dseinvert.training import checkpoints, loop, mirror
 from dseinvert.training.options import TrainOptions
-from dseinvert.training.pictures import foreground, read_tar, to_tensor
+from dseinvert.training.pictures import foreground, read_tar
 from dseinvert.training.prepare import planned
 from dseinvert.training.samples import held_out_seeds
-from recipe.bundle import HELD_OUT, Sources, finish
+from recipe.bundle import finish
 from recipe.gan import adversarial, gan_state
 from recipe.gan.device_pictures import DevicePictures
 from recipe.gan.frechet import frechet, spread
 from recipe.gan.gan_state import AdversarialOptions
 from recipe.gan.pieces import grown, pack, shrunk, tar_bytes, unpack
+from recipe.order import HELD_OUT, Order
+from recipe.pictures import to_tensor
 
 STAGES = ("prepare", "adversarial", "encoder", "directions")
 KNOWN, UNSEEN = "faces.tar", "held-out.tar"
@@ -130,18 +132,16 @@ def encoder(
 def directions(
     gan: AdversarialOptions,
     options: TrainOptions,
-    sources: Sources,
-    work: Path,
-    out: Path,
-    name: str,
+    order: Order,
 ) -> None:
-    """The last stage: directions, and the model folder `out`."""
+    """The last stage: directions, and the model folder."""
+    work = order.work
     model = _gan(gan, work, torch.device("cpu"))
     trained = trained_encoder(model, options, work)
     images = to_tensor(read_tar(_present(work / KNOWN), gan.resolution), gan.resolution)
     rows = torch.cat([_rows(trained, part) for part in images.split(64)])
     report: dict[str, object] = {"gan": asdict(gan), "encoder": options.asdict()}
-    finish(_stylegan2(model), trained, images, rows, sources, work, out, name, report)
+    finish(_stylegan2(model), trained, images, rows, order, report)
 
 
 def trained_encoder(model: Model, options: TrainOptions, work: Path) -> DSEEncoder:
@@ -151,10 +151,9 @@ def trained_encoder(model: Model, options: TrainOptions, work: Path) -> DSEEncod
         MissingError: there is none.
     """
     file = _present(work / "encoder" / checkpoints.FILE)
-    content = torch.load(file, map_location="cpu", weights_only=True)
     trained = mirror.build(planned(model, options), model.generator)
     assert isinstance(trained, DSEEncoder)
-    trained.load_state_dict(content["smooth"])
+    trained.load_state_dict(checkpoints.load(file)["smooth"])
     return trained.eval().requires_grad_(False)
 
 

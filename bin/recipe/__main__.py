@@ -1,4 +1,4 @@
-"""The command line of bin/train-bundled; the recipes are in dseinvert.training.
+"""The command line of bin/train-bundled.
 
 --size 64 (bundle): generator and encoder together, on a CPU, in one go. --size 128 (stages): on a
 GPU, in stages that stop after --minutes, move with --to and --from, and go on.
@@ -18,11 +18,12 @@ from typing import Any
 from dseinvert.errors import DseInvertError
 from dseinvert.models import open_model, pick_device
 from dseinvert.training.options import TrainOptions
-from recipe.bundle import Sources, branch_bundle, directions_for, make_bundle
+from recipe import stages
+from recipe.bundle import branch_bundle, directions_for, make_bundle
 from recipe.encoder.branch import BranchOptions
 from recipe.encoder.joint import JointOptions
-from recipe.gan import stages
 from recipe.gan.gan_state import AdversarialOptions
+from recipe.order import Order, Sources
 
 JOINT = ("images_half", "images_full", "batch", "lr", "feature_weight", "base_share", "seed")
 GAN = ("images", "batch", "lr", "r1", "ada_target", "path_length", "seed")
@@ -56,14 +57,14 @@ def joint(words: Sequence[str]) -> None:
         parser.error("--data is required")
     if given.directions_for:
         model = open_model(given.directions_for)
-        directions_for(model, sources(given.data), given.work, given.out)
+        directions_for(model, ordered(given))
         return
     if given.branch_for:
         model = open_model(given.branch_for)
-        branch_bundle(model, sources(given.data), BranchOptions(), given.work, given.out)
+        branch_bundle(model, BranchOptions(), ordered(given))
         return
     options = JointOptions(**{name: getattr(given, name) for name in JOINT})
-    make_bundle(options, sources(given.data), given.work, given.out, given.name)
+    make_bundle(options, BranchOptions(), ordered(given))
 
 
 def staged(words: Sequence[str]) -> None:
@@ -108,10 +109,9 @@ def work_on(stage: str, given: argparse.Namespace) -> bool:
     if stage == "encoder":
         return stages.encoder(gan, encoder_options(given), work, device, ends=given.ends)
     if stage == "directions":
-        three = sources(given.data)
-        stages.directions(gan, encoder_options(given), three, work, given.out, given.name)
+        stages.directions(gan, encoder_options(given), ordered(given))
     elif not (work / stages.KNOWN).exists():
-        stages.prepare(sources(given.data).faces, work, gan.resolution)
+        stages.prepare(ordered(given).sources.faces, work, gan.resolution)
     return True
 
 
@@ -148,13 +148,14 @@ def numbers(parser: argparse.ArgumentParser, options: Any, names: Sequence[str])
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
 
 
-def sources(data: Path) -> Sources:
-    """The three tars."""
-    return Sources(
-        data / "synthetic-faces-256.tar",
-        data / "labelled-faces-178x218.tar",
-        data / "aged-faces-200-tight.tar",
+def ordered(given: argparse.Namespace) -> Order:
+    """The three tars of --data, and where it all goes."""
+    sources = Sources(
+        given.data / "synthetic-faces-256.tar",
+        given.data / "labelled-faces-178x218.tar",
+        given.data / "aged-faces-200-tight.tar",
     )
+    return Order(sources, given.work, given.out, given.name)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import math
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -14,17 +13,12 @@ import torch.nn.functional as F
 
 from dseinvert.errors import MissingError
 from dseinvert.training.pictures import read_tar
+from measure import scorers
 from recipe.labels.labelled import read_labelled
-from tests.conftest import ROOT, SHARED
+from tests.conftest import SHARED
 
 MODELS = SHARED / "data" / "models"
 needs_data = pytest.mark.skipif(not MODELS.is_dir(), reason="no scorers beside the checkout")
-
-
-@pytest.fixture
-def scorers(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "bin"))
-    return importlib.import_module("scorers")
 
 
 def faces(name: str, side: int, count: int) -> torch.Tensor:
@@ -32,12 +26,12 @@ def faces(name: str, side: int, count: int) -> torch.Tensor:
     return torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1
 
 
-def test_the_whole_box_is_the_image(scorers: ModuleType) -> None:
+def test_the_whole_box_is_the_image() -> None:
     images = torch.rand(2, 3, 32, 32) * 2 - 1
     torch.testing.assert_close(scorers.crop(images, scorers.WHOLE, 32, 32), images)
 
 
-def test_a_box_is_cut_where_it_says(scorers: ModuleType) -> None:
+def test_a_box_is_cut_where_it_says() -> None:
     images = torch.zeros(1, 3, 40, 40)
     images[:, :, 10:30, 20:40] = 1
     part = scorers.crop(images, scorers.Box(0.5, 0.25, 1, 0.75), 20, 20)
@@ -45,16 +39,14 @@ def test_a_box_is_cut_where_it_says(scorers: ModuleType) -> None:
 
 
 @pytest.mark.parametrize(("size", "kernel", "stride"), [(112, 3, 2), (7, 3, 2), (9, 3, 1)])
-def test_same_padding_gives_the_size_of_tensorflow(
-    scorers: ModuleType, size: int, kernel: int, stride: int
-) -> None:
+def test_same_padding_gives_the_size_of_tensorflow(size: int, kernel: int, stride: int) -> None:
     padded = scorers.pad_same(torch.ones(1, 1, size, size), kernel, stride)
     assert F.max_pool2d(padded, kernel, stride).shape[-1] == math.ceil(size / stride)
     assert padded[0, 0, -1, -1] == 0
 
 
 @pytest.mark.parametrize("degrees", [-30, 0, 15, 40])
-def test_yaw_is_read_from_a_turned_head(scorers: ModuleType, degrees: float) -> None:
+def test_yaw_is_read_from_a_turned_head(degrees: float) -> None:
     turn = math.radians(degrees)
     head = torch.tensor(scorers.HEAD, dtype=torch.float32)
     points = torch.zeros(1, 68, 2)
@@ -63,13 +55,13 @@ def test_yaw_is_read_from_a_turned_head(scorers: ModuleType, degrees: float) -> 
     assert float(scorers.yaw(points)) == pytest.approx(degrees, abs=0.01)
 
 
-def test_missing_weights_are_named(scorers: ModuleType, tmp_path: Path) -> None:
+def test_missing_weights_are_named(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="mobilefacenet"):
         scorers.recognition(tmp_path)
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("stlpips_pytorch"), reason="no ST-LPIPS")
-def test_st_lpips_grows_with_the_difference(scorers: ModuleType) -> None:
+def test_st_lpips_grows_with_the_difference() -> None:
     distance = scorers.STLPIPS()
     image = F.interpolate(torch.rand(1, 3, 8, 8) * 2 - 1, 64, mode="bilinear")
     noise = torch.randn(1, 3, 64, 64)
@@ -79,7 +71,7 @@ def test_st_lpips_grows_with_the_difference(scorers: ModuleType) -> None:
 
 
 @needs_data
-def test_a_person_is_like_himself_and_unlike_others(scorers: ModuleType) -> None:
+def test_a_person_is_like_himself_and_unlike_others() -> None:
     images = faces("real-faces-256-validation.tar", 256, 12)
     identity = scorers.recognition(MODELS)
     own = identity(images)
@@ -90,7 +82,7 @@ def test_a_person_is_like_himself_and_unlike_others(scorers: ModuleType) -> None
 
 
 @needs_data
-def test_age_follows_the_years(scorers: ModuleType) -> None:
+def test_age_follows_the_years() -> None:
     tar = SHARED / "data" / "aged-faces-200-tight.tar"
     images, labels = read_labelled(tar, "ages.csv", side=112)
     ages, _ = scorers.AgeGender(MODELS)(images[:100], scorers.WHOLE)
@@ -98,7 +90,7 @@ def test_age_follows_the_years(scorers: ModuleType) -> None:
 
 
 @needs_data
-def test_landmarks_lie_where_ffhq_puts_the_eyes(scorers: ModuleType) -> None:
+def test_landmarks_lie_where_ffhq_puts_the_eyes() -> None:
     points = scorers.Landmarks(MODELS)(faces("real-faces-256-validation.tar", 256, 20))
     left, right = points[:, 36:42].mean((0, 1)), points[:, 42:48].mean((0, 1))
     torch.testing.assert_close(left, torch.tensor([0.377, 0.4675]), atol=0.02, rtol=0)

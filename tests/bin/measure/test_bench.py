@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -23,12 +24,14 @@ needs_scorers = pytest.mark.skipif(
 
 
 def bench(*words: object) -> subprocess.CompletedProcess[str]:
+    environment = child_environment()
+    environment["PYTHONPATH"] += f"{os.pathsep}{ROOT / 'bin'}"
     return subprocess.run(
-        [sys.executable, str(ROOT / "bin" / "bench.py"), *map(str, words)],
+        [sys.executable, "-m", "measure", *map(str, words)],
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env=child_environment(),
+        env=environment,
     )
 
 
@@ -216,3 +219,44 @@ def test_videos_are_measured_both_ways(tiny_model: Path, tmp_path: Path) -> None
         assert all(np.isfinite(row["warp naive"]) for row in table)
     assert [row["way"] for row in faithful] == ["naive"] * 2 + ["steady"] * 2
     assert read_image(tmp_path / "strips" / "walk.png").shape[1] % 6 == 0
+
+
+def test_parts_of_video_are_timed_alone_and_beside_each_other(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    clips, out = tmp_path / "clips", tmp_path / "numbers.json"
+    clips.mkdir()
+    clip(clips / "walk.mp4", 3)
+    done = bench(
+        *("overlap", "--model", tiny_model, "--clips", clips, "--edit", "age=2"),
+        *("--rounds", 1, "--device", "cpu", "--out", out),
+    )
+    assert done.returncode == 0, done.stderr
+    ((row,),) = rows(out)
+    assert (row["clip"], row["frames"]) == ("walk", 3)
+    assert row["times alone"] == pytest.approx(row["alone, s"] / row["beside, s"])
+    assert row["cores"] > 0
+
+
+def test_tuning_the_generator_is_measured_in_file_and_edit(
+    tiny_model: Path, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "numbers.json"
+    done = bench(
+        *("pivotal", "--model", tiny_model, "--real", photos, "--data", tmp_path, "--count", 2),
+        *("--refine", "none", "--refine", "generator:2", "--edit", "age=1"),
+        *("--all-weights", "all", "--all-weights", "late", "--steps", 2, "--out", out),
+    )
+    assert done.returncode == 0, done.stderr
+    (table,) = rows(out)
+    plain, tuned, *whole = table
+    assert [row["--refine"] for row in whole] == ["all weights, 2 steps", "late weights, 2 steps"]
+    assert tuned["KB"] > plain["KB"] > 0
+    assert all(row["PSNR, dB"] > plain["PSNR, dB"] for row in (tuned, whole[0]))
+    assert "years added" not in plain  # there are no scorers in --data
+
+
+def test_trust_without_scorers_says_where_to_name_them(tmp_path: Path) -> None:
+    done = bench("scorers", "--data", tmp_path)
+    assert done.returncode == 4
+    assert "no scorers here (name their folder with --data)" in done.stderr

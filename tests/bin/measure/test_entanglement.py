@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from tests.conftest import ROOT
-
-
-@pytest.fixture
-def measured(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "bin"))
-    return importlib.import_module("measure.entanglement")
+from measure import entanglement
 
 
 def faces(scores: dict[str, Tensor], answer: Callable[[Tensor], Tensor] = lambda s: s) -> Any:
@@ -38,25 +31,25 @@ def faces(scores: dict[str, Tensor], answer: Callable[[Tensor], Tensor] = lambda
     )
 
 
-def test_effects_are_counted_in_deviations_of_their_own(measured: ModuleType) -> None:
+def test_effects_are_counted_in_deviations_of_their_own() -> None:
     few = faces({"age": torch.tensor([0.0, 20.0]), "smile": torch.tensor([0.0, 2.0])})
     vectors = {"age": torch.tensor([10.0, 1.0]), "smile": torch.tensor([0.0, 0.5])}
-    moved = {name: measured.changes(few, vector) for name, vector in vectors.items()}
-    found = measured.normalised(few, moved)
+    moved = {name: entanglement.changes(few, vector) for name, vector in vectors.items()}
+    found = entanglement.normalised(few, moved)
     assert found["age"] == pytest.approx({"age": 1, "smile": 1})
     assert found["smile"] == pytest.approx({"age": 0, "smile": 1})
-    table = measured.worst(few, moved, moved)
+    table = entanglement.worst(few, moved, moved)
     assert [row["worst, ours"] for row in table] == pytest.approx([1, 0, 1])
     assert table[-1]["which, ours"] == "of age"
 
 
-def test_the_strength_of_an_equal_change_is_found_where_scores_bend(measured: ModuleType) -> None:
+def test_the_strength_of_an_equal_change_is_found_where_scores_bend() -> None:
     bent = faces({"age": torch.tensor([0.0, 20.0])}, lambda s: 10 * torch.tanh(s / 10))
-    strength = measured.sought(bent, torch.tensor([1.0]), "age", 8.0, 3.0)
+    strength = entanglement.sought(bent, torch.tensor([1.0]), "age", 8.0, 3.0)
     assert float(10 * torch.tanh(torch.tensor(strength / 10))) == pytest.approx(8, rel=0.1)
 
 
-def test_a_change_that_cannot_be_made_is_none(measured: ModuleType) -> None:
+def test_a_change_that_cannot_be_made_is_none() -> None:
     flat = faces({"age": torch.tensor([0.0, 20.0])}, lambda s: s.clamp(-1, 1))
-    assert measured.sought(flat, torch.tensor([1.0]), "age", 8.0, 3.0) is None
-    assert measured.sought(flat, torch.tensor([1.0]), "age", -8.0, -3.0) is None
+    assert entanglement.sought(flat, torch.tensor([1.0]), "age", 8.0, 3.0) is None
+    assert entanglement.sought(flat, torch.tensor([1.0]), "age", -8.0, -3.0) is None

