@@ -15,9 +15,9 @@ from dseinvert.errors import UsageError
 if TYPE_CHECKING:
     from dseinvert.encoders import Encoder
     from dseinvert.generators import Generator
+    from dseinvert.inversion.clip_stages import ClipTask, Fitted
     from dseinvert.inversion.refinement import Refine
     from dseinvert.inversion.spaces import SpaceName
-    from dseinvert.inversion.tune_clip import ClipTask, Fitted
     from dseinvert.similarity.losses import Distance
 
 
@@ -114,13 +114,13 @@ def _generator(given: Given) -> Refine:
 
 
 def _encoder_of_clip(task: ClipTask, fitted: Fitted, steps: int) -> Fitted:
-    from dseinvert.inversion.tune_clip import encoder_of_clip
+    from dseinvert.inversion.clip_stages import encoder_of_clip
 
     return encoder_of_clip(task, fitted, steps)
 
 
 def _generator_of_clip(task: ClipTask, fitted: Fitted, steps: int) -> Fitted:
-    from dseinvert.inversion.tune_clip import generator_of_clip
+    from dseinvert.inversion.clip_stages import generator_of_clip
 
     return generator_of_clip(task, fitted, steps)
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from dseinvert.generators.tuned import synthesize
-from dseinvert.inversion.tune_clip import Fitted
+from dseinvert.inversion.clip_stages import Fitted
 from dseinvert.latent import TUNING, load_latent
 from dseinvert.latent.clip import ClipLatents
 from dseinvert.media.rows import Rows
