@@ -7,7 +7,22 @@ import inspect
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from dseinvert.written import (
+    ANY_RATE,
+    BATCH,
+    FACES,
+    LABEL,
+    PASTE,
+    RATE,
+    SECONDS,
+    SMOOTH,
+    UNCHECKED,
+    Edits,
+    Option,
+    Switch,
+)
 
 
 @dataclass(frozen=True)
@@ -16,7 +31,7 @@ class ImagesOptions:
 
     out: Path
     """Folder for the latents, pictures, page and tables; made when absent."""
-    edits: tuple[str, ...] = ()
+    edits: Edits = ()
     """NAME=STRENGTH[@ROWS][,NAME=...]: one more picture of each face; may be repeated. The strength
     is a number or auto, as far as the person stays the same."""
     model: str = "default"
@@ -25,13 +40,13 @@ class ImagesOptions:
     """auto, cpu, cuda or cuda:N."""
     backend: str = "auto"
     """Who runs the model: auto, torch, onnx, openvino or tensorrt."""
-    batch: int | None = None
+    batch: Annotated[int | None, BATCH] = None
     """Faces computed at once: auto or a number. None = auto."""
-    label: int | None = None
+    label: Annotated[int | None, LABEL] = None
     """Class of the images, from 0, for a model that has classes: auto or a number. None = auto."""
     align: bool = True
     """Find and crop the faces; without it, images are taken as they are."""
-    paste: bool = False
+    paste: Switch = False
     """Also blend the edited faces back into the whole photo."""
     refine: str = "none"
     """none, or {methods}[:STEPS]: improve each inversion; several in turn with
@@ -51,9 +66,9 @@ class ImagesOptions:
     mask: str | None = None
     """Where edits may show: auto (where they change much), face, or a picture of the crop, white
     there; elsewhere the input stays as it is. None = everywhere."""
-    overwrite: bool = False
+    overwrite: Switch = False
     """Do again what the journal says is done."""
-    dry_run: bool = False
+    dry_run: Switch = False
     """Say what would be done and under which names; write nothing."""
 
 
@@ -63,7 +78,7 @@ class EditOptions:
 
     out: Path
     """Folder for the pictures; made when absent."""
-    edits: tuple[str, ...] = ()
+    edits: Edits = ()
     """NAME=STRENGTH[@ROWS][,NAME=...]: one picture of each latent; may be repeated. The strength is
     a number or auto, as far as the person stays the same."""
     strengths: str | None = None
@@ -72,7 +87,7 @@ class EditOptions:
     sweep: str | None = None
     """gif, webp or mp4: in place of pictures, a moving one of each --edit NAME over --strengths
     (-3:3:25), there and back. None = no moving picture."""
-    sliders: bool = False
+    sliders: Switch = False
     """In place of pictures, a page of each latent with a slider for each --edit NAME, or for all
     directions, over --strengths (-3:3:13)."""
     identity: Path | None = None
@@ -89,7 +104,7 @@ class EditOptions:
     """auto, cpu, cuda or cuda:N."""
     backend: str = "auto"
     """Who runs the model: auto, torch, onnx, openvino or tensorrt."""
-    batch: int | None = None
+    batch: Annotated[int | None, BATCH] = None
     """Latents rendered at once: auto or a number. None = auto."""
 
 
@@ -99,34 +114,34 @@ class VideoOptions:
 
     out: Path | None = None
     """Video file to write, or folder for all that is written. None = the current folder."""
-    edits: tuple[str, ...] = ()
+    edits: Edits = ()
     """NAME=STRENGTH[,NAME=STRENGTH]...: one video each; may be repeated. Without: the
     reconstruction."""
-    faces: Literal["largest", "all"] | int = "largest"
+    faces: Annotated[Literal["largest", "all"] | int, FACES] = "largest"
     """largest (the person who takes most of the clip), all, or how many people."""
     refine: str = "none"
     """none, or {clip_methods}[:STEPS], or {clip_together}: tuned to each person once, on frames of
     the whole clip."""
-    smooth: float | Literal["auto"] = "auto"
+    smooth: Annotated[float | Literal["auto"], SMOOTH] = "auto"
     """Smoothing in time: auto, or from 0 (each frame by itself) to 1."""
-    start: Fraction | None = None
+    start: Annotated[Fraction | None, SECONDS] = None
     """Where to begin: seconds, or H:MM:SS. None = at the first frame."""
-    end: Fraction | None = None
+    end: Annotated[Fraction | None, SECONDS] = None
     """Where to end: seconds, or H:MM:SS. None = after the last frame."""
-    fps: Fraction | None = None
+    fps: Annotated[Fraction | None, RATE] = None
     """Frames a second of a folder of frames, such as 25 or 30000/1001. None = as its times.csv
     says."""
     codec: str | None = None
     """h264, h265, av1, prores or ffv1, and with _nvenc on a GPU. None = h264."""
-    crf: float | None = None
+    crf: Annotated[float | None, Option(least=0, most=63)] = None
     """Quality, less is better and larger. None = looks like the source."""
-    preview: bool = False
+    preview: Switch = False
     """A small, quickly encoded video for a first look."""
-    side_by_side: bool = False
+    side_by_side: Switch = False
     """Show the source beside the result."""
-    frames: bool = False
+    frames: Switch = False
     """Write a folder of pictures and times.csv in place of a video."""
-    paste: Literal["difference", "replace"] | None = None
+    paste: Annotated[Literal["difference", "replace"] | None, PASTE] = None
     """difference adds what the edit changed, and the frame keeps its detail; replace puts the
     generated face in its place. None = difference; replace for the reconstruction."""
     model: str = "default"
@@ -135,14 +150,14 @@ class VideoOptions:
     """auto, cpu, cuda or cuda:N."""
     backend: str = "auto"
     """Who runs the model: auto, torch, onnx, openvino or tensorrt."""
-    batch: int | None = None
+    batch: Annotated[int | None, BATCH] = None
     """Faces computed at once: auto or a number. None = auto."""
-    segment: int = 250
+    segment: Annotated[int, Option(least=1)] = 250
     """Frames that a killed run loses at most (finding faces: or 5 % of those read); each segment
     begins with a key frame."""
-    overwrite: bool = False
+    overwrite: Switch = False
     """Do again what is done, and replace files of other runs."""
-    dry_run: bool = False
+    dry_run: Switch = False
     """Say what would be done and under which names; write nothing."""
 
 
@@ -191,7 +206,7 @@ class MorphOptions:
     """File to write: a video (.mp4, .mov, .mkv, .webm) or moving picture (.gif, .webp)."""
     frames: int = 60
     """From each latent to the next."""
-    fps: Fraction = Fraction(30)
+    fps: Annotated[Fraction, ANY_RATE] = Fraction(30)
     """Frames a second, such as 25 or 30000/1001."""
     loop: bool = False
     """Go on from the last latent to the first."""
@@ -252,7 +267,7 @@ class EvaluateOptions:
 class DirectionsOptions:
     """What `dseinvert directions learn` is asked to do."""
 
-    method: Literal["interfacegan", "ganspace", "sefa", "stylespace"]
+    method: Annotated[Literal["interfacegan", "ganspace", "sefa", "stylespace"], UNCHECKED]
     """interfacegan (a plane between labelled codes), ganspace (principal components), sefa (from
     the weights) or stylespace (single channels, from labels)."""
     name: str | None = None

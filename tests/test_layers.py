@@ -19,19 +19,9 @@ TREES = {
     "measure": ROOT / "bin" / "measure",
 }
 HOUSE = (
-    *(
-        "version",
-        "errors",
-        "stop",
-        "progress",
-        "config",
-        "media",
-        "latent",
-        "generators",
-        "encoders",
-    ),
-    *("similarity", "faces", "editing", "importers", "models", "inversion", "evaluation", "video"),
-    *("training", "export", "run", "api", "cli"),
+    *("version", "errors", "stop", "progress", "written", "config", "media", "latent"),
+    *("generators", "encoders", "similarity", "faces", "editing", "importers", "models"),
+    *("inversion", "evaluation", "video", "training", "export", "run", "api", "cli"),
     # Not installed; of the package they may use all, and it knows nothing of them.
     *("recipe", "measure"),
 )

@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from dseinvert.cli.options import offer
+from dseinvert.cli.verb import Done, verb
 from dseinvert.training.options import FinetuneOptions
 
 
-@offer(FinetuneOptions, {})
+@verb(FinetuneOptions, json=None, quiet="No progress bar.", verbose=False)
 def finetune(
     on: Annotated[Path, typer.Option(help="Folder of the images.")],
     out: Annotated[Path, typer.Option(help="Folder of the run; is a model for --model.")],
+    options: FinetuneOptions,
+    quiet: bool,
     model: Annotated[str, typer.Option(help="Name or folder of the model.")] = "default",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
-    **given: Any,
-) -> None:
+) -> Done:
     """Adapt an encoder to a folder of images, as a new model, or go on with the run in --out.
 
     dseinvert finetune --on my-photos --out my-model
     """
-    options = FinetuneOptions(**given)
-
     from dseinvert.run.finetune import run_finetune
 
     done = run_finetune(on, model, options, out, device=device, quiet=quiet)
-    print(f"{out}: step {done.best} of {done.step} kept; {done.held_out} held-out pictures:")
+    lines = [f"{out}: step {done.best} of {done.step} kept; {done.held_out} held-out pictures:"]
     for name, unit in (("psnr", " dB"), ("ssim", "")):
-        print(f"{name}: {done.before[name]:.4g}{unit} before, {done.after[name]:.4g}{unit} after")
-    if done.stopped is not None:
-        raise typer.Exit(done.stopped)
+        before, after = done.before[name], done.after[name]
+        lines.append(f"{name}: {before:.4g}{unit} before, {after:.4g}{unit} after")
+    return Done(lines=lines, code=done.stopped or 0)

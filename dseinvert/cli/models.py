@@ -6,12 +6,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dseinvert.cli.stdout import print_json
+from dseinvert.cli.verb import PLAIN, Done, table, verb
 from dseinvert.errors import ExitCode, MissingError
 
 if TYPE_CHECKING:
@@ -19,39 +21,36 @@ if TYPE_CHECKING:
 
 models = typer.Typer(help="Name, add, check and describe the models.", no_args_is_help=False)
 _BAD = ("damaged", "missing")
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_verb = partial(verb, json=PLAIN, verbose=False)
 Name = Annotated[str, typer.Argument(help="A model's name, folder or checkpoint file.")]
 
 
 @models.command("list")
-def list_(json: Json = False) -> None:
+@_verb()
+def list_() -> Done:
     """Name the models that --model knows; it also takes a model's folder or a checkpoint file."""
     from dseinvert.models import list_models
 
     rows = list_models()
-    if json:
-        print_json([{**asdict(row), "folder": str(row.folder)} for row in rows])
-        return
     width = max((len(row.name) for row in rows), default=0)
-    for row in rows:
-        print(f"{row.name:<{width}}  {row.bytes / 2**20:5.1f} MiB  {row.description}")
+    return Done(
+        lambda: [{**asdict(row), "folder": str(row.folder)} for row in rows],
+        [f"{r.name:<{width}}  {r.bytes / 2**20:5.1f} MiB  {r.description}" for r in rows],
+    )
 
 
 @models.command()
-def show(name: Name = "default", json: Json = False) -> None:
+@_verb()
+def show(name: Name = "default") -> Done:
     """Describe one model."""
     from dseinvert.models import describe, open_model
 
     facts = describe(open_model(name))
-    if json:
-        print_json(facts)
-        return
-    width = max(map(len, facts))
-    for key, value in facts.items():
-        print(f"{key:<{width}}  {_plain(value)}")
+    return Done(lambda: facts, table(facts, _plain))
 
 
 @models.command()
+@_verb()
 def add(
     file: Annotated[Path, typer.Argument(help="A GAN, encoder or direction file.")],
     name: Annotated[str, typer.Option(help="What to call it.", show_default="after the file")] = "",
@@ -61,8 +60,7 @@ def add(
     faces: Annotated[
         bool, typer.Option("--faces", help="Its pictures are faces cropped as in FFHQ.")
     ] = False,
-    json: Json = False,
-) -> None:
+) -> Done:
     """Convert other people's file, once, and keep it; nothing in it is run.
 
     With --faces, photos are searched for faces, which are cropped as in FFHQ; without, images
@@ -72,13 +70,13 @@ def add(
     from dseinvert.models import open_model
 
     belongs = open_model(gan) if gan else None
-    _tell(convert(file, name, belongs, alignment="ffhq" if faces else ""), json)
+    return _done(convert(file, name, belongs, alignment="ffhq" if faces else ""))
 
 
 @models.command()
 def verify(
     name: Annotated[str, typer.Argument(help="A model's name or folder.", show_default="all")] = "",
-    json: Json = False,
+    json: Annotated[bool, typer.Option("--json", help=PLAIN)] = False,
 ) -> None:
     """Compare each weight file with the sha256 recorded when it was written."""
     from dseinvert.models import find_model, list_models
@@ -117,6 +115,7 @@ def path(name: Name = "default") -> None:
 
 
 @models.command()
+@_verb()
 def pull(
     name: Annotated[
         str, typer.Argument(help="The name in the list.", show_default="list them")
@@ -125,8 +124,7 @@ def pull(
         Path | None,
         typer.Option(help="A list of your own, as models.toml.", show_default="the program's"),
     ] = None,
-    json: Json = False,
-) -> None:
+) -> Done:
     """Download a published model and add it; without a name, list those there are."""
     from dseinvert.models.registry import REGISTRY, find, rows
     from dseinvert.models.registry import pull as fetch
@@ -134,20 +132,18 @@ def pull(
     listed = registry or REGISTRY
     if not name:
         known = rows(listed)
-        if json:
-            print_json([asdict(row) for row in known])
-            return
         width = max((len(row.name) for row in known), default=0)
-        for row in known:
-            print(f"{row.name:<{width}}  {row.description}; {row.licence}")
-        return
+        return Done(
+            lambda: [asdict(row) for row in known],
+            [f"{row.name:<{width}}  {row.description}; {row.licence}" for row in known],
+        )
     row = find(name, listed)
     print(f"{row.name}: licence: {row.licence}; from {row.source}", file=sys.stderr)
     if not row.sha256:
         print("its sha256 is not known until the first pull, which records it", file=sys.stderr)
     with _downloading(row.name) as told:
         added = fetch(name, told, listed)
-    _tell(added, json)
+    return _done(added)
 
 
 def _verified(folder: Path) -> dict[str, Any]:
@@ -172,14 +168,13 @@ def _downloading(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda here, whole: bar.update(task, completed=here, total=whole or None)
 
 
-def _tell(added: Added, json: bool) -> None:
-    if json:
-        print_json({**asdict(added), "folder": str(added.folder)})
-        return
+def _done(added: Added) -> Done:
     how = "added" if added.new else "here already"
-    print(f"{added.name}  {added.folder}  {added.format}  ({how})")
-    for note in added.notes:
-        print(f"  {note}", file=sys.stderr)
+    return Done(
+        lambda: {**asdict(added), "folder": str(added.folder)},
+        [f"{added.name}  {added.folder}  {added.format}  ({how})"],
+        [f"  {note}" for note in added.notes],
+    )
 
 
 def _plain(value: object) -> str:

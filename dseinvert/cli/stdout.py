@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from typing import Any, Protocol
+from typing import Any
 
 
 @contextmanager
@@ -31,27 +31,3 @@ def reserved_stdout() -> Iterator[None]:
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
     print(json.dumps(value, indent=2))
-
-
-class Outcome(Protocol):
-    """What a run came to."""
-
-    @property
-    def exit_code(self) -> int:
-        """The process's."""
-
-    def asdict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-
-    def preview(self) -> Iterable[str]:
-        """What a dry run would have done, in lines."""
-
-
-def print_outcome(outcome: Outcome, *, json: bool, dry_run: bool) -> int:
-    """What was done as JSON, or what would be as lines, on stdout; returns the exit code."""
-    if json:
-        print_json(outcome.asdict())
-    elif dry_run:
-        for line in outcome.preview():
-            print(line)
-    return int(outcome.exit_code)

@@ -134,6 +134,14 @@ def parse_all(
     return {label(edits): edits for edits in parsed}
 
 
+def asks_auto(text: str) -> bool:
+    """Whether an edit of an --edit is as far as the person stays the same.
+
+    A word that only begins with auto counts too: it is refused by `parse_edits`.
+    """
+    return any(_words(part)[2].startswith("auto") for part in text.split(","))
+
+
 def parse_strengths(text: str) -> tuple[float, ...]:
     """`-3:3:7` -> seven strengths, evenly from -3 to 3.
 
@@ -176,7 +184,7 @@ def _parse(
     classes: int,
     keeper: Keeper | None,
 ) -> Step:
-    name, equals, said = (word.strip() for word in part.partition("="))
+    name, equals, said = _words(part)
     if not name or not equals:
         raise UsageError(f"--edit {text!r}: write NAME=STRENGTH, for example age=+2")
     if name == "class" and name not in directions:
@@ -195,6 +203,12 @@ def _parse(
             )
         return AutoEdit(direction, {"+": 1, "-": -1}.get(strength[-1], 0), keeper, rows)
     return Edit(direction, _strength(text, strength), rows)
+
+
+def _words(part: str) -> tuple[str, str, str]:
+    """`age=+2@0-7` -> its name, the sign of equality if any, and what is said of it."""
+    name, equals, said = (word.strip() for word in part.partition("="))
+    return name, equals, said
 
 
 def _strength(text: str, strength: str) -> float:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from dseinvert.generators.styles import StyleLayer
 from dseinvert.latent import Latent, LatentSpec
-
-if TYPE_CHECKING:
-    from dseinvert.generators.styles import StyleLayer
 
 MirrorShape = Literal["rows", "spread rows", "z", "z and class"]
 """What the encoder that mirrors a generator finds: rows of w+, two for each size of feature; rows

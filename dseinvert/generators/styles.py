@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from dseinvert.generators import Generator
 from dseinvert.latent import Latent
 
 
@@ -59,6 +59,17 @@ def by_layer(layers: Sequence[StyleLayer], style: Tensor | None) -> dict[str, Te
     return {layer.name: style[:, layer.columns] for layer in layers}
 
 
-def styles(generator: Generator, latent: Latent) -> Tensor:
+class Styled(Protocol):
+    """A generator, as far as its styles go."""
+
+    @property
+    def style_layers(self) -> tuple[StyleLayer, ...]:
+        """The layers, in the order of their columns; () = it has none."""
+
+    def rows(self, latent: Latent) -> Tensor:
+        """The rows of w+ [B, L, D] of a latent in any space."""
+
+
+def styles(generator: Styled, latent: Latent) -> Tensor:
     """The styles [B, S] of latents, their offsets included; of a family that has styles."""
     return of_rows(generator.style_layers, generator.rows(latent), latent.style)

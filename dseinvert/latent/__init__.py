@@ -1,8 +1,8 @@
 """The currency of dseinvert: a batch of latents, and its file, of pictures or of a whole clip."""
 
-from dseinvert.latent.file import dumps, load_latent, same_every_time, save_latent
 from dseinvert.latent.header import FORMAT, Header
-from dseinvert.latent.latent import TUNING, Latent, LatentSpec, Skip, Space, concat
+from dseinvert.latent.latent import Latent, concat, dumps, load_latent, same_every_time
+from dseinvert.latent.words import TUNING, LatentSpec, Skip, Space
 
 __all__ = [
     "FORMAT",
@@ -16,5 +16,4 @@ __all__ = [
     "dumps",
     "load_latent",
     "same_every_time",
-    "save_latent",
 ]

@@ -18,20 +18,20 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from dseinvert.errors import InputError
 from dseinvert.latent.header import Header
-from dseinvert.latent.latent import OPTIONAL, TUNING, Latent
+from dseinvert.latent.latent import Latent, from_tensors
+from dseinvert.latent.tracks import by_tracks, is_of_a_track, of_track
+from dseinvert.latent.words import OPTIONAL
 from dseinvert.media.atomic import make_folder, remove_stale_parts
 from dseinvert.media.rows import Rows, join_rows, write_rows
 
-T = TypeVar("T")
 Row = dict[str, NDArray[Any]]
 """The tensors of one latent without their batch axis, and the columns."""
 Tunings = Mapping[int, Mapping[str, NDArray[Any]]]
@@ -87,8 +87,8 @@ class ClipLatents:
 
     def tunings(self) -> Tunings:
         """What was tuned to each track; nothing for tracks that were not."""
-        names = sorted(name for name in self._rows.names if _is_of_a_track(name))
-        return _by_track({name: self._rows.read(name) for name in names})
+        names = sorted(name for name in self._rows.names if is_of_a_track(name))
+        return by_tracks({name: self._rows.read(name) for name in names})
 
 
 class Chunks:
@@ -124,7 +124,7 @@ class Chunks:
 
         pts: [F] when each frame of the clip is shown, in ticks. Raises OutputError.
         """
-        once = {_of_track(k, name): a for k, one in tunings.items() for name, a in one.items()}
+        once = {of_track(k, name): a for k, one in tunings.items() for name, a in one.items()}
         chunks = [self._file(number) for number in range(self._count)]
         join_rows(path, chunks, {_PTS: pts, **once}, header.text())
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -161,48 +161,7 @@ def rows_of(latent: Latent) -> list[Row]:
 def latent_of(rows: Sequence[Row], header: Header) -> Latent:
     """Rows of `ClipLatents.latent` as a batch, float32, without what was tuned to their tracks."""
     arrays = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-    return header.latent({name: torch.from_numpy(a).float() for name, a in arrays.items()})
-
-
-def every_row(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a latent file, with what it holds once for each track given to every row.
-
-    A row of another track is not tuned. Tensors of a file of pictures stay as they are.
-    """
-    found = {name: tensor for name, tensor in tensors.items() if not _is_of_a_track(name)}
-    of_tracks = _by_track({n: t for n, t in tensors.items() if n not in found})
-    for factor in sorted({name for one in of_tracks.values() for name in one}):
-        by_track = {track: one[factor] for track, one in of_tracks.items() if factor in one}
-        found[f"{TUNING}{factor}"] = _for_rows(by_track, tensors["track"])
-    return found
-
-
-def _for_rows(by_track: Mapping[int, Tensor], owners: Tensor) -> Tensor:
-    """A factor of some tracks for every row [N, ...], zeros where the row's track has none."""
-    none = torch.zeros_like(next(iter(by_track.values())))
-    tracks, rows = owners.unique(return_inverse=True)
-    every = [by_track.get(track, none) for track in tracks.int().tolist()]
-    if all(torch.equal(one, every[0]) for one in every):  # takes no memory
-        return every[0].expand(len(rows), *none.shape)
-    return torch.stack(every)[rows]
-
-
-def _of_track(track: int, name: str) -> str:
-    return f"{TUNING}{track}/{name}"
-
-
-def _is_of_a_track(name: str) -> bool:
-    """Whether it stands once for a track; "tuning/NAME" of a picture has a batch axis."""
-    return name.count("/") > 1
-
-
-def _by_track(tensors: Mapping[str, T]) -> dict[int, dict[str, T]]:
-    """What `_of_track` named, by track and its own name."""
-    found: dict[int, dict[str, T]] = {}
-    for name, tensor in tensors.items():
-        track, _, factor = name.removeprefix(TUNING).partition("/")
-        found.setdefault(int(track), {})[factor] = tensor
-    return found
+    return from_tensors(header, {name: torch.from_numpy(a).float() for name, a in arrays.items()})
 
 
 def _stacked(rows: Sequence[Row]) -> Row:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import get_args
 
-from dseinvert.latent.latent import Latent, Skip, Space, fields_of
+from dseinvert.latent.words import Skip, Space
 
 FORMAT = "dseinvert-latent-1"
 
@@ -22,11 +22,6 @@ class Header:
     skip: Skip = "keep"
 
     @classmethod
-    def of(cls, latent: Latent) -> Header:
-        """That of a batch."""
-        return cls(latent.space, latent.origin, latent.layer, latent.skip)
-
-    @classmethod
     def parse(cls, text: Mapping[str, str]) -> Header:
         """What `text` made; ValueError or KeyError where it did not make this."""
         layer = int(text["layer"]) if "layer" in text else None
@@ -37,14 +32,6 @@ class Header:
         """Ready for the metadata of a safetensors file."""
         text = {"format": FORMAT, "space": self.space, "origin": json.dumps(dict(self.origin))}
         return text if self.layer is None else {**text, "layer": str(self.layer), "skip": self.skip}
-
-    def latent(self, tensors: Mapping[str, Any]) -> Latent:
-        """The batch of these tensors, named as `Latent.tensors` names them.
-
-        Raises:
-            ValueError, KeyError: they do not go together.
-        """
-        return Latent(**fields_of(tensors), **vars(self))
 
 
 def is_latent(text: Mapping[str, str]) -> bool:

@@ -1,32 +1,26 @@
-"""The value itself: a batch of latents, and where they came from."""
+"""A batch of latents, where they came from, and their file.
+
+The file is safetensors that tell what they are; nothing in it is executed.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
-Space = Literal["z", "z+", "w", "w+"]
-Skip = Literal["keep", "drop"]
-OPTIONAL = ("feature", "label", "style")
-"""The fields of `Latent` that are tensors beside `code`, or None."""
-TUNING = "tuning/"
-"""What the names of `Latent.tuning` begin with among all tensors."""
-
-
-@dataclass(frozen=True)
-class LatentSpec:
-    """The latent a generator takes: its space, number of layers L and width D."""
-
-    space: Space
-    layers: int
-    dim: int
-    classes: int = 0
-    """Width of `Latent.label`; 0 = the generator has no classes."""
+from dseinvert.errors import InputError
+from dseinvert.latent.header import Header, is_latent
+from dseinvert.latent.tracks import every_row
+from dseinvert.latent.words import OPTIONAL, TUNING, Skip, Space
+from dseinvert.media.atomic import write_bytes
 
 
 @dataclass(frozen=True)
@@ -89,26 +83,22 @@ class Latent:
         """The same latents knowing more about where they came from."""
         return replace(self, origin={**self.origin, **entries})
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write the latents to `path`, all or nothing.
 
         Raises:
             OutputError: it cannot be written.
         """
-        from dseinvert.latent.file import save_latent  # the file knows the value
-
-        save_latent(self, path)
+        write_bytes(Path(path), dumps(self))
 
     @staticmethod
-    def load(path: Path) -> Latent:
+    def load(path: str | Path) -> Latent:
         """The latents that `save` wrote, or those of a clip, a row each; see `load_latent`.
 
         Raises:
             InputError: not a latent file of this program, cut short, or holding NaN.
         """
-        from dseinvert.latent.file import load_latent
-
-        return load_latent(path)
+        return load_latent(Path(path))
 
 
 def fields_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -122,3 +112,75 @@ def concat(latents: Sequence[Latent]) -> Latent:
     """Join batches of the same kind; `origin` is the first one's."""
     every = [latent.tensors() for latent in latents]
     return latents[0]._map({name: torch.cat([one[name] for one in every]) for name in every[0]})
+
+
+def from_tensors(header: Header, tensors: Mapping[str, Tensor]) -> Latent:
+    """The batch of these tensors, named as `Latent.tensors` names them.
+
+    Raises:
+        ValueError, KeyError: they do not go together.
+    """
+    return Latent(**fields_of(tensors), **vars(header))
+
+
+def dumps(latent: Latent) -> bytes:
+    """The bytes of a latent file: safetensors with all of `origin` as metadata.
+
+    Tensors are float32, those of `tuning` float16, to which pivotal tuning has rounded them.
+    """
+    tensors = {name: _stored(name, tensor) for name, tensor in latent.tensors().items()}
+    return same_every_time(save(tensors, metadata=_header(latent).text()))
+
+
+def load_latent(path: Path) -> Latent:
+    """Read a latent file; nothing in it is executed.
+
+    Raises:
+        InputError: not a latent file of this program, cut short, or holding NaN.
+    """
+    if path.suffix != ".safetensors":
+        raise InputError(f"{path}: latents are read from .safetensors files only")
+    try:
+        with safe_open(path, "pt") as file:
+            text = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a readable safetensors file: {error}") from error
+    return _checked(path, text, tensors)
+
+
+def same_every_time(data: bytes) -> bytes:
+    """A safetensors file with its header in order; the library's own order is random."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True).encode()
+    header += b" " * (-len(header) % 8)  # tensors start at a multiple of eight
+    return len(header).to_bytes(8, "little") + header + data[8 + length :]
+
+
+def _stored(name: str, tensor: Tensor) -> Tensor:
+    kept = tensor.detach().cpu().contiguous()
+    return kept.half() if name.startswith(TUNING) else kept.float()
+
+
+def _checked(path: Path, text: Mapping[str, str], tensors: dict[str, Tensor]) -> Latent:
+    if not is_latent(text):
+        raise InputError(
+            f"{path}: a safetensors file, but not a latent: it does not name its space",
+            "write latents with `dseinvert images`",
+        )
+    code = tensors.get("code")
+    if code is None or code.ndim != 3:
+        raise InputError(f"{path}: holds no code of shape [B, L, D]")
+    if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
+        raise InputError(f"{path}: holds NaN or infinite numbers")
+    try:
+        floats = {name: tensor.float() for name, tensor in tensors.items()}
+        return from_tensors(Header.parse(text), every_row(floats))
+    except (ValueError, KeyError) as error:
+        raise InputError(f"{path}: damaged latent file: {error}") from error
+
+
+def _header(latent: Latent) -> Header:
+    return Header(latent.space, latent.origin, latent.layer, latent.skip)

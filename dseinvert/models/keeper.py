@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from dseinvert.editing.edits import Keeper
+from dseinvert.editing.edits import Keeper, asks_auto
 from dseinvert.errors import UsageError
 from dseinvert.models import Model
 from dseinvert.similarity.identity import is_named, open_identity
@@ -21,7 +20,7 @@ def open_keeper(
         UsageError: a floor that is no cosine, or a model of other pictures than aligned faces.
         MissingError: the network cannot be opened.
     """
-    if not any(re.search(r"=\s*auto", text) for text in edits):
+    if not any(map(asks_auto, edits)):
         return None
     if identity is None and not is_named():
         return None

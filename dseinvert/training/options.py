@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from dseinvert.errors import UsageError
 from dseinvert.similarity.weights import STRATEGIES, Attention, Gradients, LossWeights, Perceptual
+from dseinvert.written import WIDTHS
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Head = Literal["taps", "base"]
@@ -69,7 +70,7 @@ class TrainOptions:
     """Perceptual term; features = of EfficientNet-lite0."""
     precision: Precision = "auto"
     """auto = bfloat16 on GPUs that compute it natively, float32 elsewhere."""
-    widths: tuple[int, ...] | None = None
+    widths: Annotated[tuple[int, ...] | None, WIDTHS] = None
     """Encoder channels from the full size down to 4x4, as 64,128,256, or those of the four stages
     of another method; None = as published, or that fit a smaller generator."""
     layer: int | None = None

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from dseinvert.cli.video import seconds, video
+from dseinvert.cli.video import video
 from dseinvert.config import VideoOptions, field_docs
 from dseinvert.errors import UsageError
+from dseinvert.written import SECONDS
 from tests.moving_face import clip
 
 Run = Callable[..., int]
@@ -107,13 +108,13 @@ def test_nothing_to_do_is_exit_3(
     [("12.5", Fraction(25, 2)), ("1:02.5", Fraction(125, 2)), ("1:00:02", Fraction(3602))],
 )
 def test_times_are_seconds_or_a_clock(text: str, value: Fraction) -> None:
-    assert seconds("--start", text) == value
+    assert SECONDS.read("--start", text) == value
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1:2:3:4", "1e3", "1:"])
 def test_other_times_are_refused(text: str) -> None:
     with pytest.raises(UsageError):
-        seconds("--start", text)
+        SECONDS.read("--start", text)
 
 
 def test_evaluate_finds_a_video_as_steady_as_itself(

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dseinvert.cli.options import help_of
+from dseinvert.cli.options import offered
 from dseinvert.config import ImagesOptions, VideoOptions
 from dseinvert.errors import UsageError
 from dseinvert.inversion.clip_stages import ClipTask, Fitted
@@ -134,7 +134,8 @@ def test_help_names_the_methods_that_there_are(toy: None) -> None:
 
 
 def test_todays_help_is_as_it_was() -> None:
-    found = [" ".join(help_of(one)["refine"].split()) for one in (ImagesOptions, VideoOptions)]
+    helps = [{row.field.name: row.doc for row in offered(o)} for o in (ImagesOptions, VideoOptions)]
+    found = [one["refine"] for one in helps]
     assert found == [
         "none, or encoder, latent or generator[:STEPS]: improve each inversion; several in turn "
         "with commas, as latent:200,generator:100.",

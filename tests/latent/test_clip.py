@@ -99,7 +99,9 @@ def test_a_row_of_a_track_that_was_not_tuned_is_not_tuned(tmp_path: Path) -> Non
 
 def test_a_batch_becomes_rows_and_rows_a_batch() -> None:
     latent = Latent(torch.randn(3, 6, 16), "w+", torch.randn(3, 8, 4, 4), 5, "drop", torch.eye(3))
-    again = latent_of(rows_of(latent), Header.of(latent))
+    again = latent_of(
+        rows_of(latent), Header(latent.space, latent.origin, latent.layer, latent.skip)
+    )
     assert torch.equal(again.code, latent.code)
     assert again.feature is not None and latent.feature is not None
     assert torch.equal(again.feature, latent.feature.half().float())  # at half the disk

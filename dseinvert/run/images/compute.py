@@ -21,7 +21,7 @@ from dseinvert.similarity.metrics import image_metrics
 
 
 @dataclass(frozen=True)
-class Face:
+class InvertedFace:
     """What the networks made of one crop."""
 
     crop: Crop
@@ -47,7 +47,7 @@ def invert_faces(
     edits: Edits,
     crops: Sequence[Crop],
     refining: Watching | None = None,
-) -> list[Face]:
+) -> list[InvertedFace]:
     """One batch. `sha256` is the generator's, which the latents will name.
 
     `refining` is shown and named where the inverter refines; None = it does not.
@@ -66,7 +66,7 @@ def invert_faces(
     edited = render_edits(inverter.generator, latent, settled)
     table = image_metrics(images, inversion.images.cpu()) | _effort(inversion)
     return [
-        Face(
+        InvertedFace(
             crop,
             latent[i : i + 1].to("cpu"),
             recons[i],

@@ -27,7 +27,7 @@ class FaceEntry:
     metrics: dict[str, float]
     """Of the reconstruction against the input crop."""
     pictures: dict[str, str]
-    """File names by what they show: input, recon, and each edit's label."""
+    """File names by what they show; see `roles`."""
 
 
 @dataclass(frozen=True)

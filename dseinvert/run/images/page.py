@@ -16,6 +16,7 @@ from dseinvert.media.atomic import replacing
 from dseinvert.media.images import encode_jpeg, read_image
 from dseinvert.media.pixels import Pixels
 from dseinvert.run.images.journal import Entry, FaceEntry
+from dseinvert.run.images.roles import caption
 from dseinvert.run.pages import filled, listed, part, template
 
 NAME = "index.html"
@@ -110,11 +111,11 @@ def _card(
 ) -> str:
     data = "".join(f' data-{escape(m)}="{value:.6g}"' for m, value in face.metrics.items())
     pictures = "".join(
-        _figure(out, file, role, embed, "picture") for role, file in face.pictures.items()
+        _figure(out, file, caption(name), embed, "picture") for name, file in face.pictures.items()
     )
     pictures += "".join(
-        _figure(out, file, f"{label} in the photo", embed, "photo")
-        for label, file in photos.items()
+        _figure(out, file, f"{caption(name)} in the photo", embed, "photo")
+        for name, file in photos.items()
     )
     notes = "".join(f'<p class="note">{escape(warning)}</p>' for warning in entry.warnings)
     name = escape(face.name)
@@ -126,14 +127,14 @@ def _card(
     )
 
 
-def _figure(out: Path, file: str, role: str, embed: bool, kind: str) -> str:
+def _figure(out: Path, file: str, said: str, embed: bool, kind: str) -> str:
     link = escape(quote(file))
     source = _data_uri(out / file) if embed else link
-    caption = escape({"input": "input", "recon": "reconstruction"}.get(role, role))
-    image = f'<img src="{source}" alt="{caption}" loading="lazy" decoding="async">'
+    said = escape(said)
+    image = f'<img src="{source}" alt="{said}" loading="lazy" decoding="async">'
     return (
         f'<figure class="{kind}"><a href="{link}">{image if source else "missing"}</a>'
-        f"<figcaption>{caption}</figcaption></figure>"
+        f"<figcaption>{said}</figcaption></figure>"
     )
 
 

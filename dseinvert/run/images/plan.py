@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,13 +12,13 @@ from typing import Any
 from dseinvert.errors import InputError
 from dseinvert.media.digest import file_sha256
 from dseinvert.media.scan import Problem, Scan
+from dseinvert.run.flow.keys import result_key
 from dseinvert.run.flow.names import assign, folded
 from dseinvert.run.images.journal import Entry
+from dseinvert.run.images.roles import is_picture
 from dseinvert.run.inputs import Item
 
 _HASHERS = 4
-# What follows the stem in the name of a picture this program wrote: input, recon or an edit's label
-_OURS = re.compile(r"(input|recon|.*[+-]\d.*)\.png")
 
 
 @dataclass(frozen=True)
@@ -64,12 +62,6 @@ def make_plan(
     )
 
 
-def result_key(sha256: str, settings: Mapping[str, Any]) -> str:
-    """Equal for equal bytes under equal settings."""
-    text = json.dumps([sha256, settings], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def _named(sources: list[Path], known: Mapping[str, Entry]) -> dict[Path, str]:
     """Names as in earlier runs; the names of files that have vanished are free again."""
     here = {str(source.absolute()) for source in sources}
@@ -108,7 +100,7 @@ def _is_output(path: Path, known: Mapping[str, Entry]) -> bool:
         return True
     dots = [match.start() for match in re.finditer(r"\.", path.name)]
     return any(
-        _OURS.fullmatch(path.name[dot + 1 :])
+        is_picture(path.name[dot + 1 :])
         and path.with_name(path.name[:dot] + ".safetensors").exists()
         for dot in dots
     )

@@ -5,29 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
-
-import cv2
 
 from dseinvert.config import ImagesOptions
-from dseinvert.editing.edits import Edits, fingerprint, parse_all
-from dseinvert.errors import NoInputError, UsageError
-from dseinvert.export.backend import accelerated, backend_of
-from dseinvert.export.exporting import Told, silent
-from dseinvert.faces.detect import Detector
-from dseinvert.faces.mask import Mask, open_mask
-from dseinvert.inversion.inverter import Inverter
-from dseinvert.inversion.refining import UNLIMITED, Refining, open_refining, parse_refining
+from dseinvert.errors import NoInputError
+from dseinvert.export.backend import backend_of
+from dseinvert.inversion.refining import UNLIMITED, Refining
 from dseinvert.media.atomic import make_folder, remove_stale_parts, shown
 from dseinvert.media.scan import Scan, scan
-from dseinvert.models import Model, open_model, pick_device
-from dseinvert.models.keeper import open_keeper
+from dseinvert.models import open_model, pick_device
 from dseinvert.progress import Watcher
-from dseinvert.run.flow.batchsize import BatchSize, auto_size, computing, in_batches, share
+from dseinvert.run.flow.batchsize import computing, in_batches
 from dseinvert.run.flow.stream import ahead, regroup, threads
-from dseinvert.run.images.compute import Face, Watching, invert_faces
+from dseinvert.run.images.compute import InvertedFace, Watching, invert_faces
+from dseinvert.run.images.job import ImagesJob, open_job
 from dseinvert.run.images.journal import NAME, Entry, Journal, open_journal, read
 from dseinvert.run.images.outcome import Outcome
 from dseinvert.run.images.plan import Plan, make_plan
@@ -36,42 +27,8 @@ from dseinvert.run.images.write import Target
 from dseinvert.run.inputs import Prepared, preparer
 from dseinvert.stop import Stop, stoppable
 
-OUTPUTS = 2  # raised when the same input and settings give other outputs: all is then done again
 _READERS = 4
 _WRITERS = 4  # they mostly wait for the disk
-
-
-@dataclass(frozen=True)
-class Job:
-    """The opened model and all else that a run needs besides its inputs."""
-
-    options: ImagesOptions
-    model: Model
-    inverter: Inverter
-    edits: Edits
-    detector: Detector | None
-    """None = images are taken as they are."""
-    mask: Mask | None
-    """None = edits show everywhere."""
-    batch: BatchSize
-    refining: Refining
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """All that decides about the outputs, JSON-ready; part of every journal entry."""
-        return {
-            "outputs": OUTPUTS,
-            "model": self.model.name,
-            "generator": self.model.sha256,
-            "encoder": self.model.encoder_sha256,
-            "resolution": self.model.generator.resolution,
-            "edits": {name: fingerprint(steps) for name, steps in self.edits.items()},
-            "crop": self.detector.name if self.detector else "none",
-            "paste": self.options.paste,
-            **({} if self.options.label is None else {"label": self.options.label}),
-            **({} if self.mask is None else {"mask": self.mask.name}),
-            **({"refine": self.refining.text} if self.refining.stages else {}),
-        }
 
 
 def run_images(patterns: Sequence[str], options: ImagesOptions, watcher: Watcher) -> Outcome:
@@ -104,58 +61,14 @@ def run_images(patterns: Sequence[str], options: ImagesOptions, watcher: Watcher
     return outcome
 
 
-def open_job(
-    options: ImagesOptions, model: Model, count: int | None = None, told: Told = silent
-) -> Job:
-    """Check the options against the model; refuses what cannot be honoured before work starts.
-
-    `count` is the number of images; None = unknown. `told` hears of work that is done once.
-    """
-    encoder = model.require_encoder()
-    classes = model.generator.spec.classes
-    keeper = open_keeper(options.edits, options.identity, options.identity_floor, model)
-    edits = parse_all(options.edits, model.directions, classes, keeper)
-    mask = open_mask(options.mask, model.generator.resolution)
-    refining = parse_refining(options.refine, options.space, options.budget, options.until)
-    if options.paste and not edits:
-        raise UsageError("--paste needs an --edit to paste", "add --edit NAME=STRENGTH")
-    model.check_label(options.label)
-    size = options.batch or auto_size(model.generator.resolution, model.generator.device)
-    refine = None if options.dry_run else open_refining(refining, model.generator, encoder)
-    if not options.dry_run:
-        shared = share(model.generator.resolution, model.generator.device)
-        model = accelerated(model, _backend(options, refining, told), shared, count, told)
-    cv2.setNumThreads(1)  # reader threads already keep every core busy
-    return Job(
-        options=options,
-        model=model,
-        inverter=Inverter(model.generator, model.require_encoder(), options.label, refine),
-        edits=edits,
-        detector=model.detector(align=options.align),
-        mask=mask,
-        batch=BatchSize(size),
-        refining=refining,
-    )
-
-
-def _backend(options: ImagesOptions, refining: Refining, told: Told) -> str:
-    """Who encodes and draws; refinement needs gradients, beside which that is little."""
-    if not refining.stages or options.backend == "torch":
-        return options.backend
-    if options.backend != "auto":
-        told(f"--refine runs in PyTorch; --backend {options.backend} encodes and draws")
-        return options.backend
-    return "torch"
-
-
-def _plan(job: Job, found: Scan, known: dict[str, Entry]) -> Plan:
+def _plan(job: ImagesJob, found: Scan, known: dict[str, Entry]) -> Plan:
     plan = make_plan(found, job.options.out, known, job.settings, job.options.overwrite)
     if not (plan.todo or plan.settled):
         raise NoInputError("all images found are outputs of this program", "name other inputs")
     return plan
 
 
-def _run(job: Job, plan: Plan, journal: Journal, watcher: Watcher, stop: Stop) -> list[Entry]:
+def _run(job: ImagesJob, plan: Plan, journal: Journal, watcher: Watcher, stop: Stop) -> list[Entry]:
     """Do what is to be done; every entry returned is in the journal."""
     watcher.begin("inverting", len(plan.todo))
     entries = []
@@ -167,7 +80,7 @@ def _run(job: Job, plan: Plan, journal: Journal, watcher: Watcher, stop: Stop) -
     return entries
 
 
-def _entries(job: Job, plan: Plan, stop: Stop, watcher: Watcher) -> Iterator[Entry]:
+def _entries(job: ImagesJob, plan: Plan, stop: Stop, watcher: Watcher) -> Iterator[Entry]:
     """scan -> [readers] -> crops -> [workers] -> faces -> [writers] -> entries, in order."""
     readers = min(_READERS, os.cpu_count() or 1)
     prepare = preparer(job.model.generator.resolution, job.detector)
@@ -188,7 +101,7 @@ def _entries(job: Job, plan: Plan, stop: Stop, watcher: Watcher) -> Iterator[Ent
     ):
         window = 2 * (job.batch.size * workers.count + readers)
         prepared = ahead(reading, prepare, plan.todo, window)
-        computed: Iterator[tuple[Prepared, list[Face]]] = regroup(
+        computed: Iterator[tuple[Prepared, list[InvertedFace]]] = regroup(
             stop.until(prepared),
             parts=lambda one: one.crops,
             work=lambda crops: in_batches(invert, crops, job.batch),
@@ -206,7 +119,7 @@ def _shown(asked: Refining, watcher: Watcher) -> Watching | None:
     return Watching(asked.text, partial(watcher.within, "refining", total))
 
 
-def _tell_of_others(job: Job, plan: Plan, watcher: Watcher) -> None:
+def _tell_of_others(job: ImagesJob, plan: Plan, watcher: Watcher) -> None:
     """Pictures that another backend made count as done, but not without a word."""
     others = {entry.backend for entry in plan.settled} - {"", backend_of(job.model)}
     if plan.todo and others:

@@ -17,10 +17,12 @@ from dseinvert.faces.paste import agreement, paste_difference
 from dseinvert.latent import dumps
 from dseinvert.media.atomic import shown, sync_folder, write_bytes
 from dseinvert.media.images import encode_png, read_image
+from dseinvert.run.flow.keys import result_key
 from dseinvert.run.flow.names import face_names
-from dseinvert.run.images.compute import Face
+from dseinvert.run.images.compute import InvertedFace
 from dseinvert.run.images.journal import Entry, FaceEntry
-from dseinvert.run.images.plan import Plan, result_key
+from dseinvert.run.images.plan import Plan
+from dseinvert.run.images.roles import Picture, pictures
 from dseinvert.run.inputs import Prepared, reason_of, unexpected
 from dseinvert.version import __version__
 
@@ -37,7 +39,7 @@ class Target:
     mask: Mask | None = None
     """None = edits show everywhere."""
 
-    def write(self, work: tuple[Prepared, list[Face]]) -> Entry:
+    def write(self, work: tuple[Prepared, list[InvertedFace]]) -> Entry:
         """The files of one input, and its entry; only OutputError is raised."""
         prepared, faces = work
         if prepared.status != "done":
@@ -51,21 +53,22 @@ class Target:
         except Exception as error:  # the top of the batch loop: one input never stops the others
             return self._entry(prepared, status="failed", reason=unexpected(error))
 
-    def _masked(self, face: Face) -> Face:
+    def _masked(self, face: InvertedFace) -> InvertedFace:
         if self.mask is None:
             return face
         own = face.crop.pixels
         edited = {name: self.mask(own, one, face.recon) for name, one in face.edited.items()}
         return replace(face, edited=edited)
 
-    def _write(self, prepared: Prepared, faces: list[Face]) -> Entry:
+    def _write(self, prepared: Prepared, faces: list[InvertedFace]) -> Entry:
         names = face_names(prepared.item.name, len(faces), self.plan.taken)
-        entries = [_face_entry(*pair) for pair in zip(names, faces, strict=True)]
-        labels = list(faces[0].edited) if self.paste else []
-        photos = {label: f"{prepared.item.name}.{label}.photo.png" for label in labels}
+        shots = [pictures(face) for face in faces]
+        entries = [_face_entry(*three) for three in zip(names, faces, shots, strict=True)]
+        pasted = [name for name, one in shots[0].items() if one.pasted and self.paste]
+        photos = {name: f"{prepared.item.name}.{name}.photo.png" for name in pasted}
         files: dict[str, str] = {}
         try:
-            for name, data in self._blobs(prepared, faces, entries, photos):
+            for name, data in self._blobs(prepared, faces, shots, entries, photos):
                 write_bytes(self._free(name), data, sync=False)
                 files[name] = hashlib.sha256(data).hexdigest()
             sync_folder(self.out)
@@ -79,28 +82,28 @@ class Target:
     def _blobs(
         self,
         prepared: Prepared,
-        faces: list[Face],
+        faces: list[InvertedFace],
+        shots: list[dict[str, Picture]],
         entries: list[FaceEntry],
         photos: Mapping[str, str],
     ) -> Iterator[tuple[str, bytes]]:
         """File names and contents, one at a time; latents first."""
-        for face, entry in zip(faces, entries, strict=True):
+        for face, shot, entry in zip(faces, shots, entries, strict=True):
             origin = self._origin(prepared, entry)
             yield f"{entry.name}.safetensors", dumps(face.latent.with_origin(**origin))
-            shots = {"input": face.crop.pixels, "recon": face.recon, **face.edited}
-            for role, pixels in shots.items():
-                yield entry.pictures[role], encode_png(pixels)
+            for name, one in shot.items():
+                yield entry.pictures[name], encode_png(one.pixels)
         # Read again rather than kept: photos are large, crops are small.
-        for label, name in photos.items():
+        for name, file in photos.items():
             pasted = read_image(prepared.item.source)
-            for face in faces:
-                own, quad, edited = face.crop.pixels, face.crop.quad, face.edited[label]
+            for face, shot in zip(faces, shots, strict=True):
+                own, quad, edited = face.crop.pixels, face.crop.quad, shot[name].pixels
                 if self.mask is None:
                     trust = agreement(own, face.recon)
                     pasted = paste_difference(pasted, edited, face.recon, quad, trust=trust)
                 else:
                     pasted = paste_difference(pasted, edited, own, quad)
-            yield name, encode_png(pasted)
+            yield file, encode_png(pasted)
 
     def _origin(self, prepared: Prepared, entry: FaceEntry) -> dict[str, str]:
         return {
@@ -135,12 +138,11 @@ class Target:
         )
 
 
-def _face_entry(name: str, face: Face) -> FaceEntry:
-    roles = ("input", "recon", *face.edited)
+def _face_entry(name: str, face: InvertedFace, shots: Mapping[str, Picture]) -> FaceEntry:
     side = len(face.crop.pixels)
     return FaceEntry(
         name=name,
         crop=matrix_to_list(crop_matrix(face.crop.quad, side)),
         metrics=dict(face.metrics),
-        pictures={role: f"{name}.{role}.png" for role in roles},
+        pictures={shot: f"{name}.{shot}.png" for shot in shots},
     )

@@ -6,7 +6,7 @@ import hashlib
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,8 @@ from dseinvert.media.frame_files import probe_frames
 from dseinvert.media.scan import Problem, looks_like_image, scan
 from dseinvert.media.video_write import Cut, check_output, suffix_for
 from dseinvert.run.flow.names import assign, folded
-from dseinvert.run.images.plan import result_key
+from dseinvert.run.video.keys import LATENTS, RENDER, TRACKS, Asked, key_of
 
-OUTPUTS = 2  # raised when the same input and settings give other outputs: all is then done again
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg"}
     | {".wmv", ".asf", ".flv", ".ogv", ".3gp", ".3g2", ".mxf", ".y4m"}
@@ -140,30 +139,20 @@ def make_task(
     sha256 = source_sha256(clip)
     cut = cut_of(clip, options)
     settings = None if options.frames else encoding_of(clip, options)
-    base = {"outputs": OUTPUTS, "start": str(cut.start), "end": str(cut.end), **model}
-    base |= {"rate": str(clip.rate), "time_base": str(clip.time_base)} if clip.files else {}
-    tracks = {key: base[key] for key in ("outputs", "start", "end", "detector")}
-    latents = {**base, "faces": options.faces, "smooth": str(options.smooth)}
-    refining = clip_refining(options.refine)
-    latents |= {"refine": refining.text} if refining.stages else {}
+    asked = Asked(clip, cut, options, model, settings)
     paths = _paths(clip, name, options, settings, [*edits] or ["recon"])
     if settings is not None:
         for path in paths.values():
             check_output(path, settings, clip)
-    render = {
-        **latents,
-        "paste": options.paste,
-        "side_by_side": options.side_by_side,
-        "encoding": "frames" if settings is None else settings.as_json(),
-        "segment": options.segment,
-    }
     outputs = tuple(
-        Output(label, path, _key(sha256, {**render, "edit": [label, edits.get(label, "")]}))
+        Output(
+            label, path, key_of(RENDER, replace(asked, edit=(label, edits.get(label, ""))), sha256)
+        )
         for label, path in paths.items()
     )
     _check_paths(clip, outputs)
     folder = outputs[0].path.parent
-    keys = _key(sha256, tracks), _key(sha256, latents)
+    keys = key_of(TRACKS, asked, sha256), key_of(LATENTS, asked, sha256)
     return Task(clip, name, folder, sha256, cut, *keys, settings, outputs)
 
 
@@ -225,10 +214,6 @@ def check_room(task: Task, bytes_per_frame: int) -> None:
             f"{needed >> 10} KiB needed, {free >> 10} KiB free",
             "free some space or choose another --out",
         )
-
-
-def _key(sha256: str, settings: Mapping[str, Any]) -> str:
-    return result_key(sha256, settings)[:16]
 
 
 def _is_file(path: Path) -> bool:

@@ -1,0 +1,116 @@
+"""What all verbs share: --json, --quiet, --verbose, a stdout for results only, the exit code."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Container, Iterable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from dseinvert.cli.options import Body, offer, parameters, signed
+from dseinvert.cli.stdout import print_json, reserved_stdout
+
+DONE, PLAIN = "Print what was done as JSON.", "Print JSON."
+FAILS, NO_PROGRESS = "Say only what fails.", "No progress."
+_VERBOSE = "Show details and tracebacks."
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a verb leaves behind."""
+
+    json: Callable[[], Any] | None = None
+    """Plain values, for --json; None = there is no --json."""
+    lines: Iterable[str] = ()
+    """On stdout, where --json is not given."""
+    notes: Iterable[str] = ()
+    """Then on stderr, where --json is not given."""
+    code: int = 0
+    """The process's exit code."""
+
+
+def verb(
+    options: type | None = None,
+    *,
+    json: str | None = DONE,
+    quiet: str | None = None,
+    verbose: bool = True,
+    without: Container[str] = (),
+    none_is_default: bool = True,
+) -> Callable[[Callable[..., Done]], Body]:
+    """A decorator: a function that does the work becomes a verb that typer can run.
+
+    The function takes what it names: its own arguments and options, `options` (made from what was
+    typed), `watcher` (open while it runs) and `quiet`. All it prints goes to stderr, unless the
+    verb has no --json; what it returns is printed when it has ended.
+
+    Args:
+        options: the options class; None = the verb has only options of its own.
+        json: the help of --json; None = there is none.
+        quiet: the help of --quiet; None = there is none.
+        verbose: whether there is --verbose, which `cli.main` reads.
+        without, none_is_default: see `offer`.
+    """
+    talk = [
+        _switch("json", ("--json",), json),
+        _switch("quiet", ("-q", "--quiet"), quiet),
+        _switch("verbose", ("-v", "--verbose"), _VERBOSE if verbose else None),
+    ]
+
+    def decorate(work: Callable[..., Done]) -> Body:
+        whole: Body = work
+        if options is not None:
+            whole = offer(options, without=without, none_is_default=none_is_default)(work)
+        named = {one.name for one in parameters(work)}
+
+        def run(**given: Any) -> None:
+            as_json, silent = given.pop("json", False), given.pop("quiet", False)
+            given.pop("verbose", None)
+            if "quiet" in named:
+                given["quiet"] = silent
+            with nullcontext() if json is None else reserved_stdout():
+                done = _watched(whole, given, silent) if "watcher" in named else whole(**given)
+            _tell(done, as_json)
+            if done.code:
+                raise typer.Exit(done.code)
+
+        own = [one for one in parameters(whole) if one.name not in ("watcher", "quiet")]
+        return signed(work, run, [*own, *(one for one in talk if one is not None)])
+
+    return decorate
+
+
+def _watched(whole: Body, given: dict[str, Any], quiet: bool) -> Done:
+    from dseinvert.run.flow.progress import watching
+
+    with watching(quiet) as watcher:
+        done: Done = whole(**given, watcher=watcher)
+    return done
+
+
+def _tell(done: Done, as_json: bool) -> None:
+    if as_json and done.json is not None:
+        print_json(done.json())
+        return
+    for line in done.lines:
+        print(line)
+    for note in done.notes:
+        print(note, file=sys.stderr)
+
+
+def _switch(name: str, written: tuple[str, ...], help_: str | None) -> inspect.Parameter | None:
+    """None = the verb has none."""
+    if help_ is None:
+        return None
+    kind = Annotated[bool, typer.Option(*written, help=help_)]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
+
+
+def table(facts: Mapping[str, Any], plain: Callable[[Any], str]) -> list[str]:
+    """A line for each fact, the values below each other."""
+    width = max(map(len, facts))
+    return [f"{name:<{width}}  {plain(value)}" for name, value in facts.items()]

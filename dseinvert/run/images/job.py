@@ -1,0 +1,126 @@
+"""What an `images` run needs besides its inputs, and what of it decides about the outputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+
+from dseinvert.config import ImagesOptions
+from dseinvert.editing.edits import Edits, fingerprint, parse_all
+from dseinvert.errors import UsageError
+from dseinvert.export.backend import accelerated
+from dseinvert.export.exporting import Told, silent
+from dseinvert.faces.detect import Detector
+from dseinvert.faces.mask import Mask, open_mask
+from dseinvert.inversion.inverter import Inverter
+from dseinvert.inversion.refining import Refining, open_refining, parse_refining
+from dseinvert.models import Model
+from dseinvert.models.keeper import open_keeper
+from dseinvert.run.flow.batchsize import BatchSize, auto_size, share
+from dseinvert.run.flow.keys import Setting, settings_of
+
+OUTPUTS = 2  # raised when the same input and settings give other outputs: all is then done again
+
+
+@dataclass(frozen=True)
+class ImagesJob:
+    """The opened model and all else that a run needs besides its inputs."""
+
+    options: ImagesOptions
+    model: Model
+    inverter: Inverter
+    edits: Edits
+    detector: Detector | None
+    """None = images are taken as they are."""
+    mask: Mask | None
+    """None = edits show everywhere."""
+    batch: BatchSize
+    refining: Refining
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that decides about the outputs, JSON-ready; part of every journal entry."""
+        return settings_of(SETTINGS, self)
+
+
+def _model(job: ImagesJob) -> dict[str, Any]:
+    model = job.model
+    return {
+        "model": model.name,
+        "generator": model.sha256,
+        "encoder": model.encoder_sha256,
+        "resolution": model.generator.resolution,
+    }
+
+
+def _edits(job: ImagesJob) -> dict[str, Any]:
+    return {"edits": {name: fingerprint(steps) for name, steps in job.edits.items()}}
+
+
+def _label(job: ImagesJob) -> dict[str, Any]:
+    return {} if job.options.label is None else {"label": job.options.label}
+
+
+def _refine(job: ImagesJob) -> dict[str, Any]:
+    return {"refine": job.refining.text} if job.refining.stages else {}
+
+
+SETTINGS: tuple[Setting[ImagesJob], ...] = (
+    Setting((), lambda job: {"outputs": OUTPUTS}),
+    Setting(("model",), _model),
+    Setting(("edits", "identity", "identity_floor"), _edits),
+    Setting(("align",), lambda job: {"crop": job.detector.name if job.detector else "none"}),
+    Setting(("paste",), lambda job: {"paste": job.options.paste}),
+    Setting(("label",), _label),
+    Setting(("mask",), lambda job: {} if job.mask is None else {"mask": job.mask.name}),
+    Setting(("refine", "space", "budget", "until"), _refine),
+)
+"""What an output is made from. Every option is in here or in the next line."""
+CHANGES_NOTHING = frozenset({"out", "device", "backend", "batch", "overwrite", "dry_run"})
+"""Options with which an earlier output is as good as a new one."""
+
+
+def open_job(
+    options: ImagesOptions, model: Model, count: int | None = None, told: Told = silent
+) -> ImagesJob:
+    """Check the options against the model; refuses what cannot be honoured before work starts.
+
+    `count` is the number of images; None = unknown. `told` hears of work that is done once.
+    """
+    encoder = model.require_encoder()
+    classes = model.generator.spec.classes
+    keeper = open_keeper(options.edits, options.identity, options.identity_floor, model)
+    edits = parse_all(options.edits, model.directions, classes, keeper)
+    mask = open_mask(options.mask, model.generator.resolution)
+    refining = parse_refining(options.refine, options.space, options.budget, options.until)
+    if options.paste and not edits:
+        raise UsageError("--paste needs an --edit to paste", "add --edit NAME=STRENGTH")
+    model.check_label(options.label)
+    size = options.batch or auto_size(model.generator.resolution, model.generator.device)
+    refine = None if options.dry_run else open_refining(refining, model.generator, encoder)
+    if not options.dry_run:
+        shared = share(model.generator.resolution, model.generator.device)
+        model = accelerated(model, _backend(options, refining, told), shared, count, told)
+    cv2.setNumThreads(1)  # reader threads already keep every core busy
+    return ImagesJob(
+        options=options,
+        model=model,
+        inverter=Inverter(model.generator, model.require_encoder(), options.label, refine),
+        edits=edits,
+        detector=model.detector(align=options.align),
+        mask=mask,
+        batch=BatchSize(size),
+        refining=refining,
+    )
+
+
+def _backend(options: ImagesOptions, refining: Refining, told: Told) -> str:
+    """Who encodes and draws; refinement needs gradients, beside which that is little."""
+    if not refining.stages or options.backend == "torch":
+        return options.backend
+    if options.backend != "auto":
+        told(f"--refine runs in PyTorch; --backend {options.backend} encodes and draws")
+        return options.backend
+    return "torch"

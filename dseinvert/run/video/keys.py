@@ -1,0 +1,79 @@
+"""What decides about each step of a video: a step made under the same key is not made again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dseinvert.config import VideoOptions
+from dseinvert.inversion.tune_clip import clip_refining
+from dseinvert.media.clip import Clip
+from dseinvert.media.encoding import Encoding
+from dseinvert.media.video_write import Cut
+from dseinvert.run.flow.keys import Setting, result_key, settings_of
+
+OUTPUTS = 2  # raised when the same input and settings give other outputs: all is then done again
+
+
+@dataclass(frozen=True)
+class Asked:
+    """All that decides about what becomes of a clip, but for its bytes."""
+
+    clip: Clip
+    cut: Cut
+    options: VideoOptions
+    model: Mapping[str, Any]
+    """All of the model and the crops that decides about latents, JSON-ready."""
+    encoding: Encoding | None
+    """None = frames are written as pictures."""
+    edit: tuple[str, str] = ("", "")
+    """Label and fingerprint of the output's edit."""
+
+
+def _rate(asked: Asked) -> dict[str, Any]:
+    clip = asked.clip
+    return {"rate": str(clip.rate), "time_base": str(clip.time_base)} if clip.files else {}
+
+
+def _refine(asked: Asked) -> dict[str, Any]:
+    refining = clip_refining(asked.options.refine)
+    return {"refine": refining.text} if refining.stages else {}
+
+
+def _encoding(asked: Asked) -> dict[str, Any]:
+    return {"encoding": "frames" if asked.encoding is None else asked.encoding.as_json()}
+
+
+TRACKS: tuple[Setting[Asked], ...] = (
+    Setting((), lambda asked: {"outputs": OUTPUTS}),
+    Setting(("start",), lambda asked: {"start": str(asked.cut.start)}),
+    Setting(("end",), lambda asked: {"end": str(asked.cut.end)}),
+    Setting((), lambda asked: {"detector": asked.model["detector"]}),
+)
+"""What decides where the faces are."""
+LATENTS: tuple[Setting[Asked], ...] = (
+    *TRACKS,
+    Setting(("model",), lambda asked: asked.model),
+    Setting(("fps",), _rate),
+    Setting(("faces",), lambda asked: {"faces": asked.options.faces}),
+    Setting(("smooth",), lambda asked: {"smooth": str(asked.options.smooth)}),
+    Setting(("refine",), _refine),
+)
+"""What decides about the latents: all of the above as well."""
+RENDER: tuple[Setting[Asked], ...] = (
+    *LATENTS,
+    Setting(("paste",), lambda asked: {"paste": asked.options.paste}),
+    Setting(("side_by_side",), lambda asked: {"side_by_side": asked.options.side_by_side}),
+    Setting(("codec", "crf", "preview", "frames", "out"), _encoding),
+    Setting(("segment",), lambda asked: {"segment": asked.options.segment}),
+    Setting(("edits",), lambda asked: {"edit": [*asked.edit]}),
+)
+"""What decides about an output: all of the above as well. Every option is in here or below."""
+CHANGES_NOTHING = frozenset({"device", "backend", "batch", "overwrite", "dry_run"})
+"""Options with which what is there is as good as what would be made."""
+
+
+def key_of(table: tuple[Setting[Asked], ...], asked: Asked, sha256: str) -> str:
+    """The key of a step of the clip whose bytes have this sha256."""
+    return result_key(sha256, settings_of(table, asked))[:16]

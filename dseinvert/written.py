@@ -1,0 +1,117 @@
+"""How the field of an options class is written on a command line, where its type does not tell.
+
+Both classes stand in the `Annotated` type of a field; `dseinvert.cli.options` reads them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Annotated, Any, Literal
+
+from dseinvert.errors import UsageError
+
+_CLOCK = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d+)?)")
+
+
+@dataclass(frozen=True)
+class Option:
+    """Name and limits of an option."""
+
+    name: str = ""
+    """With its dashes; "" = as its field."""
+    alone: bool = False
+    """Of a switch: whether there is no --no-NAME beside it."""
+    least: float | None = None
+    """None = no limit."""
+    most: float | None = None
+    """None = no limit."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """An option whose text is parsed here, and not by its type."""
+
+    parse: Callable[[str], Any] = str
+    """Raises ValueError or ZeroDivisionError for text that it cannot take."""
+    wanted: str = ""
+    """What the user is told to write instead."""
+    wrong: str = "{option} {text!r}"
+    """What is said of such text."""
+    none: str = ""
+    """The word for None; "" = there is none."""
+
+    def read(self, option: str, text: str) -> Any:
+        """The value of `text`; UsageError, which names `option`, where it has none."""
+        if self.none and text == self.none:
+            return None
+        try:
+            return self.parse(text)
+        except (ValueError, ZeroDivisionError) as error:
+            raise UsageError(self.wrong.format(option=option, text=text), self.wanted) from error
+
+    def write(self, value: Any) -> str | None:
+        """A default as text; None = nothing is written for it."""
+        return (self.none or None) if value is None else str(value)
+
+
+def _number(text: str, least: int, most: int | None = None) -> int:
+    if not text.isdecimal() or int(text) < least or (most is not None and int(text) > most):
+        raise ValueError(text)
+    return int(text)
+
+
+def _faces(text: str) -> Literal["largest", "all"] | int:
+    return text if text in ("largest", "all") else _number(text, 1)  # type: ignore[return-value]
+
+
+def _smooth(text: str) -> float | Literal["auto"]:
+    if text == "auto":
+        return "auto"
+    if not 0 <= float(text) <= 1:
+        raise ValueError(text)
+    return float(text)
+
+
+def _seconds(text: str) -> Fraction:
+    """`12.5`, `1:02.5` or `1:00:02.5`."""
+    match = _CLOCK.fullmatch(text)
+    if not match:
+        raise ValueError(text)
+    hours, minutes, rest = match.groups("0")
+    return 3600 * int(hours) + 60 * int(minutes) + Fraction(rest)
+
+
+def _frame_rate(text: str) -> Fraction:
+    """`25`, `29.97` or `30000/1001`."""
+    if not 0 < Fraction(text) <= 1000:
+        raise ValueError(text)
+    return Fraction(text)
+
+
+def _paste(text: str) -> Literal["difference", "replace"]:
+    if text not in ("difference", "replace"):
+        raise ValueError(text)
+    return text  # type: ignore[return-value]
+
+
+BATCH = Text(lambda text: _number(text, 1, 4096), "auto, or a number from 1 to 4096", none="auto")
+LABEL = Text(lambda text: _number(text, 0), "auto, or the number of a class", none="auto")
+FACES = Text(_faces, "largest, all, or a number from 1 on")
+SMOOTH = Text(_smooth, "auto, or a number from 0 to 1")
+SECONDS = Text(_seconds, "seconds such as 12.5, or H:MM:SS")
+RATE = Text(_frame_rate, "frames a second such as 25 or 30000/1001")
+ANY_RATE = Text(Fraction, "such as 25 or 30000/1001", wrong="{option} {text!r}: not a rate")
+PASTE = Text(_paste, "difference or replace")
+WIDTHS = Text(
+    lambda text: tuple(int(part) for part in text.split(",")),
+    "give whole numbers with commas between",
+    wrong="{option} {text}",
+)
+UNCHECKED = Text()
+"""As it is written: whoever uses it says what is wrong with it."""
+
+Switch = Annotated[bool, Option(alone=True)]
+Edits = Annotated[tuple[str, ...], Option("--edit")]
