@@ -17,6 +17,7 @@ from dseinvert import __version__
 from dseinvert.errors import MissingError, OutputError, UsageError
 from dseinvert.media.atomic import part_path
 from dseinvert.media.digest import file_sha256
+from dseinvert.media.lock import lock
 
 Told = Callable[[int, int], None]
 """Called with the bytes here and the bytes in all; 0 in all = not known."""
@@ -182,17 +183,10 @@ def _size(part: Path) -> int:
 @contextmanager
 def _alone(part: Path) -> Iterator[None]:
     """Two processes would write into each other's file; where it can be locked, one is refused."""
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        yield
-        return
-    lock = part.with_name(f"{part.name}.lock")
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise MissingError(f"{part}: another process is downloading it") from error
+    guard = part.with_name(f"{part.name}.lock")
+    with guard.open("w") as file:
+        if not lock(file.fileno()):
+            raise MissingError(f"{part}: another process is downloading it")
         yield
     with suppress(OSError):
-        lock.unlink()
+        guard.unlink()

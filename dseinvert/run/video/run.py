@@ -7,7 +7,6 @@ begins, so that a killed run loses little, and a further edit needs the third pa
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -26,6 +25,7 @@ from dseinvert.export.exporting import Told
 from dseinvert.faces.detect import Detector
 from dseinvert.inversion.inverter import Inverter
 from dseinvert.media.atomic import make_folder, shown, write_bytes
+from dseinvert.media.lock import locked
 from dseinvert.models import Model, open_model, pick_device
 from dseinvert.progress import Watcher
 from dseinvert.run.flow.batchsize import BatchSize, auto_size, share
@@ -369,19 +369,10 @@ def _working(task: Task) -> Iterator[None]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    try:
-        import fcntl
-    except ImportError:  # Windows: two runs at once are then the user's care
+    with locked(folder) as alone:
+        if not alone:
+            raise OutputError(f"{shown(folder)}: another run is working here", "wait for it")
         yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise OutputError(f"{shown(folder)}: another run is working here", "wait for it") from error
-    finally:
-        os.close(descriptor)
 
 
 def _drop_other_work(task: Task) -> None:
