@@ -51,6 +51,8 @@ def _weight(generator: Generator, layers: tuple[int, int] | None) -> Tensor:
     """A [outputs, D]: the styles of some rows, or the first layer of z."""
     if styled := style_layers(generator):
         first, last = layers or (0, generator.spec.layers)
+        if not 0 <= first <= last <= generator.spec.layers:
+            raise ValueError(f"rows must be 0..{generator.spec.layers - 1}, got {first}-{last}")
         # The four numbers that place StyleGAN3's waves are no style.
         chosen = [s for s in styled if first <= s.row <= last and s.name != "input"]
         return torch.cat([layer.affine.weight for layer in chosen])
