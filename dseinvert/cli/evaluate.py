@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from dseinvert.cli.options import offer
+from dseinvert.cli.process import spare_cores
 from dseinvert.cli.stdout import print_json, reserved_stdout
 from dseinvert.config import EvaluateOptions
 from dseinvert.errors import UsageError
@@ -66,6 +67,7 @@ def _videos(source: Path, edited: Path, options: EvaluateOptions, json: bool, qu
         from dseinvert.run.flow.progress import watching
         from dseinvert.run.video.evaluate import evaluate_videos
 
+        spare_cores()
         with watching(quiet) as watcher:
             numbers = evaluate_videos(source, edited, watcher, options.identity)
     if json:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from dseinvert.cli.process import spare_cores
 from dseinvert.cli.stdout import print_outcome, reserved_stdout
 from dseinvert.config import ImagesOptions, field_docs
 from dseinvert.errors import UsageError
@@ -75,6 +76,7 @@ def _run(paths: list[str], options: ImagesOptions, json: bool, quiet: bool) -> i
         from dseinvert.run.flow.progress import watching
         from dseinvert.run.images.run import run_images
 
+        spare_cores()
         with watching(quiet) as watcher:
             outcome = run_images(paths, options, watcher)
             if not options.dry_run:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from dseinvert.cli.images import batch_size
+from dseinvert.cli.process import spare_cores
 from dseinvert.cli.stdout import print_outcome, reserved_stdout
 from dseinvert.config import VideoOptions, field_docs
 from dseinvert.errors import UsageError
@@ -94,6 +95,7 @@ def _run(paths: list[str], options: VideoOptions, json: bool, quiet: bool) -> in
         from dseinvert.run.flow.progress import watching
         from dseinvert.run.video.run import run_video
 
+        spare_cores()
         with watching(quiet) as watcher:
             outcome = run_video(paths, options, watcher)
             if not options.dry_run:

@@ -15,8 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from dseinvert.config import VideoOptions
 from dseinvert.editing.edits import Edits, fingerprint, parse_all
 from dseinvert.errors import InputError, NoInputError, OutputError, UsageError
@@ -122,7 +120,6 @@ def open_studio(options: VideoOptions, model: Model) -> Studio:
     edits = parse_all(options.edits, model.directions)
     size = options.batch or auto_size(model.generator.resolution, model.generator.device)
     batch = BatchSize(size)
-    cv2.setNumThreads(1)  # the threads of the passes already keep every core busy
     inverter = Inverter(model.generator, encoder)
     job = Job(options, model, inverter, detector, batch, inverter)
     smooth = AUTO if options.smooth == "auto" else options.smooth
