@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from rich.progress import Progress
 from torch import Tensor, nn
 
 from dseinvert.errors import ExitCode, MissingError, NoInputError, UsageError
+from dseinvert.generators.pixels import to_tensor
 from dseinvert.inversion.tune_encoder import FINE_TUNING
 from dseinvert.media.atomic import write_bytes
 from dseinvert.media.pixels import Pixels
@@ -327,6 +327,5 @@ def _identity(
 
 def _small(pictures: list[Pixels], side: int) -> Tensor:
     """uint8 [S, S, 3] each -> [N, 3, side, side] in [-1, 1]."""
-    stacked: NDArray[np.uint8] = np.stack(pictures)
-    images = torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 127.5 - 1
+    images = to_tensor(pictures)
     return images if images.shape[-1] == side else F.interpolate(images, (side, side), mode="area")

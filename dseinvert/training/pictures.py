@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from dseinvert.errors import InputError
+from dseinvert.generators import pixels
 from dseinvert.media.pixels import Pixels
 
 
@@ -47,7 +48,7 @@ def read_tar(path: Path, side: int, crop: Sequence[int] | None = None) -> Pixels
 def to_tensor(pictures: Pixels, side: int) -> Tensor:
     """uint8 [N, S, S, 3] -> [N, 3, side, side] in [-1, 1]."""
     small = [cv2.resize(p, (side, side), interpolation=cv2.INTER_AREA) for p in pictures]
-    return torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return pixels.to_tensor(small)
 
 
 def foreground(picture: Pixels) -> Pixels:

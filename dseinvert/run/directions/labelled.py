@@ -20,11 +20,9 @@ from dseinvert.latent import Latent, concat, load_latent
 from dseinvert.models import Model
 from dseinvert.progress import Watcher
 from dseinvert.run.directions.labels import Table, read_table
-from dseinvert.run.flow.stream import ahead, threads
-from dseinvert.run.inputs import Item, preparer
+from dseinvert.run.inputs import Item, read_faces
 
 AT_ONCE = 32
-_READERS = 2
 _SUFFIX = ".safetensors"
 Values = NDArray[np.float64]
 
@@ -161,21 +159,17 @@ def _encoded(
     options: DirectionsOptions, model: Model, files: dict[int, Path], watcher: Watcher
 ) -> dict[int, Latent]:
     encoder = model.require_encoder()
-    prepare = preparer(model.generator.resolution, model.detector(align=options.align))
+    side, detector = model.generator.resolution, model.detector(align=options.align)
     inverter = Inverter(model.generator, encoder, options.label)
     items = [Item(file, str(line)) for line, file in files.items()]
     waiting: dict[int, Crop] = {}
     found: dict[int, Latent] = {}
-    with threads(_READERS) as reading:
-        for one in ahead(reading, prepare, items, 2 * AT_ONCE):
-            watcher.advance()
-            if not one.crops:
-                watcher.problem(f"{one.item.source}: {one.reason}")
-                continue
+    for one in read_faces(items, side, detector, watcher, 2 * AT_ONCE):
+        if one.crops:
             waiting[int(one.item.name)] = one.crops[0]
-            if len(waiting) == AT_ONCE:
-                found |= _encode(inverter, waiting)
-                waiting = {}
+        if len(waiting) == AT_ONCE:
+            found |= _encode(inverter, waiting)
+            waiting = {}
     return found | (_encode(inverter, waiting) if waiting else {})
 
 

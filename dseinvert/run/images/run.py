@@ -18,8 +18,8 @@ from dseinvert.faces.detect import Detector
 from dseinvert.faces.mask import Mask, open_mask
 from dseinvert.inversion.inverter import Inverter
 from dseinvert.inversion.refining import UNLIMITED, Refining, open_refining, parse_refining
-from dseinvert.media.atomic import make_folder, remove_stale_parts, shown
-from dseinvert.media.scan import Scan, scan
+from dseinvert.media.atomic import make_folder, remove_stale_parts
+from dseinvert.media.scan import Scan
 from dseinvert.models import Model, open_model, pick_device
 from dseinvert.models.keeper import open_keeper
 from dseinvert.progress import Watcher
@@ -31,7 +31,7 @@ from dseinvert.run.images.outcome import Outcome
 from dseinvert.run.images.plan import Plan, make_plan
 from dseinvert.run.images.report import write_report
 from dseinvert.run.images.write import Target
-from dseinvert.run.inputs import Prepared, preparer
+from dseinvert.run.inputs import Prepared, look, preparer
 from dseinvert.stop import Stop, stoppable
 
 OUTPUTS = 2  # raised when the same input and settings give other outputs: all is then done again
@@ -79,9 +79,7 @@ def run_images(patterns: Sequence[str], options: ImagesOptions, watcher: Watcher
         DseInvertError: what stops a whole run; what stops one input only is in the outcome.
     """
     device = pick_device(options.device)
-    found = scan(patterns)
-    for problem in found.problems:
-        watcher.problem(f"{shown(problem.path)}: {problem.reason}")
+    found = look(patterns, watcher)
     if not found.files:
         raise NoInputError("no images found", "name image files, folders or globs")
     opened = open_model(options.model, device)
