@@ -71,3 +71,14 @@ def test_importing_it_does_not_load(module: str, heavy: tuple[str, ...]) -> None
         [sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, check=True
     )
     assert loaded.stdout.split() == []
+
+
+def test_rich_is_for_the_terminal_and_the_verbs_alone() -> None:
+    files = [*PACKAGE.rglob("*.py"), *(PACKAGE.parent / "export").rglob("*.py")]
+    users = {path for path in files if "rich" in roots(path)}
+    terminal = PACKAGE / "run" / "flow" / "progress.py"
+    assert {path for path in users if path.parent != PACKAGE / "cli"} == {terminal}
+
+
+def roots(path: Path) -> set[str]:
+    return {name.partition(".")[0] for name in imports(ast.parse(path.read_text("utf-8")))}

@@ -27,8 +27,10 @@ def finetune(
     options = FinetuneOptions(**given)
 
     from dseinvert.run.finetune import run_finetune
+    from dseinvert.run.flow.progress import watching
 
-    done = run_finetune(on, model, options, out, device=device, quiet=quiet)
+    with watching(quiet) as watcher:
+        done = run_finetune(on, model, options, out, watcher, device=device)
     print(f"{out}: step {done.best} of {done.step} kept; {done.held_out} held-out pictures:")
     for name, unit in (("psnr", " dB"), ("ssim", "")):
         print(f"{name}: {done.before[name]:.4g}{unit} before, {done.after[name]:.4g}{unit} after")

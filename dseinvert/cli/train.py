@@ -29,9 +29,11 @@ def train(
     options = TrainOptions(**{**given, "widths": _numbers(given.get("widths"))})
 
     from dseinvert.models import open_model, pick_device
+    from dseinvert.run.flow.progress import watching
     from dseinvert.training.loop import train as run
 
-    outcome = run(open_model(gan, pick_device(device)), options, out, quiet=quiet)
+    with watching(quiet) as watcher:
+        outcome = run(open_model(gan, pick_device(device)), options, out, watcher)
     if outcome.stopped is not None:
         raise typer.Exit(outcome.stopped)
 

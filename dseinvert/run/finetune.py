@@ -8,7 +8,6 @@ from dseinvert.errors import NoInputError
 from dseinvert.media.pixels import Pixels
 from dseinvert.models import Model, open_model, pick_device
 from dseinvert.progress import Watcher
-from dseinvert.run.flow.progress import watching
 from dseinvert.run.inputs import Item, look, read_faces
 from dseinvert.training.adapt import Adapted, adapt, check, picture_side
 from dseinvert.training.options import FinetuneOptions
@@ -19,9 +18,9 @@ def run_finetune(
     model: str,
     options: FinetuneOptions,
     out: Path,
+    watcher: Watcher,
     *,
     device: str = "auto",
-    quiet: bool = False,
 ) -> Adapted:
     """Adapt a model's encoder to the pictures in a folder; see `training.adapt.adapt`.
 
@@ -30,9 +29,8 @@ def run_finetune(
     """
     opened = open_model(model, pick_device(device))
     check(opened, out)
-    with watching(quiet) as watcher:
-        files = read_folder(folder, opened, watcher, align=options.align)
-    return adapt(opened, files, options, out, quiet=quiet)
+    files = read_folder(folder, opened, watcher, align=options.align)
+    return adapt(opened, files, options, out, watcher)
 
 
 def read_folder(folder: Path, model: Model, watcher: Watcher, *, align: bool) -> list[list[Pixels]]:
