@@ -16,11 +16,12 @@ from dseinvert.errors import InputError, NoInputError, UsageError
 from dseinvert.faces.crops import Crop
 from dseinvert.generators.pixels import to_tensor
 from dseinvert.inversion.inverter import Inverter
-from dseinvert.latent import Latent, concat, load_latent
+from dseinvert.latent import Latent, concat
 from dseinvert.models import Model
 from dseinvert.progress import Watcher
 from dseinvert.run.directions.labels import Table, read_table
 from dseinvert.run.inputs import Item, read_faces
+from dseinvert.run.play.latents import read_latent
 
 AT_ONCE = 32
 _SUFFIX = ".safetensors"
@@ -123,7 +124,7 @@ def _inverted(
         watcher.problem(f"{folder}: {missing} files of the table are not here")
     watcher.begin("inverting", len(lines))
     saved = {line: file for line in lines if (file := files[line]) and file.suffix == _SUFFIX}
-    found = {line: _load(model, file) for line, file in saved.items()}
+    found = {line: read_latent(file, model)[:1] for line, file in saved.items()}
     pictures = {line: file for line in lines if (file := files[line]) and line not in saved}
     if pictures:
         found |= _encoded(options, model, pictures, watcher)
@@ -144,15 +145,6 @@ def _file(folder: Path, name: str) -> Path | None:
     picture = folder / name
     choices = (picture, picture.with_suffix(_SUFFIX))
     return next((file for file in choices if file.is_file()), None)
-
-
-def _load(model: Model, file: Path) -> Latent:
-    latent = load_latent(file)
-    try:
-        model.check_latent(latent)
-    except InputError as error:
-        raise InputError(f"{file}: {error.what}", error.advice) from error
-    return latent[:1]
 
 
 def _encoded(

@@ -5,7 +5,6 @@ The table is also the record by which a later run knows what is done.
 
 from __future__ import annotations
 
-import base64
 import csv
 import hashlib
 import io
@@ -25,7 +24,7 @@ from dseinvert.errors import InputError
 from dseinvert.media.atomic import shown, write_bytes
 from dseinvert.media.images import encode_jpeg
 from dseinvert.media.pixels import Pixels
-from dseinvert.run.pages import filled, listed, template
+from dseinvert.run.pages import data_uri, filled, listed, template
 from dseinvert.run.video.faces import Seen
 from dseinvert.run.video.measure import LENGTH, NAMES, STRETCHES, Marks, frames_of
 from dseinvert.run.video.plan import Output, Task
@@ -235,13 +234,10 @@ def _cut(frame: Pixels, window: tuple[float, float, float]) -> Pixels:
 def _row(title: str, pictures: Sequence[Pixels], link: str = "") -> str:
     name = f'<a href="{escape(link)}">{escape(title)}</a>' if link else escape(title)
     cells = "".join(
-        f'<td><img src="{_uri(pixels)}" alt="{escape(title)}"></td>' for pixels in pictures
+        f'<td><img src="{data_uri("jpeg", encode_jpeg(pixels, 90))}" alt="{escape(title)}"></td>'
+        for pixels in pictures
     )
     return f"<tr><th>{name}</th>{cells}</tr>\n"
-
-
-def _uri(pixels: Pixels) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(pixels, 90)).decode()
 
 
 def _counts(record: Record, seen: Seen) -> str:
