@@ -162,12 +162,15 @@ def _checked(path: Path, header: Mapping[str, str], tensors: dict[str, Tensor]) 
         raise InputError(f"{path}: holds no code of shape [B, L, D]")
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
         raise InputError(f"{path}: holds NaN or infinite numbers")
+    skip = header.get("skip", "keep")
+    if skip not in get_args(Skip):
+        raise InputError(f"{path}: damaged latent file: unknown skip {skip!r}")
     try:
         return Latent(
             **_fields(_of_rows({name: tensor.float() for name, tensor in tensors.items()})),
             space=header["space"],  # type: ignore[arg-type]
             layer=int(header["layer"]) if "layer" in header else None,
-            skip=header.get("skip", "keep"),  # type: ignore[arg-type]
+            skip=skip,  # type: ignore[arg-type]
             origin=json.loads(header.get("origin", "{}")),
         )
     except (ValueError, KeyError) as error:
