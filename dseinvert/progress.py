@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
+
+
+class Count(Protocol):
+    """Is told how far something is."""
+
+    def __call__(self, done: int, note: str = "") -> None:
+        """`done` of all; `note` is a few words beside it until the next one, "" = as before."""
 
 
 class Watcher(Protocol):
@@ -16,8 +23,8 @@ class Watcher(Protocol):
     def advance(self) -> None:
         """One more is done."""
 
-    def within(self, what: str, total: int | None) -> AbstractContextManager[Callable[[int], None]]:
-        """A count of its own while one batch is worked on; gives what is told how far it is.
+    def within(self, what: str, total: int | None) -> AbstractContextManager[Count]:
+        """A count of its own, shown while one thing is worked on; gives what is told of it.
 
         `total` None = unknown.
         """
@@ -39,12 +46,16 @@ class Silent:
         """See `Watcher`."""
 
     @contextmanager
-    def within(self, what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    def within(self, what: str, total: int | None) -> Iterator[Count]:
         """See `Watcher`."""
-        yield lambda done: None
+        yield lambda done, note="": None
 
     def problem(self, line: str) -> None:
         """See `Watcher`."""
 
     def note(self, line: str) -> None:
         """See `Watcher`."""
+
+
+SILENT = Silent()
+"""Nobody hears."""

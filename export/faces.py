@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
-import numpy as np
-import torch
 from torch import Tensor
 
 from dseinvert.errors import InputError, NoInputError
-from dseinvert.faces.align import crop, face_quad
-from dseinvert.faces.detect import open_detector
+from dseinvert.faces.crops import faces_of
+from dseinvert.generators.pixels import to_tensor
 from dseinvert.media.images import read_image
+from dseinvert.media.pixels import Pixels
 from dseinvert.media.scan import scan
 from dseinvert.models import Model
 
@@ -20,27 +18,20 @@ MOST = 64  # faces: enough to compare and to calibrate on
 
 
 def read_faces(folder: Path, model: Model) -> Tensor:
-    """[N, 3, R, R] in [-1, 1], N at most MOST; whole pictures where the model aligns nothing.
+    """[N, 3, R, R] in [-1, 1], N at most MOST, cropped as every run crops them.
 
     Raises:
         NoInputError: there are none.
     """
-    side = model.generator.resolution
-    detector = None if model.alignment == "none" else open_detector()
-    crops: list[np.ndarray] = []
+    side, detector = model.generator.resolution, model.detector()
+    crops: list[Pixels] = []
     for file in scan([str(folder)]).files:
         if len(crops) >= MOST:
             break
         try:
-            photo = read_image(file)
+            crops += [crop.pixels for crop in faces_of(read_image(file), side, detector)]
         except InputError:
             continue
-        if detector is None:
-            crops.append(cv2.resize(photo, (side, side), interpolation=cv2.INTER_AREA))
-        else:
-            quads = (face_quad(face.points) for face in detector.detect(photo))
-            crops += [crop(photo, quad, side) for quad in quads]
     if not crops:
         raise NoInputError(f"--images {folder}: no faces in it")
-    stacked = torch.from_numpy(np.stack(crops[:MOST]))
-    return stacked.permute(0, 3, 1, 2).float() / 127.5 - 1
+    return to_tensor(crops[:MOST])

@@ -26,6 +26,7 @@ from dseinvert.editing.directions import Direction
 from dseinvert.encoders import Encoder
 from dseinvert.errors import InputError, UsageError
 from dseinvert.generators import Generator
+from dseinvert.generators.pixels import to_bytes
 from dseinvert.latent import Latent, Skip
 from dseinvert.models import Model
 
@@ -174,7 +175,7 @@ def graphs(
     about = _about(generator, latent if encoder is not None else None, pixels=pixels)
     made = []
     if encoder is not None and what != "generator":
-        given = {"images": _bytes(images) if pixels else images}
+        given = {"images": to_bytes(images) if pixels else images}
         given |= {"label": sample.label} if named and sample.label is not None else {}
         outputs = FEATURE_INPUTS[: len(_present(latent))]
         module = Encoding(encoder, pixels=pixels).eval()
@@ -276,8 +277,3 @@ def _about(generator: Generator, encoded: Latent | None, *, pixels: bool) -> dic
 
 def _present(latent: Latent) -> tuple[Tensor, ...]:
     return (latent.code,) if latent.feature is None else (latent.code, latent.feature)
-
-
-def _bytes(images: Tensor) -> Tensor:
-    whole = ((images.clamp(-1, 1) + 1) * 127.5).round()
-    return whole.to(torch.uint8).permute(0, 2, 3, 1).contiguous()

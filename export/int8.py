@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dseinvert.export.graphs import Graph
 from dseinvert.export.parity import strengths_of
+from dseinvert.generators.pixels import to_bytes
 from dseinvert.models import Model
 
 SAMPLES = 32
@@ -123,7 +124,7 @@ def _sampled(graph: Graph, owner: Model, seeds: range) -> dict[str, Tensor]:
 def _as_asked(images: Tensor, graph: Graph) -> Tensor:
     if graph.inputs["images"].dtype == torch.float32:
         return images
-    return ((images + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)
+    return to_bytes(images)
 
 
 def _arrays(tensors: dict[str, Tensor]) -> dict[str, Any]:

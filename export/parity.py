@@ -18,6 +18,7 @@ from dseinvert.errors import DseInvertError
 from dseinvert.export.graphs import Graph
 from dseinvert.export.runners import Runner
 from dseinvert.generators import Generator
+from dseinvert.generators.pixels import to_bytes
 from dseinvert.latent import Latent
 from dseinvert.models import Model
 
@@ -185,7 +186,7 @@ def _inputs(
         kinds["pictures"] = pictures[torch.arange(batch) % len(pictures)].to(images)
     bytes_wanted = graph.inputs["images"].dtype == torch.uint8
     return {
-        on: given | {"images": _as_bytes(one) if bytes_wanted else one} for on, one in kinds.items()
+        on: given | {"images": to_bytes(one) if bytes_wanted else one} for on, one in kinds.items()
     }
 
 
@@ -235,7 +236,3 @@ def _drawn(
 
 def _moved(tensors: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
     return {name: tensor.to(device) for name, tensor in tensors.items()}
-
-
-def _as_bytes(images: Tensor) -> Tensor:
-    return ((images + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()

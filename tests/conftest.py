@@ -63,6 +63,16 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.fixture(scope="session")
+def modules() -> list[str]:
+    """The dotted names of all modules, those of `export/` as installed."""
+    found = [path.relative_to(ROOT) for path in (ROOT / "dseinvert").rglob("*.py")]
+    export = [path.relative_to(ROOT) for path in (ROOT / "export").rglob("*.py")]
+    paths = [*found, *(Path("dseinvert") / path for path in export)]
+    names = {".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in paths}
+    return sorted(names - {"dseinvert.__main__"})
+
+
+@pytest.fixture(scope="session")
 def foreign_gan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A StyleGAN2 of 32 px, L=8 and D=20, as genforce saves it."""
     recipe = ROOT / "tests" / "references" / "progressive.py"

@@ -100,3 +100,13 @@ def test_importing_it_does_not_load(module: str, heavy: tuple[str, ...]) -> None
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert loaded.stdout.split() == []
+
+
+def test_rich_is_for_the_terminal_and_the_verbs_alone() -> None:
+    users = {name for name, path in MODULES.items() if "rich" in roots(path)}
+    installed = {name for name in users if name.startswith("dseinvert.")}
+    assert {n for n in installed if room(n) != "cli"} == {"dseinvert.run.flow.progress"}
+
+
+def roots(path: Path) -> set[str]:
+    return {name.partition(".")[0] for name in imports(path)}

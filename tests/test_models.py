@@ -55,7 +55,9 @@ def test_describe_is_json(folder: Path) -> None:
     assert facts["layers"] == 6 and set(facts["directions"]) == {"age", "smile"}
 
 
-@pytest.mark.parametrize("damage", ["cut", "swap", "gone", "text", "format", "numbers"])
+@pytest.mark.parametrize(
+    "damage", ["cut", "swap", "gone", "text", "format", "numbers", "alignment"]
+)
 def test_a_damaged_model_is_told_in_a_line(folder: Path, damage: str) -> None:
     weights, card = folder / "generator.safetensors", folder / "model.json"
     if damage == "cut":
@@ -68,6 +70,8 @@ def test_a_damaged_model_is_told_in_a_line(folder: Path, damage: str) -> None:
         card.write_text("hello")
     elif damage == "format":
         card.write_text('{"format": "other", "name": "x"}')
+    elif damage == "alignment":
+        card.write_text(json.dumps({**json.loads(card.read_text()), "alignment": "celeba"}))
     else:
         card.write_text(card.read_text().replace('"resolution": 16', '"resolution": 17'))
     with pytest.raises(MissingError) as error:

@@ -92,7 +92,7 @@ def taught(model: Model, variant: Variant, seed: int, given: argparse.Namespace)
         checkpoint_every=given.iterations,
     )
     with tempfile.TemporaryDirectory() as folder:
-        train(model, options, Path(folder) / "run", quiet=True)
+        train(model, options, Path(folder) / "run")
         made = open_model(str(Path(folder) / "run"), model.generator.device)
     if made.encoder is None:
         raise MissingError("the training left no encoder")

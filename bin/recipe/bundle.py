@@ -15,6 +15,7 @@ from dseinvert.encoders import Encoder
 from dseinvert.encoders.dse import DSEEncoder
 from dseinvert.encoders.dse_feature import DSEFeatureEncoder
 from dseinvert.errors import UsageError
+from dseinvert.generators.pixels import to_pixels
 from dseinvert.generators.stylegan2 import StyleGAN2
 from dseinvert.media.atomic import write_bytes
 from dseinvert.media.pixels import Pixels
@@ -200,6 +201,6 @@ def watch_pair(pair: Pair, unseen: Tensor, work: Path, step: int) -> dict[str, f
         row[f"psnr_{name}"] = float((-10 * error.log10()).median())
         sheet.append(drawn[:12])
     grid = torch.cat([torch.cat(list(line), dim=2) for line in sheet], dim=1)
-    pixels = ((grid.permute(1, 2, 0).numpy() + 1) * 127.5).round().astype(np.uint8)
+    (pixels,) = to_pixels(grid[None])
     cv2.imwrite(str(work / f"watch-{side}-{step:06d}.png"), pixels[..., ::-1])
     return row

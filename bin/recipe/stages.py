@@ -21,6 +21,7 @@ from dseinvert.latent import Latent
 from dseinvert.media.atomic import write_bytes
 from dseinvert.media.pixels import Pixels
 from dseinvert.models import Model, open_model, save_model
+from dseinvert.run.flow.progress import watching
 from dseinvert.similarity.features import FeatureDistance
 from dseinvert.training import checkpoints, loop, mirror
 from dseinvert.training.options import TrainOptions
@@ -125,7 +126,8 @@ def encoder(
     model = _gan(gan, work, device)
     gan_state.box_blurs(_stylegan2(model))
     torch.backends.cudnn.benchmark = device.type == "cuda"
-    outcome = loop.train(model, options, work / "encoder", ends=ends)
+    with watching() as watcher:
+        outcome = loop.train(model, options, work / "encoder", watcher, ends=ends)
     return outcome.step >= options.iterations
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from dseinvert.cli.process import spare_cores
 from dseinvert.cli.verb import NO_PROGRESS, PLAIN, Done, table, verb
 from dseinvert.config import EvaluateOptions
 from dseinvert.errors import UsageError
@@ -51,6 +52,7 @@ def _images(paths: list[str], options: EvaluateOptions, watcher: Watcher) -> Don
 def _videos(source: Path, edited: Path, options: EvaluateOptions, watcher: Watcher) -> Done:
     from dseinvert.run.video.evaluate import evaluate_videos
 
+    spare_cores()
     numbers = evaluate_videos(source, edited, watcher, options.identity)
     return Done(lambda: numbers, table(numbers, _plain))
 

@@ -25,8 +25,10 @@ def finetune(
     dseinvert finetune --on my-photos --out my-model
     """
     from dseinvert.run.finetune import run_finetune
+    from dseinvert.run.flow.progress import watching
 
-    done = run_finetune(on, model, options, out, device=device, quiet=quiet)
+    with watching(quiet) as watcher:
+        done = run_finetune(on, model, options, out, watcher, device=device)
     lines = [f"{out}: step {done.best} of {done.step} kept; {done.held_out} held-out pictures:"]
     for name, unit in (("psnr", " dB"), ("ssim", "")):
         before, after = done.before[name], done.after[name]

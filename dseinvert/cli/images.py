@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dseinvert.cli.process import spare_cores
 from dseinvert.cli.verb import FAILS, Done, verb
 from dseinvert.config import ImagesOptions
 from dseinvert.progress import Watcher
@@ -26,6 +27,7 @@ def images(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from dseinvert.run.images.run import run_images
 
+    spare_cores()
     outcome = run_images(paths, options, watcher)
     if options.dry_run:
         return Done(outcome.asdict, outcome.preview(), code=outcome.exit_code)

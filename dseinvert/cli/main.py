@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import traceback
-import warnings
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -21,6 +19,7 @@ from dseinvert.cli.images import images
 from dseinvert.cli.mix import mix
 from dseinvert.cli.models import models
 from dseinvert.cli.morph import morph
+from dseinvert.cli.process import be_calm
 from dseinvert.cli.sample import sample
 from dseinvert.cli.stdout import print_json
 from dseinvert.cli.train import train
@@ -65,7 +64,7 @@ def run(arguments: Sequence[str]) -> int:
     With --json, what ended a command stands on stdout as well, as JSON.
     """
     verbose = not {"-v", "--verbose"}.isdisjoint(arguments)
-    _be_calm(verbose)
+    be_calm(verbose)
     try:
         return int(app(list(arguments), prog_name="dseinvert", standalone_mode=False) or 0)
     except (KeyboardInterrupt, typer.Abort):
@@ -93,16 +92,6 @@ def _root(
     elif context.invoked_subcommand is None:
         print(context.get_help(), file=sys.stderr)
         raise typer.Exit(ExitCode.USAGE)
-
-
-def _be_calm(verbose: bool) -> None:
-    """Libraries' warnings are for developers."""
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.WARNING, format="dseinvert: %(message)s"
-    )
-    logging.getLogger("PIL").setLevel(logging.ERROR)
-    if not verbose:
-        warnings.simplefilter("ignore")
 
 
 def _told(error: Exception) -> tuple[str, int]:

@@ -28,7 +28,9 @@ def train(
         options = replace(options, perceptual="none")
 
     from dseinvert.models import open_model, pick_device
+    from dseinvert.run.flow.progress import watching
     from dseinvert.training.loop import train as run
 
-    outcome = run(open_model(gan, pick_device(device)), options, out, quiet=quiet)
+    with watching(quiet) as watcher:
+        outcome = run(open_model(gan, pick_device(device)), options, out, watcher)
     return Done(code=outcome.stopped or 0)

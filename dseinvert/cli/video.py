@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dseinvert.cli.process import spare_cores
 from dseinvert.cli.verb import FAILS, Done, verb
 from dseinvert.config import VideoOptions
 from dseinvert.progress import Watcher
@@ -26,6 +27,7 @@ def video(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from dseinvert.run.video.run import run_video
 
+    spare_cores()
     outcome = run_video(paths, options, watcher)
     if options.dry_run:
         return Done(outcome.asdict, outcome.preview(), code=outcome.exit_code)

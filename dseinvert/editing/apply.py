@@ -195,6 +195,8 @@ def _check_code(latent: Latent, edit: Edit | AutoEdit, generator: Generator | No
     for rows in (direction.layers, edit.rows):
         if rows is not None and rows[1] >= shape[0]:
             raise InputError(f"{edit.label}: no row {rows[1]}: the latent has {shape[0]}, from 0")
+        if rows is not None and not 0 <= rows[0] <= rows[1]:
+            raise InputError(f"{edit.label}: no rows {rows[0]} to {rows[1]}")
 
 
 def _check_class(latent: Latent, edit: ClassEdit) -> None:
@@ -203,7 +205,7 @@ def _check_class(latent: Latent, edit: ClassEdit) -> None:
             f"{edit.label}: this latent in {latent.space} has no class that could change",
             "classes belong to latents in z",
         )
-    if edit.number >= latent.label.shape[1]:
+    if not 0 <= edit.number < latent.label.shape[1]:
         raise InputError(f"{edit.label}: there are {latent.label.shape[1]} classes, from 0")
 
 

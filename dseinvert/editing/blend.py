@@ -41,10 +41,13 @@ def mixed(base: Latent, other: Latent, rows: list[int], generator: Generator) ->
 
     Raises:
         InputError: latents without rows, or of different spaces.
+        ValueError: a row that does not exist.
     """
     _check_alike(base, other)
     if base.code.shape[1] == 1:
         raise InputError("these latents have one row: there is nothing to mix")
+    if not all(0 <= row < base.code.shape[1] for row in rows):
+        raise ValueError(f"rows must be 0..{base.code.shape[1] - 1}, got {rows}")
     code = base.code.clone()
     code[:, rows] = other.code[:, rows].to(code)
     return move(base, code, generator)

@@ -91,4 +91,6 @@ def _direction(name: str, vector: Tensor, facts: Mapping[str, Any]) -> Direction
     if known.get("layers") is not None:
         first, last = known["layers"]
         known["layers"] = (int(first), int(last))
+        if not 0 <= known["layers"][0] <= known["layers"][1]:
+            raise ValueError(f"{name} on rows {first} to {last}")
     return Direction(name, vector, **known)

@@ -70,6 +70,8 @@ def open_scorer(file: Path, output: int = 0, pixels: str = "-1..1") -> OnnxScore
         raise UsageError(f"--pixels {pixels!r}", ", ".join(get_args(Pixels)))
     if not file.is_file():
         raise MissingError(f"{file}: no such file")
+    if output < 0:
+        raise UsageError(f"{file}: no output {output}", "they are counted from 0")
     session = _session(file)
     takes, gives = session.get_inputs()[0], session.get_outputs()[0]
     batch, channels, height, width = takes.shape if len(takes.shape) == 4 else (None,) * 4

@@ -7,7 +7,6 @@ side n spans -0.5 .. n - 0.5. Karras et al., "A Style-Based Generator Architectu
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -65,17 +64,6 @@ def matrix_to_list(matrix: Floats) -> list[float]:
     return [float(value) for value in np.asarray(matrix, np.float64).ravel()]
 
 
-def matrix_from_list(values: Sequence[float]) -> NDArray[np.float64]:
-    """The crop matrix [2, 3] of six numbers; InputError when they are no invertible map."""
-    matrix = np.asarray(values, np.float64)
-    if matrix.shape != (6,) or not np.isfinite(matrix).all():
-        raise InputError(f"crop matrix: 6 finite numbers expected, found {list(values)!r}")
-    matrix = matrix.reshape(2, 3)
-    if abs(np.linalg.det(matrix[:, :2])) < 1e-12:
-        raise InputError("crop matrix: it cannot be inverted")
-    return matrix
-
-
 def crop(image: Pixels, quad: Floats, size: int) -> Pixels:
     """The quad's content as uint8 [size, size, 3], antialiased.
 
@@ -93,11 +81,6 @@ def crop(image: Pixels, quad: Floats, size: int) -> Pixels:
     if over > 1:
         result = cv2.resize(result, (size, size), interpolation=cv2.INTER_AREA)
     return result
-
-
-def crop_from_matrix(image: Pixels, matrix: Floats, size: int) -> Pixels:
-    """The crop of side `size` that a matrix saved for that side describes."""
-    return crop(image, quad_from_matrix(matrix, size), size)
 
 
 def _cut(

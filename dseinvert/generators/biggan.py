@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from dseinvert.generators import MirrorShape
 from dseinvert.generators.ops import linear
+from dseinvert.generators.sampling import seeded
 from dseinvert.latent import Latent, LatentSpec
 
 RESOLUTIONS = {
@@ -281,8 +282,10 @@ class BigGAN(nn.Module):
             labels: the class of each sample; None = drawn from its seed.
 
         Raises:
-            ValueError: psi outside 0..1, or a class that does not exist.
+            ValueError: psi outside 0..1, or a seed, class or cutoff that does not exist.
         """
+        if cutoff is not None and cutoff < 0:
+            raise ValueError(f"cutoff must be 0 or more, not {cutoff}")
         if cutoff == 0:
             psi = 1.0
         drawn = [_draw(seed, self.config.z_dim, self.config.classes) for seed in seeds]
@@ -370,7 +373,7 @@ def convolution(inputs: int, outputs: int, kernel: int, *, bias: bool = True) ->
 
 def _draw(seed: int, size: int, classes: int) -> tuple[Tensor, int]:
     """Normal numbers [size] within +-2, and a class."""
-    source = torch.Generator().manual_seed(seed)
+    source = seeded(seed)
     z = torch.randn(size, generator=source)
     while (beyond := z.abs() > BigGAN.z_limit).any():
         z = torch.where(beyond, torch.randn(size, generator=source), z)

@@ -18,5 +18,10 @@ def to_tensor(pictures: Sequence[Pixels]) -> Tensor:
 
 def to_pixels(images: Tensor) -> list[Pixels]:
     """[B, 3, H, W] in [-1, 1] on any device -> uint8 [H, W, 3] each."""
+    return list(to_bytes(images).cpu().numpy())
+
+
+def to_bytes(images: Tensor) -> Tensor:
+    """[B, 3, H, W] in [-1, 1] -> uint8 [B, H, W, 3], where the images are."""
     scaled = ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    return list(scaled.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+    return scaled.permute(0, 2, 3, 1).contiguous()

@@ -17,7 +17,13 @@ def draw(
     """A normal z [B, 1, size] for each seed, with its class; none depends on the batch.
 
     `labels` are the classes; None = drawn from the seeds, where there are classes.
+
+    Raises:
+        ValueError: a seed or a class that does not exist, or not one class for each seed.
     """
+    if labels is not None and (classes == 0 or len(labels) != len(seeds)):
+        have = f"{len(labels)} labels for {len(seeds)} seeds"
+        raise ValueError("this generator has no classes" if classes == 0 else have)
     vectors, picks = zip(*(_draw(seed, size, classes) for seed in seeds), strict=True)
     label = one_hot(torch.stack(picks) if labels is None else labels, classes)
     return Latent(torch.stack(vectors)[:, None], "z", label=label)
@@ -29,6 +35,8 @@ def truncated(rows: Tensor, mean: Tensor, psi: float, cutoff: int | None) -> Ten
         return rows
     places = torch.arange(rows.shape[1], device=rows.device)[:, None]
     limit = rows.shape[1] if cutoff is None else cutoff
+    if limit < 0:
+        raise ValueError(f"cutoff must be 0 or more, not {cutoff}")
     return torch.where(places < limit, mean.lerp(rows, psi), rows)
 
 
@@ -57,7 +65,14 @@ def checked_label(label: Tensor | None, classes: int) -> Tensor | None:
     return label
 
 
+def seeded(seed: int) -> torch.Generator:
+    """What a sample is drawn from; ValueError for a seed that would be taken for another one."""
+    if not 0 <= seed < 2**32:  # torch reads the lowest 32 bits
+        raise ValueError(f"seeds must be 0..{2**32 - 1}, got {seed}")
+    return torch.Generator().manual_seed(seed)
+
+
 def _draw(seed: int, size: int, classes: int) -> tuple[Tensor, Tensor]:
-    source = torch.Generator().manual_seed(seed)
+    source = seeded(seed)
     vector = torch.randn(size, generator=source)
     return vector, torch.randint(max(classes, 1), (), generator=source)

@@ -127,7 +127,10 @@ class StyleBased(nn.Module):
 
     def first_weights(self, rows: tuple[int, int] | None = None) -> Tensor:
         """From a row of w+ to the styles of the rows meant, the last among them: [styles, D]."""
-        first, last = rows or (0, self.config.layers)
+        most = self.config.layers
+        first, last = rows or (0, most)
+        if not 0 <= first <= last <= most:
+            raise ValueError(f"rows must be 0..{most - 1}, got {first}-{last}")
         # The four numbers that place StyleGAN3's waves are no style.
         chosen = [s for s in self.style_layers if first <= s.row <= last and s.name != "input"]
         return torch.cat([layer.affine.weight for layer in chosen])

@@ -41,7 +41,13 @@ class Inverter:
         """`label` is the class of all images; None = searched for, where it is needed.
 
         `refine` follows the encoder; None = nothing does.
+
+        Raises:
+            ValueError: `label` is no class of the generator.
         """
+        classes = generator.spec.classes
+        if label is not None and not 0 <= label < classes:
+            raise ValueError(f"label must be one of {classes} classes, from 0, got {label}")
         self.generator = generator
         self.encoder = encoder
         self.label = label

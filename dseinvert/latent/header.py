@@ -24,9 +24,12 @@ class Header:
     @classmethod
     def parse(cls, text: Mapping[str, str]) -> Header:
         """What `text` made; ValueError or KeyError where it did not make this."""
+        skip = text.get("skip", "keep")
+        if skip not in get_args(Skip):
+            raise ValueError(f"unknown skip {skip!r}")
         layer = int(text["layer"]) if "layer" in text else None
         origin = json.loads(text.get("origin", "{}"))
-        return cls(text["space"], origin, layer, text.get("skip", "keep"))  # type: ignore[arg-type]
+        return cls(text["space"], origin, layer, skip)  # type: ignore[arg-type]
 
     def text(self) -> dict[str, str]:
         """Ready for the metadata of a safetensors file."""

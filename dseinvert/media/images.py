@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import ctypes
 import io
 import re
 import stat
 import struct
-import warnings
 import zlib
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL._imaging
-from PIL import ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from dseinvert.errors import InputError
 from dseinvert.media.atomic import shown
+from dseinvert.media.strict import Strictness
 
-# What Pillow warns of is either harmless or told by us; catch_warnings is not thread-safe.
-warnings.filterwarnings("ignore", module=r"PIL\.")
-with suppress(OSError, AttributeError):  # libtiff prints what Pillow raises as well
-    _native = ctypes.CDLL(PIL._imaging.__file__)
-    _native.TIFFSetErrorHandler(None)
-    _native.TIFFSetWarningHandler(None)
+_strictly = Strictness()
 
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 1 << 30
@@ -230,9 +222,8 @@ def _cut_short(kind: str) -> InputError:
 
 
 def _decoded(data: bytes, kind: str, max_pixels: int, notes: list[str]) -> Picture:
-    ImageFile.LOAD_TRUNCATED_IMAGES = False  # another library may have asked for half pictures
     try:
-        with Image.open(io.BytesIO(data), formats=[kind]) as image:
+        with _strictly, Image.open(io.BytesIO(data), formats=[kind]) as image:
             if image.width * image.height > max_pixels:
                 raise _too_large(image.width * image.height, max_pixels)
             if getattr(image, "is_animated", False):

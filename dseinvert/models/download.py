@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from dseinvert.errors import MissingError, OutputError, UsageError
 from dseinvert.media.atomic import part_path
 from dseinvert.media.digest import file_sha256
+from dseinvert.media.lock import lock
 from dseinvert.version import __version__
 
 Told = Callable[[int, int], None]
@@ -182,17 +183,10 @@ def _size(part: Path) -> int:
 @contextmanager
 def _alone(part: Path) -> Iterator[None]:
     """Two processes would write into each other's file; where it can be locked, one is refused."""
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        yield
-        return
-    lock = part.with_name(f"{part.name}.lock")
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise MissingError(f"{part}: another process is downloading it") from error
+    guard = part.with_name(f"{part.name}.lock")
+    with guard.open("w") as file:
+        if not lock(file.fileno()):
+            raise MissingError(f"{part}: another process is downloading it")
         yield
     with suppress(OSError):
-        lock.unlink()
+        guard.unlink()

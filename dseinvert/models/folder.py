@@ -29,6 +29,7 @@ FORMAT = "dseinvert-model-1"
 BUNDLED = Path(__file__).parents[1] / "bundled"
 DEFAULT = "default"
 CARD = "model.json"
+ALIGNMENTS = ("ffhq", "none")
 GENERATOR, ENCODER, DIRECTIONS = (
     f"{part}.safetensors" for part in ("generator", "encoder", "directions")
 )
@@ -52,6 +53,9 @@ def open_folder(folder: Path, device: str | torch.device = "cpu") -> Model:
         MissingError: its files are absent, damaged or do not fit together.
     """
     card = read_card(folder)
+    alignment = card.get("alignment", "ffhq")
+    if alignment not in ALIGNMENTS:
+        raise MissingError(f"{folder}/{CARD}: unknown alignment {alignment!r}")
     try:
         with Blank():
             network = families.build(card["generator"])
@@ -76,7 +80,7 @@ def open_folder(folder: Path, device: str | torch.device = "cpu") -> Model:
         directions=load_directions(directions) if directions.exists() else {},
         sha256=sha256,
         encoder_sha256=file_sha256(folder / ENCODER) if encoder else "",
-        alignment=card.get("alignment", "ffhq"),
+        alignment=alignment,
         card=card,
     )
 

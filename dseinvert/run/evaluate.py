@@ -28,16 +28,15 @@ from dseinvert.inversion.inverter import Inversion, Inverter
 from dseinvert.inversion.optimise import LatentOptions
 from dseinvert.inversion.refining import open_refining, parse_refining
 from dseinvert.latent import concat
-from dseinvert.media.atomic import make_folder, shown, write_bytes
+from dseinvert.media.atomic import make_folder, write_bytes
 from dseinvert.media.images import encode_png
 from dseinvert.media.pixels import Pixels
-from dseinvert.media.scan import scan
 from dseinvert.media.sheet import sheet
 from dseinvert.models import Model, open_model, pick_device
 from dseinvert.progress import Watcher
 from dseinvert.run.flow.batchsize import auto_size
 from dseinvert.run.flow.names import assign, face_names, folded
-from dseinvert.run.inputs import Item, preparer
+from dseinvert.run.inputs import Item, look, read_faces
 from dseinvert.similarity.identity import open_identity
 from dseinvert.similarity.losses import Distance
 from dseinvert.similarity.perceptual import open_distance, trunk_file
@@ -234,27 +233,22 @@ def faces_of(
     Raises:
         NoInputError: there is none.
     """
-    found = scan(patterns)
-    for problem in found.problems:
-        watcher.problem(f"{shown(problem.path)}: {problem.reason}")
-    prepare = preparer(model.generator.resolution, model.detector(align=options.align))
+    found = look(patterns, watcher)
+    side, detector = model.generator.resolution, model.detector(align=options.align)
     items = [Item(source, name) for source, name in assign(found.files, {}, ()).items()]
     taken = frozenset(folded(item.name) for item in items)
+    most = None if options.count is None else max(0, options.count)
     watcher.begin("reading", len(items))
     names: list[str] = []
     crops: list[Pixels] = []
-    for item in items:
-        if options.count is not None and len(crops) >= options.count:
-            break
-        one = prepare(item)
-        if one.status != "done":
-            watcher.problem(f"{shown(item.source)}: {one.reason}")
-        names += face_names(item.name, len(one.crops), taken)[: len(one.crops)]
+    for one in read_faces(items, side, detector, watcher):
+        names += face_names(one.item.name, len(one.crops), taken)[: len(one.crops)]
         crops += [crop.pixels for crop in one.crops]
-        watcher.advance()
-    if not crops:
+        if most is not None and len(crops) >= most:
+            break
+    if not crops[:most]:
         raise NoInputError("no faces to compare on", "name image files, folders or globs")
-    return names[: options.count], crops[: options.count]
+    return names[:most], crops[:most]
 
 
 def _write(out: Path, done: Evaluation, names: Sequence[str], crops: Sequence[Pixels]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,9 +15,13 @@ from dseinvert.media.atomic import shown
 from dseinvert.media.digest import file_sha256
 from dseinvert.media.images import open_image
 from dseinvert.media.pixels import Pixels
+from dseinvert.media.scan import Scan, scan
+from dseinvert.progress import Watcher
+from dseinvert.run.flow.stream import ahead, threads
 
 Status = Literal["done", "skipped", "refused", "failed"]
 """What became of an input."""
+_READERS = 2
 _log = logging.getLogger(__name__)
 
 
@@ -58,6 +62,29 @@ def preparer(side: int, detector: Detector | None) -> Callable[[Item], Prepared]
             return Prepared(item, status="failed", reason=unexpected(error))
 
     return prepare
+
+
+def look(patterns: Sequence[str], watcher: Watcher) -> Scan:
+    """The pictures that `patterns` mean; what cannot be looked at is told."""
+    found = scan(patterns)
+    for problem in found.problems:
+        watcher.problem(f"{shown(problem.path)}: {problem.reason}")
+    return found
+
+
+def read_faces(
+    items: Sequence[Item], side: int, detector: Detector | None, watcher: Watcher, window: int = 8
+) -> Iterator[Prepared]:
+    """The items in their order, as `preparer` reads them; what yields no face is told.
+
+    At most `window` of them are read ahead. The count that the watcher advances is the caller's.
+    """
+    with threads(_READERS) as reading:
+        for one in ahead(reading, preparer(side, detector), items, window):
+            watcher.advance()
+            if one.reason:
+                watcher.problem(f"{shown(one.item.source)}: {one.reason}")
+            yield one
 
 
 def _prepare(item: Item, side: int, detector: Detector | None) -> Prepared:

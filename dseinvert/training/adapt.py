@@ -17,15 +17,15 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
-from rich.progress import Progress
 from torch import Tensor, nn
 
 from dseinvert.errors import ExitCode, MissingError, NoInputError, UsageError
+from dseinvert.generators.pixels import to_tensor
 from dseinvert.inversion.tune_encoder import FINE_TUNING
 from dseinvert.media.atomic import write_bytes
 from dseinvert.media.pixels import Pixels
 from dseinvert.models import Model, save_model
+from dseinvert.progress import SILENT, Count, Watcher
 from dseinvert.similarity.attention import centre_crops
 from dseinvert.similarity.losses import image_loss
 from dseinvert.similarity.metrics import PROTOCOL, image_metrics
@@ -33,7 +33,7 @@ from dseinvert.similarity.perceptual import open_distance, trunk_file
 from dseinvert.similarity.weights import Perceptual
 from dseinvert.stop import Stop, stoppable
 from dseinvert.training.checkpoints import State, resume, save_checkpoint
-from dseinvert.training.loop import descend, finite, model_name, progress_bar
+from dseinvert.training.loop import descend, finite, model_name, random_numbers
 from dseinvert.training.mirror import Mirror, build
 from dseinvert.training.objective import Objective
 from dseinvert.training.optimiser import build_optimiser
@@ -93,8 +93,7 @@ def adapt(
     files: Sequence[Sequence[Pixels]],
     options: FinetuneOptions,
     out: Path,
-    *,
-    quiet: bool = False,
+    watcher: Watcher = SILENT,
 ) -> Adapted:
     """Adapt the encoder of `model` in folder `out`, or go on with the run that lies there.
 
@@ -122,8 +121,8 @@ def adapt(
     record = Record(out, state.step)
     images = _small(held, model.generator.resolution).to(model.generator.device)
     task = _Adaptation(run, options, images, len(learned), identity, record, rates)
-    with stoppable() as stop, progress_bar(quiet) as bar:
-        _follow(task, state, stop, bar)
+    with stoppable() as stop, random_numbers(model.generator.device):
+        _follow(task, state, stop, watcher)
     record.close()
     return _outcome(task, state, stop.code)
 
@@ -166,13 +165,18 @@ def split(
     return learned, [face for index in sorted(out) for face in full[index]]
 
 
-def _follow(task: _Adaptation, state: State, stop: Stop, bar: Progress) -> None:
+def _follow(task: _Adaptation, state: State, stop: Stop, watcher: Watcher) -> None:
     """The steps that are left, with an evaluation and a checkpoint every few."""
-    options = task.options
-    shown = bar.add_task("adapting", total=options.iterations, completed=state.step, note="")
     if state.step == 0:
         state.best = {}
-        _judge(task, state, bar)
+        _judge(task, state, watcher)
+    with watcher.within("adapting", task.options.iterations) as told:
+        told(state.step)
+        _descend(task, state, stop, watcher, told)
+
+
+def _descend(task: _Adaptation, state: State, stop: Stop, watcher: Watcher, told: Count) -> None:
+    options = task.options
     batches = task.run.batches(state.step)
     while state.step < options.iterations and not _over(task, state) and stop.code is None:
         for group, rate in zip(state.optimiser.param_groups, task.rates, strict=True):
@@ -180,23 +184,23 @@ def _follow(task: _Adaptation, state: State, stop: Stop, bar: Progress) -> None:
         terms = descend(task.run, state, next(batches), measure=False)
         if state.step % options.eval_every == 0 or state.step == options.iterations:
             task.record.add("training", state.step, finite(terms, state.step))
-            _judge(task, state, bar)
+            _judge(task, state, watcher)
         elif stop.code is not None:
             finite(terms, state.step)
             _checkpoint(task, state)
-        bar.update(shown, completed=state.step, note=f"best at {state.best['step']:.0f}")
+        told(state.step, f"best at {state.best['step']:.0f}")
 
 
 def _over(task: _Adaptation, state: State) -> bool:
     return state.best["stale"] >= task.options.patience
 
 
-def _judge(task: _Adaptation, state: State, bar: Progress) -> None:
+def _judge(task: _Adaptation, state: State, watcher: Watcher) -> None:
     """Measure the averaged encoder; where it is the best so far, it becomes the model in `out`."""
     figures = _measured(task, state)
     task.record.add("evaluation", state.step, figures)
-    told = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
-    bar.console.print(f"step {state.step}: held-out {told}", highlight=False)
+    said = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+    watcher.note(f"step {state.step}: held-out {said}")
     if not state.best:
         state.best = {f"before_{name}": value for name, value in figures.items()}
     if figures["loss"] < state.best.get("loss", float("inf")):
@@ -327,6 +331,5 @@ def _identity(
 
 def _small(pictures: list[Pixels], side: int) -> Tensor:
     """uint8 [S, S, 3] each -> [N, 3, side, side] in [-1, 1]."""
-    stacked: NDArray[np.uint8] = np.stack(pictures)
-    images = torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 127.5 - 1
+    images = to_tensor(pictures)
     return images if images.shape[-1] == side else F.interpolate(images, (side, side), mode="area")

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dseinvert.encoders import Encoder
 from dseinvert.generators import Generator
+from dseinvert.generators.pixels import to_tensor
 from dseinvert.similarity.metrics import image_metrics
 from dseinvert.training.pictures import Variations
 from dseinvert.training.samples import Batch, Source, joined
@@ -32,7 +33,7 @@ def pictures(source: Source, encoder: Encoder, real: Variations | None) -> list[
     generator, count = source.generator, COLUMNS
     (batch,) = source.held_out(count, count)
     if real is not None:
-        few = torch.from_numpy(real.pictures[:count]).permute(0, 3, 1, 2).float() / 127.5 - 1
+        few = to_tensor([*real.pictures[:count]])
         few = F.interpolate(few, (generator.resolution,) * 2, mode="area")
         batch = joined(batch, few.to(generator.device))
     drawn = invert(generator, encoder, batch)

@@ -6,16 +6,16 @@ import math
 import re
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from dseinvert.errors import DeviceError, DseInvertError, ExitCode
 from dseinvert.models import Model, save_model
+from dseinvert.progress import SILENT, Watcher
 from dseinvert.stop import stoppable
 from dseinvert.training.average import average, share_kept
 from dseinvert.training.checkpoints import State, save_checkpoint
@@ -47,42 +47,53 @@ class Outcome:
 
 
 def train(
-    gan: Model, options: TrainOptions, out: Path, *, quiet: bool = False, ends: float = math.inf
+    gan: Model,
+    options: TrainOptions,
+    out: Path,
+    watcher: Watcher = SILENT,
+    *,
+    ends: float = math.inf,
 ) -> Outcome:
     """Train an encoder for `gan` in folder `out`, or go on with the run that lies there.
 
     `out` is a model folder from the first checkpoint on. SIGINT or SIGTERM ends the run with a
     checkpoint after the step in hand; on a CPU a run that goes on ends with the very same weights.
-    So does reaching `ends`, a value of time.monotonic().
+    So does reaching `ends`, a value of time.monotonic(). The random numbers of the caller's torch
+    stay where they are.
 
     Raises:
         UsageError: options that do not fit the generator, or `out` holds another run.
         MissingError, InputError, OutputError, DeviceError.
     """
+    with random_numbers(gan.generator.device):
+        return _train(gan, options, out, watcher, ends)
+
+
+def _train(gan: Model, options: TrainOptions, out: Path, watcher: Watcher, ends: float) -> Outcome:
     run, state = prepare(gan, options, out)
     record = Record(out, state.step)
     figures: dict[str, float] = {}
-    with stoppable() as stop, progress_bar(quiet) as bar:
-        task = bar.add_task("training", total=options.iterations, completed=state.step, note="")
+    with stoppable() as stop, watcher.within("training", options.iterations) as told:
+        told(state.step)
         steps = range(state.step, options.iterations)
         for _, batch in zip(steps, run.batches(state.step), strict=False):
             if state.step == 0:
-                figures = _evaluate(run, state, record, bar)
+                figures = _evaluate(run, state, record, watcher)
             last = state.step + 1 == options.iterations
             log = last or (state.step + 1) % options.log_every == 0
             terms = descend(run, state, batch, measure=log)
             if log:
                 record.add("training", state.step, finite(terms, state.step))
-                bar.update(task, note=f"loss {float(terms['loss']):.4g}")
+                told(state.step, f"loss {float(terms['loss']):.4g}")
             if last or state.step % options.eval_every == 0:
-                figures = _evaluate(run, state, record, bar)
+                figures = _evaluate(run, state, record, watcher)
             if options.grid_every and (last or state.step % options.grid_every == 0):
                 record.picture(state.step, pictures(run.source, state.result, run.real))
             over = stop.code is not None or time.monotonic() >= ends
             if last or over or state.step % options.checkpoint_every == 0:
                 finite(terms, state.step)
                 save(run, state)
-            bar.update(task, completed=state.step)
+            told(state.step)
             if over:
                 break
     record.close()
@@ -143,22 +154,14 @@ def model_name(out: Path) -> str:
     return plain or "trained"
 
 
-def _evaluate(run: Run, state: State, record: Record, bar: Progress) -> dict[str, float]:
+def random_numbers(device: torch.device) -> AbstractContextManager[None]:
+    """Inside, random numbers are the training's own; what the caller draws is not changed."""
+    return torch.random.fork_rng([device] if device.type == "cuda" else [])
+
+
+def _evaluate(run: Run, state: State, record: Record, watcher: Watcher) -> dict[str, float]:
     figures = evaluate(run.source, state.result, run.options.eval_samples, run.batch)
     record.add("evaluation", state.step, figures)
     shown = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
-    bar.console.print(f"step {state.step}: held-out median {shown}", highlight=False)
+    watcher.note(f"step {state.step}: held-out median {shown}")
     return figures
-
-
-def progress_bar(quiet: bool) -> Progress:
-    """How far a training is, on stderr where that is a terminal."""
-    console = Console(stderr=True, quiet=quiet)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    return Progress(*columns, console=console, disable=not console.is_terminal)

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from dseinvert.errors import OutputError
+from dseinvert.generators.pixels import to_pixels
 from dseinvert.media.atomic import write_bytes
 from dseinvert.media.images import encode_png
+from dseinvert.media.pixels import Pixels
 
 
 class Record:
@@ -46,11 +48,11 @@ class Record:
             self.board.close()
 
 
-def grid(rows: Sequence[Tensor]) -> Any:
+def grid(rows: Sequence[Tensor]) -> Pixels:
     """Rows of images [N, 3, R, R] in [-1, 1] -> one picture uint8 [rows R, N R, 3]."""
     lines = [torch.cat(list(row.float().cpu()), dim=2) for row in rows]
-    sheet = torch.cat(lines, dim=1).clamp(-1, 1)
-    return ((sheet + 1) * 127.5).round().byte().permute(1, 2, 0).contiguous().numpy()
+    sheet = torch.cat(lines, dim=1)
+    return to_pixels(sheet[None])[0]
 
 
 def _start(file: Path, header: Sequence[str], step: int) -> None:

@@ -170,33 +170,6 @@ def jitter_added(edited: Floats, source: Floats) -> float:
     return _bends(edited - source) / _eyes(source)
 
 
-class Jerk:
-    """mean_t |w_t+1 - 2 w_t + w_t-1| / |w_t - w_avg| of the latents of one track."""
-
-    def __init__(self, average: Floats) -> None:
-        self._average = np.asarray(average, np.float64)
-        self._last: list[Doubles] = []
-        self._values: list[float] = []
-
-    def feed(self, code: Floats) -> None:
-        """The next code, of the shape of the average or broadcast with it."""
-        self._last = [*self._last[-2:], np.asarray(code, np.float64)]
-        if len(self._last) == 3:
-            old, now, new = self._last
-            length = float(np.linalg.norm(now - self._average))
-            if length > 1e-6:
-                self._values.append(float(np.linalg.norm(new - 2 * now + old)) / length)
-
-    def cut(self) -> None:
-        """The next code begins a track."""
-        self._last = []
-
-    @property
-    def mean(self) -> float:
-        """NaN before the third code."""
-        return _mean(np.array(self._values))
-
-
 @dataclass(frozen=True)
 class Seam:
     """What shows at the rim of a pasted face."""
@@ -236,11 +209,6 @@ def ssim(a: Pixels, b: Pixels) -> float:
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     light = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
     return float((light * (2 * both + c2) / (var_x + var_y + c2)).mean())
-
-
-def tlp(edited: Floats, source: Floats) -> float:
-    """mean_t |d(x_t, x_t-1) - d(y_t, y_t-1)| of perceptual distances [N-1] (TecoGAN)."""
-    return _mean(np.abs(np.asarray(edited, np.float64) - np.asarray(source, np.float64)))
 
 
 def warp_error(now: Pixels, before: Pixels, flow: Singles, mask: NDArray[np.bool_]) -> float:

@@ -9,7 +9,7 @@ dissolve or a fade every frame is a mixture of what was before it and what comes
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -174,15 +174,6 @@ class ShotDetector:
             return False
         before, after = ([views[j] for j in window if (j < k) == old] for old in (True, False))
         return _is_blend(before, after)
-
-
-def shot_starts(frames: Iterable[tuple[Pixels, Fraction | float]]) -> list[int]:
-    """The places of the frames that begin a shot, of frames with their times."""
-    detector, answers = ShotDetector(), list[bool]()
-    for frame, time in frames:
-        answers += detector.feed(frame, time)
-    answers += detector.finish()
-    return [place for place, starts in enumerate(answers) if starts]
 
 
 def _is_blend(before: Sequence[_View], after: Sequence[_View]) -> bool:

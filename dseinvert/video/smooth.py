@@ -91,12 +91,6 @@ def smooth_quads(
     return centre[:, None] + signs[:, :1] * axis[:, None] + signs[:, 1:] * other[:, None]
 
 
-def smooth_points(times: Doubles, points: Doubles, strength: Strength = "auto") -> Doubles:
-    """The points [N, 5, 2] of one track, steadied as the centres of its quads are."""
-    share = auto_strengths(times, quads(points))[0] if strength == "auto" else strength
-    return smooth(times, points, CENTRE * share)
-
-
 def auto_strengths(
     times: Doubles, quads: Doubles, weights: Doubles | None = None
 ) -> tuple[float, float]:

@@ -100,6 +100,8 @@ def test_rename_and_remove_change_the_model(model: Path, told: Call) -> None:
         (["learn", "--method", "sefa", "--name", "a b"], "cannot be named"),
         (["learn", "--method", "sefa", "--copy", "a/b"], "cannot be named"),
         (["learn", "--method", "ganspace", "--samples", "5"], "--samples"),
+        (["learn", "--method", "ganspace", "--seed", "-1"], "--seed -1"),
+        (["learn", "--method", "ganspace", "--seed", "4294967290"], "--seed 4294967290"),
         (["learn", "--method", "interfacegan", "--labels", "a.csv"], "--name"),
         (["learn", "--method", "interfacegan", "--name", "hat"], "--scorer"),
         (["learn", "--method", "interfacegan", "--name", "age"], "already"),

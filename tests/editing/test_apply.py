@@ -9,6 +9,7 @@ import torch
 
 from dseinvert.editing.apply import Edit, apply_edits, check_edits, label, parse_edits
 from dseinvert.editing.directions import Direction
+from dseinvert.editing.edits import ClassEdit
 from dseinvert.errors import InputError, UsageError
 from dseinvert.generators.biggan import BigGAN, BigGANConfig
 from dseinvert.generators.stylegan2 import StyleGAN2, StyleGAN2Config
@@ -132,6 +133,21 @@ def test_rows_that_a_latent_lacks_are_refused() -> None:
     alike = {"age": Direction("age", torch.ones(1, 16), "w", "sd", "abc")}
     with pytest.raises(InputError, match="no row 7: the latent has 6"):
         apply_edits(latent(), parse_edits("age=1@0-7", alike))
+
+
+@pytest.mark.parametrize("rows", [(-1, 3), (3, 2), (-2, -1)])
+def test_rows_do_not_count_from_the_end(rows: tuple[int, int]) -> None:
+    with pytest.raises(InputError, match="no rows"):
+        apply_edits(latent(), [Edit(AGE, 1.0, rows)])
+    with pytest.raises(InputError, match="no rows"):
+        apply_edits(latent(), [Edit(replace(AGE, layers=rows), 1.0)])
+
+
+@pytest.mark.parametrize("number", [-1, 5])
+def test_a_class_that_does_not_exist_is_no_other(number: int) -> None:
+    generator, plain = big()
+    with pytest.raises(InputError, match="there are 5 classes"):
+        apply_edits(plain, [ClassEdit(number, 1.0)], generator)
 
 
 def test_a_strength_may_differ_from_sample_to_sample() -> None:

@@ -92,3 +92,9 @@ def test_latents_that_do_not_belong_together_are_refused(generator, pair) -> Non
         mixed(
             Latent(torch.zeros(1, 1, 16), "z"), Latent(torch.zeros(1, 1, 16), "z"), [0], generator
         )
+
+
+@pytest.mark.parametrize("rows", [[-1], [0, 6]])
+def test_a_row_that_does_not_exist_is_no_other(generator, pair, rows: list[int]) -> None:
+    with pytest.raises(ValueError, match=r"rows must be 0\.\.5"):
+        mixed(*pair, rows, generator)

@@ -63,6 +63,8 @@ def test_files_of_earlier_and_later_versions_are_read(tmp_path: Path) -> None:
     [
         ({"space": "q"}, torch.ones(6, 16)),
         ({"layers": 3}, torch.ones(6, 16)),
+        ({"layers": [-2, 3]}, torch.ones(6, 16)),
+        ({"layers": [3, 2]}, torch.ones(6, 16)),
         ({}, torch.ones(16)),
         ({}, torch.full((6, 16), torch.nan)),
     ],

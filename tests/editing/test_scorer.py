@@ -59,7 +59,8 @@ def test_what_is_no_classifier_is_one_line(tmp_path: Path) -> None:
         open_scorer(tmp_path / "bad.onnx")
     assert "\n" not in str(caught.value)
     good = export(tmp_path / "good.onnx")
-    with pytest.raises(UsageError, match="no output 2"):
-        open_scorer(good, output=2)
+    for output in (2, -1):
+        with pytest.raises(UsageError, match=f"no output {output}"):
+            open_scorer(good, output=output)
     with pytest.raises(UsageError, match=r"0\.\.255"):
         open_scorer(good, pixels="bytes")

@@ -8,6 +8,7 @@ from dseinvert.generators.biggan import BigGAN, BigGANConfig
 from dseinvert.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from dseinvert.inversion.classes import ClassSearch, find_classes
 from dseinvert.inversion.inverter import Inverter
+from dseinvert.models import open_model
 from dseinvert.training.optimiser import build_optimiser
 
 PSI = 0.4
@@ -123,6 +124,18 @@ def test_a_generator_without_classes_is_refused():
 def test_a_search_of_nothing_is_refused(change):
     with pytest.raises(ValueError):
         ClassSearch(**change)
+
+
+@pytest.mark.parametrize("label", [-1, 8])
+def test_a_class_that_does_not_exist_is_no_other(eight, label):
+    with pytest.raises(ValueError, match="one of 8 classes"):
+        Inverter(*eight, label)
+
+
+def test_a_generator_without_classes_is_of_no_class(tiny_model):
+    model = open_model(str(tiny_model))
+    with pytest.raises(ValueError, match="one of 0 classes"):
+        Inverter(model.generator, model.require_encoder(), 0)
 
 
 def test_an_inverter_searches_for_the_class_unless_it_is_told(eight):

@@ -102,6 +102,11 @@ def test_repr_shows_shapes_not_numbers() -> None:
             {"format": "dseinvert-latent-1", "space": "w", "layer": "x"},
             "damaged",
         ),
+        (
+            {"code": torch.zeros(1, 6, 16)},
+            {"format": "dseinvert-latent-1", "space": "w", "skip": "maybe"},
+            "unknown skip 'maybe'",
+        ),
     ],
 )
 def test_a_file_that_is_no_latent_is_refused(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import signal
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from dseinvert.errors import (
 from dseinvert.inversion.inverter import Inverter
 from dseinvert.media.images import read_image
 from dseinvert.models import open_model
+from dseinvert.progress import Silent
 from dseinvert.similarity.gradcam import GradCAM
 from dseinvert.training import loop, prepare
 from dseinvert.training.checkpoints import FILE
@@ -345,3 +347,34 @@ def test_the_generator_is_written_once(gan, options, tmp_path, monkeypatch):
     before = file.stat().st_mtime_ns, file.stat().st_ino
     train(gan, options, tmp_path / "run")
     assert (file.stat().st_mtime_ns, file.stat().st_ino) == before
+
+
+class Heard(Silent):
+    """Keeps what it is told."""
+
+    def __init__(self):
+        self.notes, self.steps = [], []
+
+    def note(self, line):
+        self.notes.append(line)
+
+    @contextmanager
+    def within(self, what, total):
+        yield lambda done, note="": self.steps.append((what, total, done, note))
+
+
+def test_a_watcher_hears_of_every_step_and_of_what_was_measured(gan, options, tmp_path):
+    heard, short = Heard(), replace(options, iterations=2, eval_every=2, log_every=1)
+    train(gan, short, tmp_path / "run", heard)
+    assert {step[:2] for step in heard.steps} == {("training", 2)}
+    assert [done for _, _, done, note in heard.steps if not note] == [0, 1, 2]
+    assert [note[:5] for *_, note in heard.steps if note] == ["loss "] * 2
+    first, last = heard.notes
+    assert first.startswith("step 0: held-out median psnr ") and last.startswith("step 2: ")
+
+
+def test_the_random_numbers_of_the_caller_stay_where_they_are(gan, options, tmp_path):
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    train(gan, replace(options, iterations=2), tmp_path / "run")
+    assert torch.equal(torch.get_rng_state(), before)

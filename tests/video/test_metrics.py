@@ -9,7 +9,6 @@ import pytorch_msssim
 import torch
 
 from dseinvert.video.metrics import (
-    Jerk,
     WarpError,
     identity,
     jitter,
@@ -17,7 +16,6 @@ from dseinvert.video.metrics import (
     psnr,
     seam,
     ssim,
-    tlp,
 )
 
 FACE = np.array([[40.0, 50], [60, 50], [50, 62], [42, 66], [58, 66]])
@@ -161,25 +159,6 @@ def test_frames_without_landmarks_do_not_make_jitter() -> None:
     assert jitter(path) == pytest.approx(0, abs=1e-12)
 
 
-def test_jerk_of_known_size() -> None:
-    jerk = Jerk(np.zeros(2))
-    for code in ([1.0, 0], [1.0, 0], [2.0, 0]):
-        jerk.feed(np.array(code))
-    assert jerk.mean == pytest.approx(1.0)
-
-
-def test_jerk_is_not_taken_across_a_cut_nor_of_the_average() -> None:
-    jerk = Jerk(np.ones(2))
-    for k in range(6):
-        if k % 2 == 0:
-            jerk.cut()
-        jerk.feed(np.full(2, k * k))
-    jerk.cut()
-    for _ in range(3):
-        jerk.feed(np.ones(2))
-    assert math.isnan(jerk.mean)
-
-
 def disc(size: int = 96, radius: float = 25) -> np.ndarray:
     y, x = np.mgrid[:size, :size] - size / 2
     return np.clip(radius - np.hypot(x, y), 0, 10) / 10
@@ -222,7 +201,3 @@ def test_ssim_is_the_usual_one(size: int, window: int) -> None:
     usual = pytorch_msssim.ssim(*tensors, data_range=255, win_size=window)
     assert ssim(a, b) == pytest.approx(float(usual), abs=1e-5)
     assert ssim(a, a) == pytest.approx(1)
-
-
-def test_tlp_by_hand() -> None:
-    assert tlp([0.1, 0.4], [0.2, 0.2]) == pytest.approx(0.15)

@@ -8,10 +8,19 @@ import cv2
 import numpy as np
 import pytest
 
-from dseinvert.video.shots import ShotDetector, shot_starts
+from dseinvert.video.shots import ShotDetector
 
 RATE = 25
 EXAMPLES = Path(__file__).parents[2] / "examples" / "faces"
+
+
+def shot_starts(frames: Iterable[tuple[np.ndarray, Fraction | float]]) -> list[int]:
+    """The places of the frames that begin a shot, of frames with their times."""
+    detector, answers = ShotDetector(), list[bool]()
+    for frame, time in frames:
+        answers += detector.feed(frame, time)
+    answers += detector.finish()
+    return [place for place, starts in enumerate(answers) if starts]
 
 
 def scene(seed: int, count: int, speed: float = 0.5, size: int = 96) -> list[np.ndarray]:

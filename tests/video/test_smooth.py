@@ -10,7 +10,6 @@ from dseinvert.video.smooth import (
     quads,
     row_sigmas,
     smooth,
-    smooth_points,
     smooth_quads,
     smooth_stream,
 )
@@ -138,15 +137,6 @@ def test_auto_smooths_jitter_fully_and_lets_quick_heads_go() -> None:
     crop = smooth_quads(REGULAR, shaking, "auto").mean(1)
     side = np.hypot(*(shaking[0, 3] - shaking[0, 0]))
     assert np.quantile(np.abs(crop - shaking.mean(1)), 0.95) < 0.02 * side
-
-
-def test_points_are_smoothed_as_the_centres_of_their_quads() -> None:
-    points = moved(np.random.default_rng(0).normal(0, 0.2, (100, 2)))
-    centres = smooth_quads(REGULAR, quads(points), 0.5).mean(1)
-    shifted = smooth_points(REGULAR, points, 0.5)[:, 0] - FACE[0]
-    np.testing.assert_allclose(shifted, centres - quads(FACE[None])[0].mean(0), atol=1e-9)
-    assert np.abs(smooth_points(REGULAR, points) - FACE).mean() < 0.5 * np.abs(points - FACE).mean()
-    np.testing.assert_array_equal(smooth_points(REGULAR, points, 0.0), points)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 10, 18])

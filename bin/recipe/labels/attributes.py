@@ -22,6 +22,7 @@ from dseinvert.editing.discover import regress
 from dseinvert.editing.interfacegan import boundary, split
 from dseinvert.encoders import Encoder
 from dseinvert.generators import Generator
+from dseinvert.generators.pixels import to_pixels
 from dseinvert.latent import Latent, concat
 from recipe.labels.labelled import (
     CELEBA_TO_FFHQ,
@@ -272,7 +273,7 @@ def yaw(images: Tensor) -> NDArray[np.float64]:
     detector = open_detector("embedded")
     found = []
     for image in images:
-        pixels = ((image.permute(1, 2, 0).numpy() + 1) * 127.5).round().astype(np.uint8)
+        (pixels,) = to_pixels(image[None])
         faces = detector.detect(cv2.resize(pixels, (256, 256), interpolation=cv2.INTER_CUBIC))
         points = faces[0].points if faces else np.full((5, 2), np.nan)
         left, right, nose = points[:3]

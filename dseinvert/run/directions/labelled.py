@@ -16,15 +16,14 @@ from dseinvert.errors import InputError, NoInputError, UsageError
 from dseinvert.faces.crops import Crop
 from dseinvert.generators.pixels import to_tensor
 from dseinvert.inversion.inverter import Inverter
-from dseinvert.latent import Latent, concat, load_latent
+from dseinvert.latent import Latent, concat
 from dseinvert.models import Model
 from dseinvert.progress import Watcher
 from dseinvert.run.directions.labels import Table, read_table
-from dseinvert.run.flow.stream import ahead, threads
-from dseinvert.run.inputs import Item, preparer
+from dseinvert.run.inputs import Item, read_faces
+from dseinvert.run.play.latents import read_latent
 
 AT_ONCE = 32
-_READERS = 2
 _SUFFIX = ".safetensors"
 Values = NDArray[np.float64]
 
@@ -125,7 +124,7 @@ def _inverted(
         watcher.problem(f"{folder}: {missing} files of the table are not here")
     watcher.begin("inverting", len(lines))
     saved = {line: file for line in lines if (file := files[line]) and file.suffix == _SUFFIX}
-    found = {line: _load(model, file) for line, file in saved.items()}
+    found = {line: read_latent(file, model)[:1] for line, file in saved.items()}
     pictures = {line: file for line in lines if (file := files[line]) and line not in saved}
     if pictures:
         found |= _encoded(options, model, pictures, watcher)
@@ -148,34 +147,21 @@ def _file(folder: Path, name: str) -> Path | None:
     return next((file for file in choices if file.is_file()), None)
 
 
-def _load(model: Model, file: Path) -> Latent:
-    latent = load_latent(file)
-    try:
-        model.check_latent(latent)
-    except InputError as error:
-        raise InputError(f"{file}: {error.what}", error.advice) from error
-    return latent[:1]
-
-
 def _encoded(
     options: DirectionsOptions, model: Model, files: dict[int, Path], watcher: Watcher
 ) -> dict[int, Latent]:
     encoder = model.require_encoder()
-    prepare = preparer(model.generator.resolution, model.detector(align=options.align))
+    side, detector = model.generator.resolution, model.detector(align=options.align)
     inverter = Inverter(model.generator, encoder, options.label)
     items = [Item(file, str(line)) for line, file in files.items()]
     waiting: dict[int, Crop] = {}
     found: dict[int, Latent] = {}
-    with threads(_READERS) as reading:
-        for one in ahead(reading, prepare, items, 2 * AT_ONCE):
-            watcher.advance()
-            if not one.crops:
-                watcher.problem(f"{one.item.source}: {one.reason}")
-                continue
+    for one in read_faces(items, side, detector, watcher, 2 * AT_ONCE):
+        if one.crops:
             waiting[int(one.item.name)] = one.crops[0]
-            if len(waiting) == AT_ONCE:
-                found |= _encode(inverter, waiting)
-                waiting = {}
+        if len(waiting) == AT_ONCE:
+            found |= _encode(inverter, waiting)
+            waiting = {}
     return found | (_encode(inverter, waiting) if waiting else {})
 
 

@@ -98,6 +98,8 @@ def _checked(options: DirectionsOptions) -> Job:
         raise UsageError(f"{options.method} takes no labels", "--method interfacegan does")
     if not 2 <= options.samples <= _MOST:
         raise UsageError(f"--samples {options.samples}", f"2 to {_MOST}")
+    if not 0 <= options.seed <= 2**32 - options.samples:
+        raise UsageError(f"--seed {options.seed}", f"0 to {2**32 - options.samples}")
     if not 0 < options.quantile <= 0.5:
         raise UsageError(f"--quantile {options.quantile:g}", "above 0, at most 0.5")
     if not 0 < options.area <= 1:

@@ -60,8 +60,12 @@ def computing(resolution: int, device: torch.device) -> Iterator[Workers]:
         with threads(1) as pool:
             yield Workers(pool, 1)
         return
-    with threads(shared.calls, partial(torch.set_num_threads, shared.each)) as pool:
-        yield Workers(pool, shared.calls)
+    before = torch.get_num_threads()
+    try:
+        with threads(shared.calls, partial(torch.set_num_threads, shared.each)) as pool:
+            yield Workers(pool, shared.calls)
+    finally:
+        torch.set_num_threads(before)  # threads that begin later would have as few
 
 
 def share(resolution: int, device: torch.device) -> Threads:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -18,6 +18,8 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+
+from dseinvert.progress import Count
 
 
 @dataclass(frozen=True)
@@ -41,18 +43,24 @@ class Terminal:
             self.bar.advance(self.task)
 
     @contextmanager
-    def within(self, what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-        """A bar of its own while one batch is worked on; gives what is told how far it is.
+    def within(self, what: str, total: int | None) -> Iterator[Count]:
+        """A bar of its own while one thing is worked on; gives what is told how far it is.
 
         `total` None = unknown.
         """
         bar = self.bar
         if bar is None:
-            yield lambda done: None
+            yield lambda done, note="": None
             return
-        task = bar.add_task(what, total=total)
+        task = bar.add_task(what, total=total, note="")
+
+        def told(done: int, note: str = "") -> None:
+            bar.update(task, completed=done)
+            if note:
+                bar.update(task, note=note)
+
         try:
-            yield lambda done: bar.update(task, completed=done)
+            yield told
         finally:
             bar.remove_task(task)
 
@@ -82,6 +90,7 @@ def watching(quiet: bool = False) -> Iterator[Terminal]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        yield Terminal(console, quiet, bar, bar.add_task("", total=None, visible=False))
+        yield Terminal(console, quiet, bar, bar.add_task("", total=None, visible=False, note=""))

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
-
 from dseinvert.config import ImagesOptions
 from dseinvert.editing.edits import Edits, fingerprint, parse_all
 from dseinvert.errors import UsageError
@@ -103,7 +101,6 @@ def open_job(
     if not options.dry_run:
         shared = share(model.generator.resolution, model.generator.device)
         model = accelerated(model, _backend(options, refining, told), shared, count, told)
-    cv2.setNumThreads(1)  # reader threads already keep every core busy
     return ImagesJob(
         options=options,
         model=model,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from dseinvert.errors import OutputError
+from dseinvert.media.lock import lock
 from dseinvert.run.inputs import Status
 
 NAME = "journal.jsonl"
@@ -114,24 +115,12 @@ def open_journal(folder: Path) -> Iterator[Journal]:
     except OSError as error:
         raise _unwritable(path, error) from error
     try:
-        _lock(descriptor, path)
+        if not lock(descriptor):
+            raise OutputError(f"{path.parent}: another run is writing here", "wait for it")
         _end_torn_line(descriptor, path)
         yield Journal(path, descriptor)
     finally:
         os.close(descriptor)
-
-
-def _lock(descriptor: int, path: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows: two runs at once are then the user's care
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise OutputError(f"{path.parent}: another run is writing here", "wait for it") from error
-    except OSError:  # a file system without locks
-        return
 
 
 def _end_torn_line(descriptor: int, path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -17,7 +16,7 @@ from dseinvert.media.images import encode_jpeg, read_image
 from dseinvert.media.pixels import Pixels
 from dseinvert.run.images.journal import Entry, FaceEntry
 from dseinvert.run.images.roles import caption
-from dseinvert.run.pages import filled, listed, part, template
+from dseinvert.run.pages import data_uri, filled, listed, part, template
 
 NAME = "index.html"
 # Up to so many faces the page carries its pictures; beyond, it shows the files beside it.
@@ -143,7 +142,7 @@ def _data_uri(path: Path) -> str:
     try:
         data = path.read_bytes()
         if len(data) <= _EMBEDDED_BYTES:
-            return "data:image/png;base64," + base64.b64encode(data).decode()
+            return data_uri("png", data)
         pixels = read_image(path)
     except (OSError, InputError):
         return ""
@@ -154,7 +153,7 @@ def jpeg_uri(pixels: Pixels) -> str:
     """A picture uint8 [H, W, 3] as a small JPEG that a page can hold."""
     scale = min(1, _EMBEDDED_SIDE / max(pixels.shape[:2]))
     small = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(small, 88)).decode()
+    return data_uri("jpeg", encode_jpeg(small, 88))
 
 
 def _numbers(metrics: Mapping[str, float], prefix: str = "") -> str:

@@ -11,8 +11,8 @@ from dseinvert.config import ImagesOptions
 from dseinvert.errors import NoInputError
 from dseinvert.export.backend import backend_of
 from dseinvert.inversion.refining import UNLIMITED, Refining
-from dseinvert.media.atomic import make_folder, remove_stale_parts, shown
-from dseinvert.media.scan import Scan, scan
+from dseinvert.media.atomic import make_folder, remove_stale_parts
+from dseinvert.media.scan import Scan
 from dseinvert.models import open_model, pick_device
 from dseinvert.progress import Watcher
 from dseinvert.run.flow.batchsize import computing, in_batches
@@ -24,7 +24,7 @@ from dseinvert.run.images.outcome import Outcome
 from dseinvert.run.images.plan import Plan, make_plan
 from dseinvert.run.images.report import write_report
 from dseinvert.run.images.write import Target
-from dseinvert.run.inputs import Prepared, preparer
+from dseinvert.run.inputs import Prepared, look, preparer
 from dseinvert.stop import Stop, stoppable
 
 _READERS = 4
@@ -38,9 +38,7 @@ def run_images(patterns: Sequence[str], options: ImagesOptions, watcher: Watcher
         DseInvertError: what stops a whole run; what stops one input only is in the outcome.
     """
     device = pick_device(options.device)
-    found = scan(patterns)
-    for problem in found.problems:
-        watcher.problem(f"{shown(problem.path)}: {problem.reason}")
+    found = look(patterns, watcher)
     if not found.files:
         raise NoInputError("no images found", "name image files, folders or globs")
     opened = open_model(options.model, device)

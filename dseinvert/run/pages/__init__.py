@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
 from html import escape
@@ -28,6 +29,11 @@ def filled(text: str, values: Mapping[str, str]) -> str:
     Raises KeyError for a place without a value.
     """
     return _PLACE.sub(lambda place: values[place[1]], text)
+
+
+def data_uri(kind: str, data: bytes) -> str:
+    """The bytes of a picture file of a `kind`, "png" or "jpeg", as an address that holds them."""
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def listed(facts: Mapping[str, str]) -> str:

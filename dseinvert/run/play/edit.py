@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from dseinvert.editing.render import render_edits, settle_all, strengths
 from dseinvert.errors import ExitCode, InputError, NoInputError, UsageError
 from dseinvert.export.backend import accelerated
 from dseinvert.faces.mask import Mask, open_mask
-from dseinvert.latent import Latent, concat, load_latent
+from dseinvert.latent import Latent, concat
 from dseinvert.media.animation import SUFFIXES, write_animation
 from dseinvert.media.atomic import make_folder, shown, sync_folder, write_bytes
 from dseinvert.media.images import encode_png, read_image
@@ -38,10 +37,11 @@ from dseinvert.media.sheet import sheet
 from dseinvert.models import Model, open_model, pick_device
 from dseinvert.models.keeper import open_keeper
 from dseinvert.progress import Watcher
-from dseinvert.run.flow.batchsize import BatchSize, auto_size, computing, in_batches, share
+from dseinvert.run.flow.batchsize import BatchSize, auto_size, computing, in_kinds, share
 from dseinvert.run.flow.names import assign, face_names, folded
 from dseinvert.run.flow.stream import ahead, regroup, threads
 from dseinvert.run.inputs import Item, reason_of, unexpected
+from dseinvert.run.play.latents import read_latent
 from dseinvert.run.play.sliders import SUFFIX, Slider, slider_page
 from dseinvert.stop import Stop, stoppable
 
@@ -230,7 +230,7 @@ def _rendered(
         shots = regroup(
             stop.until(loaded),
             parts=lambda one: one.rows,
-            work=lambda rows: _in_kinds(work, rows, batch),
+            work=lambda rows: in_kinds(_kind, work, rows, batch),
             size=lambda: batch.size,
             workers=workers,
         )
@@ -239,8 +239,7 @@ def _rendered(
 
 def _load(model: Model, asked: Asked, item: Item) -> Loaded:
     try:
-        latent = load_latent(item.source)
-        model.check_latent(latent)
+        latent = read_latent(item.source, model)
         for steps in asked.edits.values():
             check_edits(latent, steps, model.generator)
         original = None if asked.mask is None else _original(item, latent, model)
@@ -268,14 +267,8 @@ def _original(item: Item, latent: Latent, model: Model) -> Pixels:
     return pixels
 
 
-def _in_kinds(work: Any, rows: Sequence[Latent], batch: BatchSize) -> list[Shots]:
-    """Batches hold latents of one space only, and with a feature at the same layer, or without."""
-    return [
-        shots for _, kind in groupby(rows, _kind) for shots in in_batches(work, list(kind), batch)
-    ]
-
-
 def _kind(latent: Latent) -> tuple[object, ...]:
+    """What latents of one batch share: their space, and the layer of a feature or none."""
     shapes = {name: tuple(tensor.shape[1:]) for name, tensor in latent.tensors().items()}
     return latent.space, latent.layer, latent.skip, tuple(shapes.items())
 

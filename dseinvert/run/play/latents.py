@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 
@@ -42,15 +43,21 @@ def read_latents(patterns: Sequence[str], model: Model) -> list[Named]:
         raise NoInputError("no latent files found", "name files that `dseinvert images` wrote")
     every = []
     for path, name in assign(found.files, {}, ()).items():
-        latent = load_latent(path)
-        try:
-            model.check_latent(latent)
-        except InputError as error:
-            raise InputError(f"{shown(path)}: {error.what}", error.advice) from error
+        latent = read_latent(path, model)
         count = len(latent)
         for k in range(count):
             every.append(Named(name if count == 1 else f"{name}-{k + 1}", latent[k : k + 1]))
     return every
+
+
+def read_latent(path: Path, model: Model) -> Latent:
+    """The latents in a file; InputError names `path` where they are none of this model's."""
+    latent = load_latent(path)
+    try:
+        model.check_latent(latent)
+    except InputError as error:
+        raise InputError(f"{shown(path)}: {error.what}", error.advice) from error
+    return latent
 
 
 def draw(model: Model, latents: Sequence[Latent], batch: int | None) -> list[Pixels]:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -54,7 +53,6 @@ def evaluate_videos(
     if clips[0].size != clips[1].size:
         sizes = " and ".join(f"{clip.width} x {clip.height}" for clip in clips)
         raise InputError(f"{shown(edited)}: of another size than {shown(source)}: {sizes}")
-    cv2.setNumThreads(1)
     detector = open_detector()
     faces, count = _faces(clips[0], detector, watcher)
     likeness: list[tuple[float, float]] = []

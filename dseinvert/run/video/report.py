@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from itertools import islice
@@ -18,7 +17,7 @@ from dseinvert.latent.clip import ClipLatents
 from dseinvert.media.atomic import shown, write_bytes
 from dseinvert.media.images import encode_jpeg
 from dseinvert.media.pixels import Pixels
-from dseinvert.run.pages import filled, listed, template
+from dseinvert.run.pages import data_uri, filled, listed, template
 from dseinvert.run.video.measure import LENGTH, NAMES, STRETCHES, Marks, frames_of
 from dseinvert.run.video.plan import Output, Task
 from dseinvert.run.video.records import Record
@@ -148,13 +147,10 @@ def _cut(frame: Pixels, window: tuple[float, float, float]) -> Pixels:
 def _row(title: str, pictures: Sequence[Pixels], link: str = "") -> str:
     name = f'<a href="{escape(link)}">{escape(title)}</a>' if link else escape(title)
     cells = "".join(
-        f'<td><img src="{_uri(pixels)}" alt="{escape(title)}"></td>' for pixels in pictures
+        f'<td><img src="{data_uri("jpeg", encode_jpeg(pixels, 90))}" alt="{escape(title)}"></td>'
+        for pixels in pictures
     )
     return f"<tr><th>{name}</th>{cells}</tr>\n"
-
-
-def _uri(pixels: Pixels) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(pixels, 90)).decode()
 
 
 def _counts(record: Record, seen: Seen) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import cv2
-
 from dseinvert.config import VideoOptions
 from dseinvert.editing.edits import Edits, fingerprint, parse_all
 from dseinvert.errors import UsageError
@@ -95,7 +93,6 @@ def open_studio(options: VideoOptions, model: Model) -> Studio:
         raise UsageError(f"{model.name} draws no aligned faces", "use `images` on frames of it")
     edits = parse_all(options.edits, model.directions)
     size = options.batch or auto_size(model.generator.resolution, model.generator.device)
-    cv2.setNumThreads(1)  # the threads of the passes already keep every core busy
     return Studio(
         options=options,
         model=model,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -12,6 +11,7 @@ from typing import Any
 
 from dseinvert.errors import OutputError
 from dseinvert.media.atomic import make_folder, output_error, restore_folder, shown, write_bytes
+from dseinvert.media.lock import locked
 from dseinvert.run.video.plan import Output, Task
 
 _INTENT = "outputs.json"
@@ -66,19 +66,10 @@ def identity(path: Path) -> list[int] | None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    try:
-        import fcntl
-    except ImportError:  # Windows: two runs at once are then the user's care
+    with locked(folder) as alone:
+        if not alone:
+            raise OutputError(f"{shown(folder)}: another run is working here", "wait for it")
         yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise OutputError(f"{shown(folder)}: another run is working here", "wait for it") from error
-    finally:
-        os.close(descriptor)
 
 
 def _restore(task: Task) -> None:
