@@ -75,11 +75,16 @@ def paste_edit(
         recon: the same crop drawn without the edit.
         mask: where the edit may show; None = as far as `recon` agrees with the crop.
     """
-    if mask is None:
-        trust = agreement(crop.pixels, recon)
-        return paste_difference(photo, edited, recon, crop.quad, trust=trust)
-    shown = mask(crop.pixels, edited, recon)
-    return paste_difference(photo, shown, crop.pixels, crop.quad)
+    shown = edited if mask is None else mask(crop.pixels, edited, recon)
+    return paste_shown(photo, crop, shown, recon, masked=mask is not None)
+
+
+def paste_shown(photo: Pixels, crop: Crop, shown: Pixels, recon: Pixels, *, masked: bool) -> Pixels:
+    """`paste_edit` of a crop that a mask has met already, where `masked`, or that none will."""
+    if masked:
+        return paste_difference(photo, shown, crop.pixels, crop.quad)
+    trust = agreement(crop.pixels, recon)
+    return paste_difference(photo, shown, recon, crop.quad, trust=trust)
 
 
 def _painted(path: Path, side: int) -> np.ndarray:

@@ -12,8 +12,7 @@ from typing import Any
 
 from dseinvert.errors import InputError, OutputError
 from dseinvert.faces.align import crop_matrix, matrix_to_list
-from dseinvert.faces.mask import Mask
-from dseinvert.faces.paste import agreement, paste_difference
+from dseinvert.faces.mask import Mask, paste_shown
 from dseinvert.latent import dumps
 from dseinvert.media.atomic import shown, sync_folder, write_bytes
 from dseinvert.media.images import encode_png, read_image
@@ -97,12 +96,8 @@ class Target:
         for name, file in photos.items():
             pasted = read_image(prepared.item.source)
             for face, shot in zip(faces, shots, strict=True):
-                own, quad, edited = face.crop.pixels, face.crop.quad, shot[name].pixels
-                if self.mask is None:
-                    trust = agreement(own, face.recon)
-                    pasted = paste_difference(pasted, edited, face.recon, quad, trust=trust)
-                else:
-                    pasted = paste_difference(pasted, edited, own, quad)
+                shown_as, masked = shot[name].pixels, self.mask is not None
+                pasted = paste_shown(pasted, face.crop, shown_as, face.recon, masked=masked)
             yield file, encode_png(pasted)
 
     def _origin(self, prepared: Prepared, entry: FaceEntry) -> dict[str, str]:
