@@ -132,8 +132,9 @@ class DSEFeatureEncoder(nn.Module):
 
     def encode(self, images: Tensor, label: Tensor | None = None) -> Latent:
         """[B, 3, R, R] in [-1, 1] -> Latent in w+ with F = feat_K(w') + d; `label` is passed on."""
-        rows, feature, _ = self.rows_and_feature(images, self._generator[0])
-        return Latent(rows, "w+", feature=feature, layer=self.config.layer, label=label)
+        # Called as a module, whose name its constants then have in exported files.
+        rows, plain, correction = self(images)
+        return Latent(rows, "w+", feature=plain + correction, layer=self.config.layer, label=label)
 
     def rows_and_feature(
         self, images: Tensor, generator: Generator
