@@ -60,12 +60,21 @@ def computing(resolution: int, device: torch.device) -> Iterator[Workers]:
         with threads(1) as pool:
             yield Workers(pool, 1)
         return
+    with threads(shared.calls, partial(torch.set_num_threads, shared.each)) as pool:
+        yield Workers(pool, shared.calls)
+
+
+@contextmanager
+def torch_threads_kept() -> Iterator[None]:
+    """Around a run: threads of the caller that begin after it have as many of torch's as before.
+
+    Not around a part of one, where what begins later would round otherwise.
+    """
     before = torch.get_num_threads()
     try:
-        with threads(shared.calls, partial(torch.set_num_threads, shared.each)) as pool:
-            yield Workers(pool, shared.calls)
+        yield
     finally:
-        torch.set_num_threads(before)  # threads that begin later would have as few
+        torch.set_num_threads(before)
 
 
 def share(resolution: int, device: torch.device) -> Threads:

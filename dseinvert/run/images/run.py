@@ -15,7 +15,7 @@ from dseinvert.media.atomic import make_folder, remove_stale_parts
 from dseinvert.media.scan import Scan
 from dseinvert.models import open_model, pick_device
 from dseinvert.progress import Watcher
-from dseinvert.run.flow.batchsize import computing, in_batches
+from dseinvert.run.flow.batchsize import computing, in_batches, torch_threads_kept
 from dseinvert.run.flow.stream import ahead, regroup, threads
 from dseinvert.run.images.compute import InvertedFace, Watching, invert_faces
 from dseinvert.run.images.job import ImagesJob, open_job
@@ -47,7 +47,7 @@ def run_images(patterns: Sequence[str], options: ImagesOptions, watcher: Watcher
         plan = _plan(job, found, read(options.out / NAME))
         return Outcome(options.out, plan, plan.settled, dry=True)
     make_folder(options.out)
-    with open_journal(options.out) as journal, stoppable() as stop:
+    with torch_threads_kept(), open_journal(options.out) as journal, stoppable() as stop:
         remove_stale_parts(options.out)
         known = read(journal.path)
         plan = _plan(job, found, known)

@@ -37,7 +37,14 @@ from dseinvert.media.sheet import sheet
 from dseinvert.models import Model, open_model, pick_device
 from dseinvert.models.keeper import open_keeper
 from dseinvert.progress import Watcher
-from dseinvert.run.flow.batchsize import BatchSize, auto_size, computing, in_kinds, share
+from dseinvert.run.flow.batchsize import (
+    BatchSize,
+    auto_size,
+    computing,
+    in_kinds,
+    share,
+    torch_threads_kept,
+)
 from dseinvert.run.flow.names import assign, face_names, folded
 from dseinvert.run.flow.stream import ahead, regroup, threads
 from dseinvert.run.inputs import Item, reason_of, unexpected
@@ -172,7 +179,7 @@ def run_edit(patterns: Sequence[str], options: EditOptions, watcher: Watcher) ->
     items = [Item(source, name) for source, name in assign(found.files, {}, ()).items()]
     watcher.begin("rendering", len(items))
     done = []
-    with stoppable() as stop:
+    with torch_threads_kept(), stoppable() as stop:
         for one in _rendered(items, model, asked, options, stop):
             watcher.advance()
             if one.reason:

@@ -16,6 +16,7 @@ from dseinvert.errors import InputError, NoInputError, UsageError
 from dseinvert.media.atomic import shown
 from dseinvert.models import open_model, pick_device
 from dseinvert.progress import Watcher
+from dseinvert.run.flow.batchsize import torch_threads_kept
 from dseinvert.run.flow.stream import threads
 from dseinvert.run.video.faces import crops_of, see
 from dseinvert.run.video.invert import invert_clip, latents_of
@@ -72,7 +73,7 @@ def run_video(patterns: Sequence[str], options: VideoOptions, watcher: Watcher) 
     if options.dry_run:
         return VideoOutcome(tuple(tasks), tuple(results), dry=True)
     studio = run_by_backend(studio, sum(task.frames for task in tasks), watcher.note)
-    with stoppable() as stop:
+    with torch_threads_kept(), stoppable() as stop:
         for task in tasks:
             if stop.code is not None:
                 break
