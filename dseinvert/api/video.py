@@ -17,6 +17,7 @@ from dseinvert.media.clip import Clip
 from dseinvert.media.pixels import Pixels
 from dseinvert.models import Model
 from dseinvert.progress import Watcher
+from dseinvert.run.flow.batchsize import torch_threads_kept
 from dseinvert.run.video.plan import Task, make_task, open_source
 from dseinvert.run.video.render import drawing, render
 from dseinvert.run.video.run import inverted
@@ -144,10 +145,11 @@ class Video:
         work = Work(self._task(studio, options), self._watcher, Stop())
         make_folder(work.task.kept)
         try:
-            seen = inverted(studio, work)
-            if seen is None:
-                raise InputError(f"{shown(self.path)}: no face found in any frame")
-            yield studio, work.knowing(seen)
+            with torch_threads_kept():
+                seen = inverted(studio, work)
+                if seen is None:
+                    raise InputError(f"{shown(self.path)}: no face found in any frame")
+                yield studio, work.knowing(seen)
         finally:
             shutil.rmtree(work.task.kept, ignore_errors=True)
 
