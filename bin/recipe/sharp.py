@@ -1,0 +1,124 @@
+"""The sharpening of a finished model: from its weights to a generator and trunk that are sharp.
+
+The feature branch and the directions belong to the generator as it was: they are made anew, by
+`--branch-for` and `--directions-for` the model that this leaves.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dseinvert.encoders.dse import DSEEncoder
+from dseinvert.encoders.dse_feature import DSEFeatureEncoder
+from dseinvert.errors import UsageError
+from dseinvert.generators.stylegan2 import StyleGAN2
+from dseinvert.media.pixels import Pixels
+from dseinvert.models import Model, save_model
+from dseinvert.similarity.features import FeatureDistance
+from dseinvert.training.pictures import Variations, read_tar
+from recipe.cutouts import cut_out, mildly
+from recipe.detail import detail, share_kept
+from recipe.encoder.joint import Pair
+from recipe.encoder.sampling import codes, fit_mapping
+from recipe.gan.frechet import frechet, spread
+from recipe.gan.sharpen import FILE, SharpenOptions, State, Watch, new_state, train
+from recipe.gan.team import Team
+from recipe.order import HELD_OUT, Order
+from recipe.pictures import to_tensor
+
+STORED = 1.5
+"""Pictures are kept this much larger than the model, so that framing can vary."""
+PSI, SHOWN = 0.7, 12
+_BEHIND = 10**9  # steps that no training reaches
+
+
+def sharpen(model: Model, options: SharpenOptions, order: Order, team: Team) -> None:
+    """A model once more, its generator and trunk sharp; goes on where it stopped.
+
+    Raises:
+        UsageError: a model of another family, or whose encoder has no DSE with a base head.
+    """
+    generator, trunk = parts_of(model)
+    side = generator.resolution
+    pictures = read_tar(order.sources.faces, int(side * STORED))
+    known, unseen = pictures[:-HELD_OUT], to_tensor(pictures[-HELD_OUT:], side)
+    varied = critics_pictures(known, side, options.batch, options.seed + 1000 * team.rank)
+    if not (order.work / FILE).exists():
+        refit(generator, trunk, varied)
+    state = new_state(generator, trunk, options)
+    distance = FeatureDistance().requires_grad_(False)
+    watch = watcher(unseen, distance)
+    train(options, state, varied.from_step, distance, order.work, watch, team)
+    if team.leads:
+        save(state, order)
+
+
+def parts_of(model: Model) -> tuple[StyleGAN2, DSEEncoder]:
+    """The generator and its trunk.
+
+    Raises:
+        UsageError: they are of other kinds.
+    """
+    generator, encoder = model.generator, model.encoder
+    trunk = encoder.trunk if isinstance(encoder, DSEFeatureEncoder) else encoder
+    if not (isinstance(generator, StyleGAN2) and isinstance(trunk, DSEEncoder) and trunk.base):
+        raise UsageError(f"{model.name} has no DSE of a StyleGAN2 with a base head")
+    return generator.float(), trunk
+
+
+def critics_pictures(known: Pixels, side: int, batch: int, seed: int) -> Variations:
+    """Pictures that a critic may learn from: varied a little, cut-outs without rims."""
+    pairs = [cut_out(picture) for picture in known]
+    people, masks = (np.stack([pair[k] for pair in pairs]) for k in (0, 1))
+    return Variations(known, masks, side, batch, seed, vary=mildly(people, masks))
+
+
+def refit(generator: StyleGAN2, trunk: DSEEncoder, varied: Variations, batches: int = 300) -> float:
+    """Fit z -> w to what the trunk finds in these pictures; the distance that is left."""
+    images = torch.cat([varied.at(_BEHIND + k) for k in range(batches)])
+    _, bases = codes(Pair(generator, trunk), images)
+    mapping = generator.mapping.requires_grad_(True)
+    return fit_mapping(mapping, bases.clone(), steps=2000)
+
+
+def watcher(unseen: Tensor, distance: FeatureDistance, samples: int = 500) -> Watch:
+    """How sharp samples and w+ reconstructions of pictures never trained on are, and how close."""
+    wanted, few = spread(distance, unseen.split(50)), unseen[:24]
+
+    @torch.no_grad()
+    def watch(generator: StyleGAN2, trunk: DSEEncoder) -> tuple[dict[str, float], list[Tensor]]:
+        drawn = _sampled(generator, samples, 1)
+        again = generator.synthesis(trunk.rows_and_maps(few)[0]).clamp(-1, 1)
+        error = (again - few).square().mean((1, 2, 3)) / 4
+        figures = {
+            "frechet": frechet(wanted, spread(distance, drawn.split(50))),
+            "samples_detail": float(detail(drawn).median() / detail(unseen).median()),
+            "w_plus_detail": share_kept(again, few),
+            "w_plus_psnr": float((-10 * error.log10()).median()),
+        }
+        rows = [few[:SHOWN], again[:SHOWN], *drawn[: 2 * SHOWN].split(SHOWN)]
+        return figures, [*rows, *_sampled(generator, 2 * SHOWN, PSI).split(SHOWN)]
+
+    return watch
+
+
+def save(state: State, order: Order) -> None:
+    """The averages as a model: generator and trunk, no branch and no directions yet."""
+    save_model(
+        order.out,
+        state.smooth,
+        state.smooth_trunk,
+        name=order.name,
+        description=f"Faces at {state.smooth.resolution} px, trained on pictures of no real person",
+        licence="MIT",
+        half=True,
+    )
+
+
+def _sampled(generator: StyleGAN2, count: int, psi: float) -> Tensor:
+    """[count, 3, R, R] of seeds 0, 1, ..."""
+    latent = generator.sample(range(count), psi)
+    parts = [generator.synthesize(latent[k : k + 50]) for k in range(0, count, 50)]
+    return torch.cat(parts).clamp(-1, 1)
