@@ -27,6 +27,7 @@ from dseinvert.export.to_onnx import Batch, save, to_onnx
 from dseinvert.media.atomic import PART_SUFFIX, replace_folder, restore_folder, write_bytes
 from dseinvert.media.digest import file_sha256
 from dseinvert.models import Model
+from dseinvert.names import json_value
 from dseinvert.version import __version__
 
 FORMAT = "dseinvert-export-1"
@@ -101,7 +102,7 @@ def export_model(model: Model, options: ExportOptions, told: Told = silent) -> E
 def read_export(folder: Path) -> Exported | None:
     """A folder that `export_model` wrote; None where it is none, or is damaged."""
     try:
-        sidecar = json.loads((folder / SIDECAR).read_bytes())
+        sidecar = json_value((folder / SIDECAR).read_bytes())
         sums = [one["sha256"].items() for one in sidecar["files"].values()]
         whole = all(file_sha256(folder / file) == told for own in sums for file, told in own)
         if sidecar["format"] != FORMAT or not whole:

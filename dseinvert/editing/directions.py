@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dseinvert.errors import InputError, MissingError
 from dseinvert.latent import same_every_time
+from dseinvert.names import json_value
 
 FORMAT = "dseinvert-directions-1"
 Place = Literal["z", "z+", "w", "w+", "s"]
@@ -76,7 +77,7 @@ def load_directions(path: Path) -> dict[str, Direction]:
             vectors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if header.get("format") != FORMAT:
             raise InputError(f"{path}: a safetensors file, but not of directions")
-        return {n: _direction(n, v, json.loads(header[n])) for n, v in vectors.items()}
+        return {n: _direction(n, v, json_value(header[n])) for n, v in vectors.items()}
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: damaged directions file: {error}") from error
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dseinvert.errors import OutputError
+from dseinvert.names import printable
 
 PART_SUFFIX = ".dse-part"
 _LONGEST_NAME = 255  # bytes, on every common file system
@@ -29,8 +30,15 @@ _ADVICE = {
 
 def shown(path: Path) -> str:
     """`path` as one printable line, whatever its bytes are."""
-    text = str(path)
-    return text if text.isprintable() else repr(text)[1:-1]
+    return printable(str(path))
+
+
+def is_inside(folder: Path, path: Path) -> bool:
+    """Whether `path`, with all links followed, lies in `folder`; False where it cannot be told."""
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):
+        return False
 
 
 def make_folder(folder: Path) -> None:

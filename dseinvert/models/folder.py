@@ -24,6 +24,7 @@ from dseinvert.generators.blank import Blank
 from dseinvert.media.atomic import write_bytes
 from dseinvert.media.digest import file_sha256
 from dseinvert.models.model import Model
+from dseinvert.names import json_value
 
 FORMAT = "dseinvert-model-1"
 BUNDLED = Path(__file__).parents[1] / "bundled"
@@ -218,7 +219,7 @@ def read_card(folder: Path) -> dict[str, Any]:
     """
     file = folder / CARD
     try:
-        card = json.loads(file.read_bytes())
+        card = json_value(file.read_bytes())
         if card.get("format") != FORMAT or not isinstance(card["name"], str):
             raise ValueError(f"its format is not {FORMAT}")
     except (OSError, ValueError, KeyError, AttributeError) as error:

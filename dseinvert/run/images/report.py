@@ -64,5 +64,5 @@ def csv_bytes(entries: Sequence[Entry], facts: Mapping[str, str]) -> bytes:
     for entry in entries:
         for number, face in enumerate(entry.faces, 1):
             values = [f"{face.metrics[m]:.6g}" if m in face.metrics else "" for m in metrics]
-            table.writerow([face.name, entry.shown, number, entry.settings["model"], *values])
+            table.writerow([face.name, entry.shown, number, entry.model, *values])
     return text.getvalue().encode(errors="backslashreplace")
