@@ -17,7 +17,8 @@ LONGEST = 200
 _LONGEST_FILE = 255  # bytes, on every common file system
 _WORD = re.compile(r"\w(?:[\w.+@,= -]*[\w.+@,=-])?")
 _NOT_IN_FILE = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029<>:"/\\|?*]')
-Key, Value = TypeVar("Key"), TypeVar("Value")
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 
 def json_value(data: bytes | str) -> Any:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dseinvert.errors import OutputError
-from dseinvert.names import printable
+from dseinvert.names import file_name, printable
 
 PART_SUFFIX = ".dse-part"
 _LONGEST_NAME = 255  # bytes, on every common file system
@@ -31,6 +31,16 @@ _ADVICE = {
 def shown(path: Path) -> str:
     """`path` as one printable line, whatever its bytes are."""
     return printable(str(path))
+
+
+def within(folder: Path, name: str) -> Path:
+    """The file `name` of a folder that the user named; OutputError for one that would leave it."""
+    try:
+        return folder / file_name(name)
+    except ValueError as error:
+        raise OutputError(
+            f"{shown(folder)}: cannot write: {error}", "choose another name"
+        ) from error
 
 
 def is_inside(folder: Path, path: Path) -> bool:

@@ -48,7 +48,7 @@ def attach(path: Path, found: Found, name: str, gan: Model | None) -> Added:
         raise UsageError(f"{gan.name} has a direction {clash[0]} already", "rename the file")
     own = _fitted(path, found, gan)
     given, folder = give(gan, {**gan.directions, **own}, name, option="--name")
-    return Added(given, folder, found.format, _told(own), new=True)
+    return Added(given, folder, found.format, (*found.notes, *_told(own)), new=True)
 
 
 def read_directions(path: Path, gan: Model) -> tuple[str, dict[str, Direction]]:

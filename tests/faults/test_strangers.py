@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from safetensors.torch import save
 
 from dseinvert import names
+from dseinvert.cli.main import run
+from dseinvert.editing.directions import Direction, load_directions
+from dseinvert.errors import InputError, MissingError, OutputError
+from dseinvert.importers.directions import convert
+from dseinvert.media.atomic import within
+from dseinvert.models import open_model
 from dseinvert.run.images.journal import Entry, FaceEntry, dumps, read
 from dseinvert.run.images.page import write_page
 
@@ -138,3 +148,85 @@ def test_the_folder_of_a_stranger_is_worked_in_and_says_nothing_of_its_lines(
     assert dse("images", pictures, "--out", out, "--no-align", "-q") == 0
     page = (out / "index.html").read_text()
     assert page.count("<article") == 7 and "onmouseover" not in page
+
+
+# Paths
+
+EVIL_NAMES = ("../up", "/tmp/else", "a\nb", "a/b", "..", "\x1b[2J")
+
+
+def evil_directions(path: Path, name: str, generator: str) -> Path:
+    facts = json.dumps({"space": "w+", "unit": "one", "generator": generator})
+    header = {"format": "dseinvert-directions-1", name: facts}
+    path.write_bytes(save({name: torch.ones(6, 16)}, metadata=header))
+    return path
+
+
+def copied(model: Path, to: Path, **card: Any) -> Path:
+    """A model folder that somebody sent, with other entries in its card."""
+    shutil.copytree(model, to)
+    told = json.loads((to / "model.json").read_text())
+    (to / "model.json").write_text(json.dumps(told | card))
+    return to
+
+
+def one_line(capfd: pytest.CaptureFixture[str]) -> str:
+    (told,) = capfd.readouterr().err.splitlines()
+    assert "bug" not in told and told.isprintable()
+    return told
+
+
+@pytest.mark.parametrize("name", EVIL_NAMES)
+def test_a_directions_file_with_a_name_that_is_a_path_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="not a name"):
+        load_directions(evil_directions(tmp_path / "d.safetensors", name, "00"))
+
+
+@pytest.mark.parametrize("name", EVIL_NAMES)
+def test_no_direction_can_have_a_name_that_is_a_path(name: str) -> None:
+    with pytest.raises(ValueError, match="not a name"):
+        Direction(name, torch.ones(1, 4), "w", "one", "00")
+
+
+def test_a_preview_of_a_model_folder_from_a_stranger_writes_nothing_elsewhere(
+    tiny_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model = copied(tiny_model, tmp_path / "sent")
+    evil_directions(model / "directions.safetensors", str(tmp_path / "else"), "00")
+    given = ("directions", "preview", "--model", str(model), "--out", str(tmp_path / "out"))
+    assert run(given) != 0
+    assert "not a name" in one_line(capfd)
+    assert not (tmp_path / "else.png").exists() and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", EVIL_NAMES)
+def test_a_model_with_a_name_that_is_a_path_is_refused(
+    tiny_model: Path, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(MissingError, match="not a name"):
+        open_model(str(copied(tiny_model, tmp_path / "sent", name=name)))
+
+
+@pytest.mark.parametrize(
+    "card", [{"description": 3}, {"licence": []}, {"notes": "a"}, {"source": []}, {"sha256": []}]
+)
+def test_a_card_of_other_kinds_of_values_is_refused(
+    tiny_model: Path, tmp_path: Path, card: dict[str, Any]
+) -> None:
+    with pytest.raises(MissingError, match="not a model description"):
+        open_model(str(copied(tiny_model, tmp_path / "sent", **card)))
+
+
+def test_foreign_directions_get_safe_names_and_a_note() -> None:
+    rows = np.ones((1, 16), np.float32)
+    found = convert({"../../up": rows, "age": rows, "up": rows, "a\x1b[2J": rows})
+    assert [*found.directions] == ["up1", "age", "up", "a-2J"]
+    assert all(names.word(name) for name in found.directions)
+    assert len(found.directions) == 4 and len(found.notes) == 2
+
+
+@pytest.mark.parametrize("name", ["../a.png", "/tmp/a.png", "a/b.png", "", ".", "..", "a\nb"])
+def test_no_writer_leaves_the_folder_that_the_user_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(OutputError, match="cannot write: not a plain file name"):
+        within(tmp_path, name)
+    assert within(tmp_path, "a.png") == tmp_path / "a.png"
