@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from dseinvert.errors import OutputError
-from dseinvert.media.atomic import is_inside, shown
+from dseinvert.media.atomic import is_inside, open_in_place, shown
 from dseinvert.media.lock import lock
 from dseinvert.names import each, file_name, json_value, number, table, text, word
 from dseinvert.run.inputs import Status
@@ -72,6 +72,8 @@ def dumps(entry: Entry) -> bytes:
 
 def read(path: Path) -> dict[str, Entry]:
     """The last entry of each name; lines cut short by a crash, or not ours, are passed over."""
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{shown(path)}: is not a regular file", "remove it")
     try:
         lines = path.read_bytes().split(b"\n")
     except (FileNotFoundError, NotADirectoryError):
@@ -144,7 +146,7 @@ def open_journal(folder: Path) -> Iterator[Journal]:
     """The journal of `folder`, locked against a second run at the same time."""
     path = folder / NAME
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        descriptor = open_in_place(path)
     except OSError as error:
         raise _unwritable(path, error) from error
     try:

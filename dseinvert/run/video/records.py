@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -13,6 +12,7 @@ from typing import Any
 
 from dseinvert.errors import OutputError
 from dseinvert.media.atomic import is_inside, shown, write_bytes
+from dseinvert.media.tables import Cell, plain, table_bytes
 from dseinvert.names import count, file_name, text, word
 from dseinvert.run.video.measure import NAMES
 from dseinvert.run.video.plan import Output, Task
@@ -149,17 +149,12 @@ def is_done(output: Output, records: Mapping[str, Record]) -> bool:
 
 def write_table(task: Task, records: Iterable[Record], facts: Mapping[str, str]) -> None:
     """All records, below `#` lines that say how the numbers were made."""
-    told = io.StringIO()
-    told.writelines(f"# {name}: {' '.join(fact.split())}\n" for name, fact in facts.items())
-    plain = [f.name for f in fields(Record) if f.name != "metrics"]
-    table = csv.writer(told, lineterminator="\n")
-    table.writerow([*plain, *METRICS])
+    names = [f.name for f in fields(Record) if f.name != "metrics"]
+    rows: list[list[Cell]] = [[*names, *METRICS]]
     for record in records:
-        values = [
-            f"{record.metrics[name]:.6g}" if name in record.metrics else "" for name in METRICS
-        ]
-        table.writerow([*(asdict(record)[name] for name in plain), *values])
-    write_bytes(table_path(task), told.getvalue().encode(errors="backslashreplace"))
+        values = [float(record.metrics[n]) if n in record.metrics else "" for n in METRICS]
+        rows.append([*(asdict(record)[name] for name in names), *values])
+    write_bytes(table_path(task), table_bytes(rows, facts))
 
 
 def _adopt(task: Task, records: dict[str, Record]) -> None:
@@ -176,10 +171,10 @@ def _adopt(task: Task, records: dict[str, Record]) -> None:
 def _record(row: Mapping[str, str], folder: Path) -> Record | None:
     """None = no record of an output in that folder."""
     try:
-        plain: dict[str, Any] = {name: check(row[name]) for name, check in _PLAIN.items()}
+        told: dict[str, Any] = {name: check(plain(row[name])) for name, check in _PLAIN.items()}
         metrics = {name: float(row[name]) for name in METRICS if row.get(name)}
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    if not is_inside(folder, folder / plain["video"]):
+    if not is_inside(folder, folder / told["video"]):
         return None
-    return Record(**plain, metrics={n: v for n, v in metrics.items() if math.isfinite(v)})
+    return Record(**told, metrics={n: v for n, v in metrics.items() if math.isfinite(v)})
