@@ -31,7 +31,9 @@ from dseinvert.export.exporting import read_export
 from dseinvert.importers.directions import convert
 from dseinvert.media import tables
 from dseinvert.media.atomic import within
+from dseinvert.media.frame_files import probe_frames
 from dseinvert.models import open_model, verify
+from dseinvert.run.directions.labels import read_table
 from dseinvert.run.flow.progress import watching
 from dseinvert.run.images.journal import Entry, FaceEntry, dumps, open_journal, read
 from dseinvert.run.images.page import write_page
@@ -453,3 +455,29 @@ def test_every_claim_of_the_document_has_its_test() -> None:
     assert len(named) > 20
     missing = [name for name in named if not any(f"def {name}(" in text for text in own.values())]
     assert missing == []
+
+
+@pytest.mark.parametrize("table", ["file,smile", "file,pts,time_base"])
+def test_a_table_with_a_field_without_end_is_refused(tmp_path: Path, table: str) -> None:
+    told = f"{table}\n" + '"' + "x" * 200_000 + '",1,1\n'
+    for file in ("labels.csv", "times.csv"):
+        (tmp_path / file).write_text(told)
+    (tmp_path / "a.png").write_bytes(PNG)
+    with pytest.raises(InputError, match="table"):
+        read_table(tmp_path / "labels.csv")
+    with pytest.raises(InputError, match="not a table of these frames"):
+        probe_frames(tmp_path, None)
+
+
+@pytest.mark.parametrize("verb", ["import", "rename"])
+def test_a_direction_cannot_be_given_the_name_of_a_path(
+    tiny_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], verb: str
+) -> None:
+    model = copied(tiny_model, tmp_path / "own")
+    np.save(tmp_path / "age_w.npy", np.ones((1, 16), np.float32))
+    given = {
+        "import": ["import", str(tmp_path / "age_w.npy"), "--name", "../up"],
+        "rename": ["rename", "age", "../up"],
+    }
+    assert run(["directions", *given[verb], "--model", str(model)]) == 2
+    assert "cannot be named" in one_line(capfd)

@@ -102,20 +102,23 @@ def import_file(path: Path, model: Model, name: str = "", copy: str = "") -> Giv
         UsageError: a name that is taken, or the model is the bundled one.
         InputError: no directions, or of another generator, space or shape.
     """
-    kind, found = read_directions(path, model)
-    own = {}
-    for place, one in enumerate(found.values()):
-        called = one.name if not name else name if len(found) == 1 else f"{name}{place}"
-        own[called] = replace(one, name=called, learned=one.learned or kind)
-    check_new(model, list(own))
+    (kind, *notes), found = read_directions(path, model)
+    several = [f"{name}{place}" for place in range(len(found))] if len(found) > 1 else [name]
+    called = several if name else [*found]
+    check_new(model, called)
+    own = {
+        new: replace(one, name=new, learned=one.learned or kind)
+        for new, one in zip(called, found.values(), strict=True)
+    }
     given, folder = give(model, {**model.directions, **own}, copy)
-    return Given(given, folder, tuple(own.values()), (kind,))
+    return Given(given, folder, tuple(own.values()), (kind, *notes))
 
 
 def rename(model: Model, old: str, new: str, copy: str = "") -> Given:
     """Call a direction otherwise."""
-    direction = replace(pick(model, old), name=new)
+    old_one = pick(model, old)
     check_new(model, [new])
+    direction = replace(old_one, name=new)
     kept = {new if name == old else name: d for name, d in model.directions.items()}
     given, folder = give(model, {**kept, new: direction}, copy)
     return Given(given, folder, (direction,))
