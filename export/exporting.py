@@ -27,6 +27,7 @@ from dseinvert.export.to_onnx import Batch, save, to_onnx
 from dseinvert.media.atomic import PART_SUFFIX, replace_folder, restore_folder, write_bytes
 from dseinvert.media.digest import file_sha256
 from dseinvert.models import Model
+from dseinvert.names import file_name, json_value, table, text, word
 from dseinvert.version import __version__
 
 FORMAT = "dseinvert-export-1"
@@ -101,8 +102,9 @@ def export_model(model: Model, options: ExportOptions, told: Told = silent) -> E
 def read_export(folder: Path) -> Exported | None:
     """A folder that `export_model` wrote; None where it is none, or is damaged."""
     try:
-        sidecar = json.loads((folder / SIDECAR).read_bytes())
-        sums = [one["sha256"].items() for one in sidecar["files"].values()]
+        sidecar = json_value((folder / SIDECAR).read_bytes())
+        sums = [table(one["sha256"], file_name, text).items() for one in sidecar["files"].values()]
+        table(sidecar["files"], word, lambda one: file_name(one["file"]))
         whole = all(file_sha256(folder / file) == told for own in sums for file, told in own)
         if sidecar["format"] != FORMAT or not whole:
             return None

@@ -46,7 +46,7 @@ def _images(paths: list[str], options: EvaluateOptions, watcher: Watcher) -> Don
     done = run_evaluate(paths, options, watcher)
     if options.out is not None:
         watcher.note(f"see {options.out / 'report.md'}")
-    return Done(done.asdict, [done.markdown])
+    return Done(done.asdict, done.markdown.split("\n"))
 
 
 def _videos(source: Path, edited: Path, options: EvaluateOptions, watcher: Watcher) -> Done:

@@ -21,7 +21,7 @@ from dseinvert.cli.models import models
 from dseinvert.cli.morph import morph
 from dseinvert.cli.process import be_calm
 from dseinvert.cli.sample import sample
-from dseinvert.cli.stdout import print_json
+from dseinvert.cli.stdout import print_json, say
 from dseinvert.cli.train import train
 from dseinvert.cli.video import video
 from dseinvert.errors import DseInvertError, ExitCode
@@ -74,10 +74,11 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         line, code = _told(error)
         if verbose and _is_bug(error):
-            traceback.print_exc()
+            for one in traceback.format_exc().splitlines():
+                say(one, error=True)
         if "--json" in arguments:
             print_json({"exit_code": int(code), "error": line})
-        print(f"dseinvert: {line.encode('utf-8', 'backslashreplace').decode()}", file=sys.stderr)
+        say(f"dseinvert: {line}", error=True)
         return int(code)
 
 
@@ -88,9 +89,10 @@ def _root(
 ) -> None:
     """Invert faces into a GAN's latents, edit them, and render them back."""
     if version:
-        print(f"dseinvert {__version__}")
+        say(f"dseinvert {__version__}")
     elif context.invoked_subcommand is None:
-        print(context.get_help(), file=sys.stderr)
+        for line in context.get_help().splitlines():
+            say(line, error=True)
         raise typer.Exit(ExitCode.USAGE)
 
 

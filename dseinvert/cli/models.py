@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dseinvert.cli.stdout import print_json
+from dseinvert.cli.stdout import print_json, say
 from dseinvert.cli.verb import PLAIN, Done, table, verb
 from dseinvert.errors import ExitCode, MissingError
 
@@ -89,7 +89,7 @@ def verify(
     else:
         for state in states:
             for file, said in state["files"].items():
-                print(f"{said:<8} {Path(state['folder']) / file}")
+                say(f"{said:<8} {Path(state['folder']) / file}")
     bad = sum(said in _BAD for state in states for said in state["files"].values())
     if bad and json:  # which said it all, in one document
         raise typer.Exit(ExitCode.MISSING)
@@ -103,7 +103,7 @@ def rm(name: Annotated[str, typer.Argument(help="The name of an added model.")])
     """Delete a model that was added or pulled."""
     from dseinvert.models import remove
 
-    print(f"deleted {remove(name)}", file=sys.stderr)
+    say(f"deleted {remove(name)}", error=True)
 
 
 @models.command()
@@ -111,7 +111,7 @@ def path(name: Name = "default") -> None:
     """Print the folder of a model."""
     from dseinvert.models import find_model
 
-    print(find_model(name))
+    say(str(find_model(name)))
 
 
 @models.command()
@@ -138,9 +138,9 @@ def pull(
             [f"{row.name:<{width}}  {row.description}; {row.licence}" for row in known],
         )
     row = find(name, listed)
-    print(f"{row.name}: licence: {row.licence}; from {row.source}", file=sys.stderr)
+    say(f"{row.name}: licence: {row.licence}; from {row.source}", error=True)
     if not row.sha256:
-        print("its sha256 is not known until the first pull, which records it", file=sys.stderr)
+        say("its sha256 is not known until the first pull, which records it", error=True)
     with _downloading(row.name) as told:
         added = fetch(name, told, listed)
     return _done(added)

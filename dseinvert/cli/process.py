@@ -5,17 +5,27 @@ from __future__ import annotations
 import logging
 import warnings
 
+from dseinvert.names import printable
+
 
 def be_calm(verbose: bool) -> None:
     """Libraries' warnings are for developers."""
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.WARNING, format="dseinvert: %(message)s"
     )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_printable)
     logging.getLogger("PIL").setLevel(logging.ERROR)
     if not verbose:
         warnings.simplefilter("ignore")
     # What Pillow warns of is either harmless or told by us.
     warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def _printable(record: logging.LogRecord) -> bool:
+    """Names of a stranger's file stand in messages, too."""
+    record.msg, record.args = printable(record.getMessage()), ()
+    return True
 
 
 def spare_cores() -> None:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
+from dseinvert.names import printable
+
 
 @contextmanager
 def reserved_stdout() -> Iterator[None]:
@@ -26,6 +28,14 @@ def reserved_stdout() -> Iterator[None]:
     finally:
         os.dup2(kept, 1)
         os.close(kept)
+
+
+def say(line: str, *, error: bool = False) -> None:
+    """The one door to a terminal: a line on stdout, or with `error` on stderr.
+
+    What cannot be printed, and what a terminal would obey, is shown as an escape: \\x1b.
+    """
+    print(printable(line), file=sys.stderr if error else None)
 
 
 def print_json(value: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from dseinvert.cli.options import Body, offer, parameters, signed
-from dseinvert.cli.stdout import print_json, reserved_stdout
+from dseinvert.cli.stdout import print_json, reserved_stdout, say
 
 DONE, PLAIN = "Print what was done as JSON.", "Print JSON."
 FAILS, NO_PROGRESS = "Say only what fails.", "No progress."
@@ -97,9 +96,9 @@ def _tell(done: Done, as_json: bool) -> None:
         print_json(done.json())
         return
     for line in done.lines:
-        print(line)
+        say(line)
     for note in done.notes:
-        print(note, file=sys.stderr)
+        say(note, error=True)
 
 
 def _switch(name: str, written: tuple[str, ...], help_: str | None) -> inspect.Parameter | None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dseinvert.errors import InputError, MissingError
 from dseinvert.latent import same_every_time
+from dseinvert.names import json_value, text, word
 
 FORMAT = "dseinvert-directions-1"
 Place = Literal["z", "z+", "w", "w+", "s"]
@@ -40,6 +41,10 @@ class Direction:
     """How it was found, in words; empty = unknown."""
     encoder: str = ""
     """sha256 of the encoder on whose codes it was found; empty = of none, it fits all."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a name that could not stand in a path; see `names.word`."""
+        word(self.name)
 
 
 _READ = {field.name for field in fields(Direction)} - {"name", "vector"}
@@ -76,7 +81,7 @@ def load_directions(path: Path) -> dict[str, Direction]:
             vectors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if header.get("format") != FORMAT:
             raise InputError(f"{path}: a safetensors file, but not of directions")
-        return {n: _direction(n, v, json.loads(header[n])) for n, v in vectors.items()}
+        return {n: _direction(n, v, json_value(header[n])) for n, v in vectors.items()}
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: damaged directions file: {error}") from error
 
@@ -84,6 +89,8 @@ def load_directions(path: Path) -> dict[str, Direction]:
 def _direction(name: str, vector: Tensor, facts: Mapping[str, Any]) -> Direction:
     """Facts that a later version added are passed over."""
     known = {key: value for key, value in facts.items() if key in _READ}
+    for told in ("unit", "generator", "learned", "encoder"):
+        text(known.get(told, ""))
     if known["space"] not in get_args(Place):
         raise ValueError(f"{name} in the unknown space {known['space']!r}")
     if vector.ndim != 2 or not vector.isfinite().all():

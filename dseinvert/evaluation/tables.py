@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -12,6 +10,7 @@ from torch import Tensor
 from dseinvert.evaluation.compare import Result, columns
 from dseinvert.evaluation.curves import Curve
 from dseinvert.evaluation.panel import HIGHER
+from dseinvert.media.tables import table_bytes
 
 COSTS = ("steps", "seconds")
 """Columns without a best: whoever does nothing is fastest."""
@@ -89,13 +88,7 @@ def _effects(one: Curve, k: int, sets: str) -> dict[str, float]:
 
 def as_csv(rows: Sequence[Mapping[str, str | float]], note: str) -> bytes:
     """A table whose first line is a comment: how it was measured."""
-    text = io.StringIO()
-    text.write(f"# {note}\n")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(rows[0])
-    for row in rows:
-        writer.writerow([f"{v:.6g}" if isinstance(v, float) else v for v in row.values()])
-    return text.getvalue().encode()
+    return table_bytes([[*rows[0]], *([*row.values()] for row in rows)], note)
 
 
 def as_markdown(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,13 @@ from dseinvert.errors import InputError
 from dseinvert.generators import Generator
 from dseinvert.importers.found import Found
 from dseinvert.latent import LatentSpec
+from dseinvert.names import LONGEST, word
 
 PUBLISHED = "one unit of the vector, as published"
 DEVIATION = "one standard deviation of the samples the component was found on"
 _BOUNDARY = "direction file"
 _COMPONENTS = "GANSpace components"
+_LONGEST_NAME = LONGEST // 2
 _WIDEST, _LONGEST = 4096, 64  # of a row; rows
 _COMPONENT_KEYS = ("comp", "lat_comp")
 _FILE_NAME = re.compile(
@@ -49,13 +52,34 @@ def convert(content: Any, generator: Generator | None = None) -> Found:
     elif any(key in content for key in _COMPONENT_KEYS):
         found = Found(_COMPONENTS, directions=_components(content))
     else:
-        found = Found(_BOUNDARY, directions={n: _rows(v) for n, v in content.items()})
+        found = _table(content)
     for name, rows in found.directions.items():
         if not rows.isfinite().all():
             raise InputError(f"direction {name}: holds NaN or infinite numbers".replace(" :", ":"))
         if generator is not None:
             fitted(rows, generator.spec)
     return found
+
+
+def _table(content: Mapping[str, Any]) -> Found:
+    """Named directions; a name that could not stand in a path gets a safe one, and a note."""
+    own: dict[str, Tensor] = {}
+    notes = []
+    for name, value in content.items():
+        safe = _safe(name, {*own, *content})
+        own[safe] = _rows(value)
+        if safe != name:
+            notes.append(f"its direction {name[:LONGEST]!r} is called {safe}")
+    return Found(_BOUNDARY, directions=own, notes=tuple(notes))
+
+
+def _safe(name: str, taken: Container[str]) -> str:
+    try:
+        return word(name)
+    except ValueError:
+        plain = direction_name(name)
+    numbered = (f"{plain}{number or ''}" for number in count())
+    return next(one for one in numbered if one not in taken)
 
 
 def named(found: Found, stem: str) -> Found:
@@ -69,7 +93,7 @@ def direction_name(stem: str) -> str:
     """stylegan_ffhq_age_w_boundary -> age; made safe for `--edit NAME=STRENGTH`."""
     match = _FILE_NAME.fullmatch(stem)
     name = match["name"] if match else stem
-    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "direction"
+    return re.sub(r"[^\w.-]+", "-", name)[:_LONGEST_NAME].strip("-.") or "direction"
 
 
 def unit(found: Found) -> str:

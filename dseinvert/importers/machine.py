@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dseinvert import names
+
 Rebuild = Mapping[str, Callable[..., Any]]
 """By "module.name": what may stand for a function of the pickle. Pure; raises ValueError."""
 
@@ -46,7 +48,7 @@ class Foreign:
 
 def printable(text: str) -> str:
     """A file's own words on one line that a terminal shows as they are."""
-    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+    return names.printable(" ".join(text.split()))
 
 
 def kind(value: Any) -> str:

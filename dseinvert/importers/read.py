@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,6 +18,7 @@ from dseinvert.generators import Generator, families
 from dseinvert.importers import deep_gan_encoders, deep_gan_generators, directions, psp
 from dseinvert.importers.found import Found
 from dseinvert.importers.pickles import Foreign, load, printable
+from dseinvert.names import json_value
 
 _MOST_PARTS = 100_000
 _DAMAGES = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, ArithmeticError)
@@ -152,7 +152,7 @@ def _open(path: Path) -> tuple[Any, str]:
     content = load(path)
     if path.name == weights.name and config.is_file():
         try:
-            content = {path.name: content, config.name: json.loads(config.read_bytes())}
+            content = {path.name: content, config.name: json_value(config.read_bytes())}
         except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{config}: not JSON: {error}") from error
     return content, path.stem

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import get_args
 
+from dseinvert import names
 from dseinvert.latent.words import Skip, Space
 
 FORMAT = "dseinvert-latent-1"
@@ -28,7 +29,7 @@ class Header:
         if skip not in get_args(Skip):
             raise ValueError(f"unknown skip {skip!r}")
         layer = int(text["layer"]) if "layer" in text else None
-        origin = json.loads(text.get("origin", "{}"))
+        origin = names.table(names.json_value(text.get("origin", "{}")), names.text, names.text)
         return cls(text["space"], origin, layer, skip)  # type: ignore[arg-type]
 
     def text(self) -> dict[str, str]:

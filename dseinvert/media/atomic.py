@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dseinvert.errors import OutputError
+from dseinvert.names import file_name, printable
 
 PART_SUFFIX = ".dse-part"
 _LONGEST_NAME = 255  # bytes, on every common file system
@@ -29,8 +31,43 @@ _ADVICE = {
 
 def shown(path: Path) -> str:
     """`path` as one printable line, whatever its bytes are."""
-    text = str(path)
-    return text if text.isprintable() else repr(text)[1:-1]
+    return printable(str(path))
+
+
+def within(folder: Path, name: str) -> Path:
+    """The file `name` of a folder that the user named; OutputError for one that would leave it."""
+    try:
+        return folder / file_name(name)
+    except ValueError as error:
+        raise OutputError(
+            f"{shown(folder)}: cannot write: {error}", "choose another name"
+        ) from error
+
+
+def open_in_place(path: Path) -> int:
+    """A descriptor of a file that is appended to where it is; made where there is none.
+
+    Raises:
+        OutputError: it is a link, a device or a pipe, which somebody else laid there.
+        OSError: it cannot be opened.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+    careful = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    if path.is_symlink():
+        raise OutputError(f"{shown(path)}: is a link, which is not followed", "remove it")
+    descriptor = os.open(path, flags | careful, 0o644)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OutputError(f"{shown(path)}: is not a regular file", "remove it")
+    return descriptor
+
+
+def is_inside(folder: Path, path: Path) -> bool:
+    """Whether `path`, with all links followed, lies in `folder`; False where it cannot be told."""
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):
+        return False
 
 
 def make_folder(folder: Path) -> None:

@@ -20,6 +20,11 @@ from dseinvert.media.images import encode_png, read_image
 from dseinvert.media.scan import scan
 
 TIMES = "times.csv"
+_DAMAGES = (
+    *(OSError, ValueError, KeyError, TypeError, IndexError, ZeroDivisionError),
+    csv.Error,
+)
+"""What reading the table of another program raises."""
 _COLUMNS = ("file", "pts", "time_base", "seconds")
 
 
@@ -117,7 +122,7 @@ def _read_times(folder: Path, files: tuple[Path, ...]) -> tuple[tuple[int, ...],
         by_name = {row["file"]: int(row["pts"]) for row in rows}
         time_base = Fraction(rows[0]["time_base"])
         times = tuple(by_name[file.name] for file in files)
-    except (OSError, ValueError, KeyError, TypeError, IndexError, ZeroDivisionError) as error:
+    except _DAMAGES as error:
         raise InputError(f"{shown(table)}: is not a table of these frames: {error}") from error
     if time_base <= 0 or any(late <= early for early, late in pairwise(times)):
         raise InputError(f"{shown(table)}: its times do not grow in the order of the names")

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from dseinvert.errors import InputError
 from dseinvert.media.atomic import replacing, shown, write_bytes
+from dseinvert.names import json_value
 
 _NAMES = {
     "float64": "F64",
@@ -157,7 +158,7 @@ def _read_header(file: BinaryIO, size: int) -> tuple[dict[str, str], dict[str, A
     length = int.from_bytes(file.read(8), "little")
     if not 2 <= length <= min(size, _LONGEST_HEADER):
         raise ValueError("no header")
-    tensors = json.loads(file.read(length))
+    tensors = json_value(file.read(length))
     header = tensors.pop("__metadata__", {})
     for name, tensor in tensors.items():
         start, stop = tensor["data_offsets"]

@@ -48,11 +48,11 @@ def attach(path: Path, found: Found, name: str, gan: Model | None) -> Added:
         raise UsageError(f"{gan.name} has a direction {clash[0]} already", "rename the file")
     own = _fitted(path, found, gan)
     given, folder = give(gan, {**gan.directions, **own}, name, option="--name")
-    return Added(given, folder, found.format, _told(own), new=True)
+    return Added(given, folder, found.format, (*found.notes, *_told(own)), new=True)
 
 
-def read_directions(path: Path, gan: Model) -> tuple[str, dict[str, Direction]]:
-    """The format of a directions file, this program's or another's, and what it has for a model.
+def read_directions(path: Path, gan: Model) -> tuple[tuple[str, ...], dict[str, Direction]]:
+    """The format of a directions file, with notes on it, and what it has for a model.
 
     Raises:
         UsageError: no such file. InputError: none of directions, or not of this model.
@@ -66,13 +66,13 @@ def read_directions(path: Path, gan: Model) -> tuple[str, dict[str, Direction]]:
                 check_fits(direction, gan)
         except InputError as error:
             raise InputError(f"{path}: {error.what}", error.advice) from error
-        return "directions of this program", own
+        return ("directions of this program",), own
     found = read(path, gan.generator)
     if found.generator is not None or found.encoder is not None or not found.directions:
         raise InputError(
             f"{path}: {found.format}: not a file of directions", "dseinvert models add"
         )
-    return found.format, _fitted(path, found, gan)
+    return (found.format, *found.notes), _fitted(path, found, gan)
 
 
 def check_fits(direction: Direction, gan: Model) -> None:

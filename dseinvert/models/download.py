@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import re
 import time
 import urllib.error
@@ -14,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dseinvert.errors import MissingError, OutputError, UsageError
-from dseinvert.media.atomic import part_path
+from dseinvert.media.atomic import open_in_place, part_path
 from dseinvert.media.digest import file_sha256
 from dseinvert.media.lock import lock
 from dseinvert.version import __version__
@@ -124,7 +125,7 @@ def _fetch(url: str, part: Path, tag: Path, size: int, known: bool, told: Told) 
 
 
 def _store(response: Any, part: Path, here: int, whole: int, told: Told) -> None:
-    with part.open("ab") as file:
+    with os.fdopen(open_in_place(part), "ab") as file:
         file.truncate(here)
         while block := response.read(_BLOCK):
             file.write(block)
@@ -184,7 +185,7 @@ def _size(part: Path) -> int:
 def _alone(part: Path) -> Iterator[None]:
     """Two processes would write into each other's file; where it can be locked, one is refused."""
     guard = part.with_name(f"{part.name}.lock")
-    with guard.open("w") as file:
+    with os.fdopen(open_in_place(guard), "ab") as file:
         if not lock(file.fileno()):
             raise MissingError(f"{part}: another process is downloading it")
         yield

@@ -21,9 +21,10 @@ from dseinvert.encoders import Encoder, kinds
 from dseinvert.errors import MissingError, OutputError, UsageError
 from dseinvert.generators import Generator, families
 from dseinvert.generators.blank import Blank
-from dseinvert.media.atomic import write_bytes
+from dseinvert.media.atomic import within, write_bytes
 from dseinvert.media.digest import file_sha256
 from dseinvert.models.model import Model
+from dseinvert.names import LONGEST, each, file_name, json_value, table, text, word
 
 FORMAT = "dseinvert-model-1"
 BUNDLED = Path(__file__).parents[1] / "bundled"
@@ -165,7 +166,7 @@ def write_parts(folder: Path, card: Mapping[str, Any], parts: Mapping[str, bytes
         raise OutputError(f"{folder}: cannot write: {error.strerror}") from error
     for file, data in parts.items():
         if not _is_there(folder / file, len(data), sums[file]):
-            write_bytes(folder / file, data)
+            write_bytes(within(folder, file), data)
     whole = {**card, "sha256": {**recorded(card), **sums}}
     write_bytes(folder / CARD, (json.dumps(whole, indent=2) + "\n").encode())
 
@@ -195,8 +196,7 @@ def _state(file: Path, wanted: str | None) -> str:
 
 def recorded(card: Mapping[str, Any]) -> dict[str, str]:
     """The sha256 of each weight file when it was written."""
-    sums = card.get("sha256", {})
-    return {**sums} if isinstance(sums, Mapping) else {}
+    return {**card.get("sha256", {})}
 
 
 def generator_sha256(generator: Generator, *, half: bool = False) -> str:
@@ -206,7 +206,7 @@ def generator_sha256(generator: Generator, *, half: bool = False) -> str:
 
 def check_name(name: str) -> None:
     """UsageError where a model cannot be called that."""
-    if not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name) or len(name) > LONGEST:
         raise UsageError(f"a model cannot be named {name!r}", "letters, digits, . _ -")
 
 
@@ -218,12 +218,23 @@ def read_card(folder: Path) -> dict[str, Any]:
     """
     file = folder / CARD
     try:
-        card = json.loads(file.read_bytes())
-        if card.get("format") != FORMAT or not isinstance(card["name"], str):
+        card = json_value(file.read_bytes())
+        if card.get("format") != FORMAT:
             raise ValueError(f"its format is not {FORMAT}")
+        _check_card(card)
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise MissingError(f"{file}: not a model description: {error}") from error
     return card
+
+
+def _check_card(card: Mapping[str, Any]) -> None:
+    """ValueError where what is shown, or stands in a path, is not what this program writes."""
+    word(card["name"])
+    for told in ("description", "licence", "alignment"):
+        text(card.get(told, ""))
+    each(card.get("notes", []), text)
+    table(card.get("source", {}), text, lambda value: value)
+    table(card.get("sha256", {}), file_name, text)
 
 
 def row(folder: Path) -> ModelRow:

@@ -18,6 +18,7 @@ from dseinvert.media.digest import file_sha256
 from dseinvert.models import cache, store
 from dseinvert.models.download import Told, download
 from dseinvert.models.folder import check_name, read_card
+from dseinvert.names import json_value
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -179,7 +180,7 @@ def _forget(row: Row, file: Path) -> None:
 def _remembered() -> dict[str, Any]:
     """The sha256 of each source at its first download."""
     try:
-        known = json.loads(_memory().read_bytes())
+        known = json_value(_memory().read_bytes())
     except (OSError, ValueError):
         return {}
     return known if isinstance(known, dict) else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shutil
@@ -26,6 +25,7 @@ from dseinvert.models.folder import (
     recorded,
     row,
 )
+from dseinvert.names import json_value
 
 _UNFINISHED = ".adding-"
 _DAY = 86_400
@@ -101,7 +101,7 @@ def _forget_exports(weights: tuple[str, str]) -> None:
     engines: set[str] = set()
     for sidecar in (home() / "exports").glob("*/export.json"):
         try:
-            told = json.loads(sidecar.read_bytes())
+            told = json_value(sidecar.read_bytes())
             theirs = told["generator_sha256"], told["encoder_sha256"]
             sums = {name: s for one in told["files"].values() for name, s in one["sha256"].items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -28,7 +28,7 @@ from dseinvert.inversion.inverter import Inversion, Inverter
 from dseinvert.inversion.optimise import LatentOptions
 from dseinvert.inversion.refining import open_refining, parse_refining
 from dseinvert.latent import concat
-from dseinvert.media.atomic import make_folder, write_bytes
+from dseinvert.media.atomic import make_folder, within, write_bytes
 from dseinvert.media.images import encode_png
 from dseinvert.media.pixels import Pixels
 from dseinvert.media.sheet import sheet
@@ -262,7 +262,7 @@ def _write(out: Path, done: Evaluation, names: Sequence[str], crops: Sequence[Pi
     made["report.md"] = done.markdown.encode()
     made["grid.png"] = encode_png(_grid(done.results, crops))
     for name, data in made.items():
-        write_bytes(out / name, data)
+        write_bytes(within(out, name), data)
 
 
 def _grid(results: Sequence[Result], crops: Sequence[Pixels]) -> Pixels:

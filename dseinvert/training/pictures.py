@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +17,16 @@ from PIL import Image
 from torch import Tensor
 
 from dseinvert.errors import InputError
+from dseinvert.media.atomic import shown
 from dseinvert.media.pixels import Pixels
+from dseinvert.names import printable
+
+_LARGEST = 1 << 28  # bytes of a member
+_DAMAGES = (
+    *(OSError, EOFError, ValueError, SyntaxError, tarfile.TarError, zlib.error),
+    Image.DecompressionBombError,
+)
+"""What readers of tars and pictures raise on damaged ones."""
 
 
 def read_tar(path: Path, side: int, crop: Sequence[int] | None = None) -> Pixels:
@@ -29,19 +39,27 @@ def read_tar(path: Path, side: int, crop: Sequence[int] | None = None) -> Pixels
         with tarfile.open(path) as tar:
             members = [m for m in tar if m.name.lower().endswith((".jpg", ".jpeg", ".png"))]
             for member in sorted(members, key=lambda m: m.name):
-                file = tar.extractfile(member)
-                assert file is not None
-                image = Image.open(io.BytesIO(file.read())).convert("RGB")
+                image = Image.open(io.BytesIO(_content(path, tar, member))).convert("RGB")
                 if crop is not None:
                     image = image.crop(tuple(crop))  # type: ignore[arg-type]
                 pictures.append(
                     cv2.resize(np.asarray(image), (side, side), interpolation=cv2.INTER_AREA)
                 )
-    except (OSError, tarfile.TarError) as error:
-        raise InputError(f"{path}: not a readable tar of images: {error}") from error
+    except _DAMAGES as error:
+        said = printable(str(error))[:200]
+        raise InputError(f"{shown(path)}: not a readable tar of images: {said}") from error
     if not pictures:
         raise InputError(f"{path}: holds no JPEG or PNG file")
     return np.stack(pictures)
+
+
+def _content(path: Path, tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    """The bytes of a file in a tar; InputError for what is a link or a device, or far too large."""
+    file = tar.extractfile(member) if member.isreg() else None
+    if file is None or member.size > _LARGEST:
+        what = "is no plain file" if file is None else "is too large for a picture"
+        raise InputError(f"{shown(path)}: its member {printable(member.name)[:200]} {what}")
+    return file.read()
 
 
 def foreground(picture: Pixels) -> Pixels:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from torch import Tensor
 
 from dseinvert.errors import OutputError
 from dseinvert.generators.pixels import to_pixels
-from dseinvert.media.atomic import write_bytes
+from dseinvert.media.atomic import open_in_place, write_bytes
 from dseinvert.media.images import encode_png
 from dseinvert.media.pixels import Pixels
 
@@ -31,7 +33,7 @@ class Record:
             _start(file, ("step", *figures), self.step)
             self.ready.add(table)
         try:
-            with file.open("a", newline="\n") as out:
+            with os.fdopen(open_in_place(file), "a", newline="\n") as out:
                 out.write(",".join([str(step), *(f"{v:.6g}" for v in figures.values())]) + "\n")
         except OSError as error:
             raise OutputError(f"{file}: cannot write: {error.strerror}") from error
@@ -59,8 +61,14 @@ def _start(file: Path, header: Sequence[str], step: int) -> None:
     """Keep the rows up to `step` of an earlier part of the run, under its header."""
     rows = file.read_text().splitlines()[1:] if step and file.exists() else []
     whole = [row for row in rows if row.count(",") == len(header) - 1]
-    lines = [",".join(header), *(row for row in whole if int(row.partition(",")[0]) <= step)]
+    lines = [",".join(header), *(row for row in whole if _step(row) <= step)]
     write_bytes(file, ("\n".join(lines) + "\n").encode())
+
+
+def _step(row: str) -> float:
+    """Infinity for a row that is not ours."""
+    number = row.partition(",")[0]
+    return int(number) if number.isdecimal() and len(number) < 16 else math.inf
 
 
 def _tensorboard(folder: Path, step: int) -> Any:

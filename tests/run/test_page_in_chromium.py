@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 import shutil
 import subprocess
@@ -62,6 +64,14 @@ def chromium(tmp_path: Path, url: str, *flags: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
 
 
+def with_script(page: str, script: str) -> str:
+    """The page with one more script, which its policy lets run."""
+    inside = script.removeprefix("<script>").removesuffix("</script>")
+    digest = base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()
+    allowed = page.replace("script-src ", f"script-src 'sha256-{digest}' ", 1)
+    return allowed.replace("</body>", script + "</body>")
+
+
 def test_a_link_opens_the_slider_at_its_face_and_edit(page: Path, tmp_path: Path) -> None:
     shot = tmp_path / "shot.png"
     flags = ("--dump-dom", f"--screenshot={shot}")
@@ -74,7 +84,7 @@ def test_a_link_opens_the_slider_at_its_face_and_edit(page: Path, tmp_path: Path
 
 
 def test_faces_can_be_sorted_by_a_metric(page: Path, tmp_path: Path) -> None:
-    page.write_text(page.read_text().replace("</body>", SORT_BY_PSNR + "</body>"))
+    page.write_text(with_script(page.read_text(), SORT_BY_PSNR))
     dom = chromium(tmp_path, page.as_uri(), "--dump-dom")
     values = [float(value) for value in re.findall(r'data-psnr="([\d.]+)"', dom)]
     assert len(values) == 7
@@ -84,7 +94,7 @@ def test_faces_can_be_sorted_by_a_metric(page: Path, tmp_path: Path) -> None:
 def test_a_click_on_a_picture_opens_a_slider_that_cuts_the_input(
     page: Path, tmp_path: Path
 ) -> None:
-    page.write_text(page.read_text().replace("</body>", DRAG_TO_A_FIFTH + "</body>"))
+    page.write_text(with_script(page.read_text(), DRAG_TO_A_FIFTH))
     dom = chromium(tmp_path, page.as_uri(), "--dump-dom")
     assert re.search(r'<dialog id="viewer"[^>]* open', dom)
     clips = re.search(r'data-clips="([^"|]*) \| ([^"]*)"', dom)
@@ -101,10 +111,18 @@ def test_a_moved_slider_shows_its_picture_and_sends_the_others_back(tmp_path: Pa
     ]
     page = tmp_path / "a.sliders.html"
     text = slider_page("a & b", sliders, {"model": "tiny"}).decode()
-    page.write_text(text.replace("</body>", MOVE_TWO_SLIDERS + "</body>"))
+    page.write_text(with_script(text, MOVE_TWO_SLIDERS))
     dom = chromium(tmp_path, page.as_uri(), "--dump-dom", "--window-size=500,844")
     assert 'data-width="500"' in dom  # nothing sticks out
     seen = re.search(r'data-seen="([^"]*)"', dom)
     assert seen
     assert seen[1].split(";") == ["3,+1,0,age +1", "0,0,-3,smile@0-2 -3", "2,as it is"]
     assert "<h1>a &amp; b</h1>" in dom and "a &lt;b&gt;smile" in dom
+
+
+def test_a_script_that_is_not_the_pages_own_does_not_run(page: Path, tmp_path: Path) -> None:
+    foreign = '<script>document.body.dataset.ran = "yes";</script>'
+    handler = '<img src="data:," onerror="document.body.dataset.ran = 1">'
+    page.write_text(page.read_text().replace("</body>", foreign + handler + "</body>"))
+    dom = chromium(tmp_path, page.as_uri(), "--dump-dom")
+    assert "</html>" in dom and "data-ran" not in dom

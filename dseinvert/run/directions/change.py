@@ -16,11 +16,12 @@ from dseinvert.editing.directions import Direction
 from dseinvert.editing.edits import Edit, parse_strengths
 from dseinvert.errors import UsageError
 from dseinvert.latent import Latent
-from dseinvert.media.atomic import make_folder, write_bytes
+from dseinvert.media.atomic import make_folder, within, write_bytes
 from dseinvert.media.images import encode_png
 from dseinvert.media.sheet import sheet
 from dseinvert.models import Model, open_model, pick_device
 from dseinvert.models.attach import give, read_directions
+from dseinvert.names import LONGEST
 from dseinvert.run.play.latents import draw, read_latents
 from dseinvert.run.play.sample import USUAL_PSI, parse_seeds
 
@@ -77,7 +78,7 @@ def pick(model: Model, name: str) -> Direction:
 def check_new(model: Model, names: Sequence[str], *, overwrite: bool = False) -> None:
     """UsageError where a name cannot be written in --edit, or is taken."""
     for name in names:
-        if not _NAME.fullmatch(name) or name in _RESERVED:
+        if not _NAME.fullmatch(name) or len(name) > LONGEST or name in _RESERVED:
             raise UsageError(
                 f"a direction cannot be named {name!r}", "letters, digits, . _ - and not class"
             )
@@ -101,20 +102,23 @@ def import_file(path: Path, model: Model, name: str = "", copy: str = "") -> Giv
         UsageError: a name that is taken, or the model is the bundled one.
         InputError: no directions, or of another generator, space or shape.
     """
-    kind, found = read_directions(path, model)
-    own = {}
-    for place, one in enumerate(found.values()):
-        called = one.name if not name else name if len(found) == 1 else f"{name}{place}"
-        own[called] = replace(one, name=called, learned=one.learned or kind)
-    check_new(model, list(own))
+    (kind, *notes), found = read_directions(path, model)
+    several = [f"{name}{place}" for place in range(len(found))] if len(found) > 1 else [name]
+    called = several if name else [*found]
+    check_new(model, called)
+    own = {
+        new: replace(one, name=new, learned=one.learned or kind)
+        for new, one in zip(called, found.values(), strict=True)
+    }
     given, folder = give(model, {**model.directions, **own}, copy)
-    return Given(given, folder, tuple(own.values()), (kind,))
+    return Given(given, folder, tuple(own.values()), (kind, *notes))
 
 
 def rename(model: Model, old: str, new: str, copy: str = "") -> Given:
     """Call a direction otherwise."""
-    direction = replace(pick(model, old), name=new)
+    old_one = pick(model, old)
     check_new(model, [new])
+    direction = replace(old_one, name=new)
     kept = {new if name == old else name: d for name, d in model.directions.items()}
     given, folder = give(model, {**kept, new: direction}, copy)
     return Given(given, folder, (direction,))
@@ -180,7 +184,7 @@ def strips(
     for name, direction in directions.items():
         lines = [_line(model, direction, row, strengths) for row in rows]
         across = [f"{name} {strength:+g}" if strength else name for strength in strengths]
-        written.append(out / f"{name}.png")
+        written.append(within(out, f"{name}.png"))
         write_bytes(written[-1], encode_png(sheet(lines, across, LEAST)))
     return written
 

@@ -50,7 +50,10 @@ def read_table(path: Path) -> Table:
         raise UsageError(f"{path}: no such file") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a readable table of text") from error
-    rows = [row for row in csv.reader(text.splitlines()) if row]
+    try:
+        rows = [row for row in csv.reader(text.splitlines()) if row]
+    except csv.Error as error:
+        raise InputError(f"{path}: not a readable table: {error}") from error
     head = [word.strip() for word in rows[0]] if rows else []
     if len(head) < 2 or len(rows) < 2 or len({*head}) < len(head):
         raise InputError(f"{path}: not a table with a head", "write file,smile and lines below")

@@ -19,6 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from dseinvert.names import printable
 from dseinvert.progress import Count
 
 
@@ -35,7 +36,7 @@ class Terminal:
     def begin(self, what: str, total: int) -> None:
         """A new count begins."""
         if self.bar is not None and self.task is not None:
-            self.bar.reset(self.task, total=total, description=what, visible=total > 0)
+            self.bar.reset(self.task, total=total, description=_plain(what), visible=total > 0)
 
     def advance(self) -> None:
         """One more is done."""
@@ -52,12 +53,12 @@ class Terminal:
         if bar is None:
             yield lambda done, note="": None
             return
-        task = bar.add_task(what, total=total, note="")
+        task = bar.add_task(_plain(what), total=total, note="")
 
         def told(done: int, note: str = "") -> None:
             bar.update(task, completed=done)
             if note:
-                bar.update(task, note=note)
+                bar.update(task, note=_plain(note))
 
         try:
             yield told
@@ -74,7 +75,12 @@ class Terminal:
             self._print(line, "dim" if self.bar is not None else "")
 
     def _print(self, line: str, style: str) -> None:
-        self.console.print(escape(line), style=style, soft_wrap=True, highlight=False)
+        self.console.print(_plain(line), style=style, soft_wrap=True, highlight=False)
+
+
+def _plain(line: str) -> str:
+    """As it stands: no markup, and nothing that a terminal obeys."""
+    return escape(printable(line))
 
 
 @contextmanager

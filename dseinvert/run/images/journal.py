@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from dseinvert.errors import OutputError
+from dseinvert.media.atomic import is_inside, open_in_place, shown
 from dseinvert.media.lock import lock
+from dseinvert.names import each, file_name, json_value, number, table, text, word
 from dseinvert.run.inputs import Status
 
 NAME = "journal.jsonl"
@@ -57,6 +59,11 @@ class Entry:
     backend: str = ""
     """Who ran the networks, "torch" or "onnx 1.20"; no part of `key`, for their results agree."""
 
+    @property
+    def model(self) -> str:
+        """The name of the model; "" = it was not told."""
+        return str(self.settings.get("model", ""))
+
 
 def dumps(entry: Entry) -> bytes:
     """One line, ASCII whatever the file names are."""
@@ -64,25 +71,53 @@ def dumps(entry: Entry) -> bytes:
 
 
 def read(path: Path) -> dict[str, Entry]:
-    """The last entry of each name; lines cut short by a crash are passed over."""
+    """The last entry of each name; lines cut short by a crash, or not ours, are passed over."""
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{shown(path)}: is not a regular file", "remove it")
     try:
         lines = path.read_bytes().split(b"\n")
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
-        raise OutputError(f"{path}: cannot read the journal: {error.strerror}") from error
-    return {entry.name: entry for entry in map(_parse, lines) if entry is not None}
+        raise OutputError(f"{shown(path)}: cannot read the journal: {error.strerror}") from error
+    entries = (_parse(line, path.parent) for line in lines)
+    return {entry.name: entry for entry in entries if entry is not None}
 
 
-def _parse(line: bytes) -> Entry | None:
+def _parse(line: bytes, folder: Path) -> Entry | None:
     try:
-        fields = json.loads(line)
+        fields = json_value(line)
         if fields.pop("format") != FORMAT or fields["status"] not in get_args(Status):
             return None
-        faces = [FaceEntry(**face) for face in fields.pop("faces")]
-        return Entry(**fields, faces=faces)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        faces = each(fields.pop("faces"), lambda face: FaceEntry(**face))
+        return _checked(Entry(**fields, faces=faces), folder)
+    except (ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def _checked(entry: Entry, folder: Path) -> Entry:
+    """The entry; ValueError where it holds what this program does not write."""
+    file_name(entry.name)
+    for plain in (entry.source, entry.shown, entry.sha256, entry.key, entry.reason, entry.backend):
+        text(plain)
+    each(entry.warnings, text)
+    text(table(entry.settings, text, lambda value: value).get("model", ""))
+    table(entry.files, file_name, text)
+    for face in entry.faces:
+        file_name(face.name)
+        each(face.crop, number)
+        table(face.metrics, word, number)
+    for pictures in (entry.photos, *(face.pictures for face in entry.faces)):
+        table(pictures, word, lambda file: _picture(folder, file))
+    return entry
+
+
+def _picture(folder: Path, file: Any) -> str:
+    """The name of a picture of that folder; ValueError where it is none."""
+    path = folder / file_name(file)
+    if path.suffix != ".png" or (path.is_symlink() and not is_inside(folder, path)):
+        raise ValueError(f"not a picture of {folder}: {file}")
+    return path.name
 
 
 class Journal:
@@ -111,7 +146,7 @@ def open_journal(folder: Path) -> Iterator[Journal]:
     """The journal of `folder`, locked against a second run at the same time."""
     path = folder / NAME
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        descriptor = open_in_place(path)
     except OSError as error:
         raise _unwritable(path, error) from error
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median_high
 from urllib.parse import quote
@@ -11,12 +11,12 @@ from urllib.parse import quote
 import cv2
 
 from dseinvert.errors import InputError
-from dseinvert.media.atomic import replacing
+from dseinvert.media.atomic import is_inside, replacing
 from dseinvert.media.images import encode_jpeg, read_image
 from dseinvert.media.pixels import Pixels
 from dseinvert.run.images.journal import Entry, FaceEntry
 from dseinvert.run.images.roles import caption
-from dseinvert.run.pages import data_uri, filled, listed, part, template
+from dseinvert.run.pages import data_uri, encoded, page
 
 NAME = "index.html"
 # Up to so many faces the page carries its pictures; beyond, it shows the files beside it.
@@ -29,6 +29,31 @@ _UNITS = {
     "steps": ("steps", ".0f", ""),
     "seconds": ("refined in", ".1f", " s"),
 }
+"""Title, style and unit of what faces can be sorted by; other numbers are shown only."""
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class _Figure:
+    """A picture of a card."""
+
+    kind: str
+    link: str
+    source: str
+    """An address; "" = it is not there."""
+    caption: str
+
+
+@dataclass(frozen=True)
+class _Card:
+    """A face on the page."""
+
+    name: str
+    source: str
+    sortable: list[tuple[str, str]]
+    numbers: list[tuple[str, str]]
+    figures: list[_Figure]
+    notes: Sequence[str]
 
 
 def write_page(
@@ -39,110 +64,74 @@ def write_page(
     medians: Mapping[str, float],
 ) -> None:
     """Write the page atomically, face by face, so that its length costs no memory."""
-    with replacing(out / NAME) as path, path.open("wb") as file:
-        for text in _page(out, entries, undone, facts, medians):
-            file.write(text.encode(errors="backslashreplace"))
-
-
-def _page(
-    out: Path,
-    entries: Sequence[Entry],
-    undone: Sequence[tuple[str, str]],
-    facts: Mapping[str, str],
-    medians: Mapping[str, float],
-) -> Iterator[str]:
     faces = sum(len(entry.faces) for entry in entries)
     values = {
         "title": f"{faces} face{'' if faces == 1 else 's'}",
         "subtitle": _subtitle(entries, facts),
-        "medians": _numbers(medians, "median "),
-        "sorts": _sorts(medians),
-        "undone": _undone(undone),
-        "facts": listed(facts),
+        "medians": _numbers(medians),
+        "sorts": [(name, title) for name, (title, *_) in _UNITS.items() if name in medians],
+        "undone": undone,
+        "facts": facts,
         "columns": _columns(entries),
-        "script": part("faces.js"),
+        "cards": _cards(out, entries, embed=faces <= EMBEDDED_FACES),
     }
-    head, tail = template("faces").split("{{faces}}")
-    yield filled(head, values)
-    for entry in entries:
-        for face in entry.faces:
-            photos = entry.photos if face is entry.faces[0] else {}
-            yield _card(out, entry, face, photos, embed=faces <= EMBEDDED_FACES)
-    yield filled(tail, values)
+    with replacing(out / NAME) as path, path.open("wb") as file:
+        for text in page("faces", values):
+            file.write(encoded(text))
 
 
 def _subtitle(entries: Sequence[Entry], facts: Mapping[str, str]) -> str:
     images = f"from {len(entries)} image{'' if len(entries) == 1 else 's'}"
-    models = sorted({entry.settings["model"] for entry in entries}) or [facts["model"]]
-    return escape(f"{images} · model {', '.join(models)} · edits {facts['edits']}")
+    models = sorted({entry.model for entry in entries}) or [facts["model"]]
+    return f"{images} · model {', '.join(models)} · edits {facts['edits']}"
 
 
-def _columns(entries: Sequence[Entry]) -> str:
+def _columns(entries: Sequence[Entry]) -> int:
     """How many pictures stand in a row: as many as the middle card has."""
     counts = [
         len(face.pictures) + (len(entry.photos) if face is entry.faces[0] else 0)
         for entry in entries
         for face in entry.faces
     ]
-    return str(median_high(counts) if counts else 2)
+    return median_high(counts) if counts else 2
 
 
-def _sorts(metrics: Mapping[str, float]) -> str:
-    return "".join(
-        f'<option value="{escape(name)}">{escape(_title(name))}</option>' for name in metrics
-    )
+def _cards(out: Path, entries: Sequence[Entry], *, embed: bool) -> Iterator[_Card]:
+    for entry in entries:
+        for face in entry.faces:
+            photos = entry.photos if face is entry.faces[0] else {}
+            yield _Card(
+                name=face.name,
+                source=entry.shown,
+                sortable=[(n, f"{face.metrics[n]:.6g}") for n in _UNITS if n in face.metrics],
+                numbers=_numbers(face.metrics),
+                figures=[*_figures(out, face, photos, embed)],
+                notes=entry.warnings,
+            )
 
 
-def _undone(undone: Sequence[tuple[str, str]]) -> str:
-    if not undone:
-        return ""
-    rows = "".join(
-        f"<li><b>{escape(file)}</b><span>{escape(reason)}</span></li>" for file, reason in undone
-    )
-    what = "1 input was" if len(undone) == 1 else f"{len(undone)} inputs were"
-    is_open = " open" if len(undone) <= 8 else ""
-    summary = f"<summary>{what} not done</summary>"
-    return f'<details class="undone"{is_open}>{summary}<ul>{rows}</ul></details>'
+def _figures(
+    out: Path, face: FaceEntry, photos: Mapping[str, str], embed: bool
+) -> Iterator[_Figure]:
+    for name, file in face.pictures.items():
+        yield _figure(out, file, caption(name), embed, "picture")
+    for name, file in photos.items():
+        yield _figure(out, file, f"{caption(name)} in the photo", embed, "photo")
 
 
-def _card(
-    out: Path, entry: Entry, face: FaceEntry, photos: Mapping[str, str], *, embed: bool
-) -> str:
-    data = "".join(f' data-{escape(m)}="{value:.6g}"' for m, value in face.metrics.items())
-    pictures = "".join(
-        _figure(out, file, caption(name), embed, "picture") for name, file in face.pictures.items()
-    )
-    pictures += "".join(
-        _figure(out, file, f"{caption(name)} in the photo", embed, "photo")
-        for name, file in photos.items()
-    )
-    notes = "".join(f'<p class="note">{escape(warning)}</p>' for warning in entry.warnings)
-    name = escape(face.name)
-    return (
-        f'<article id="{name}" data-name="{name}"{data}>'
-        f'<header><h2 title="{escape(entry.shown)}">{name}</h2>'
-        f'<p class="numbers">{_numbers(face.metrics)}</p></header>'
-        f'<div class="strip">{pictures}</div>{notes}</article>\n'
-    )
-
-
-def _figure(out: Path, file: str, said: str, embed: bool, kind: str) -> str:
-    link = escape(quote(file))
-    source = _data_uri(out / file) if embed else link
-    said = escape(said)
-    image = f'<img src="{source}" alt="{said}" loading="lazy" decoding="async">'
-    return (
-        f'<figure class="{kind}"><a href="{link}">{image if source else "missing"}</a>'
-        f"<figcaption>{said}</figcaption></figure>"
-    )
+def _figure(out: Path, file: str, said: str, embed: bool, kind: str) -> _Figure:
+    link = quote(file)
+    return _Figure(kind, link, _data_uri(out / file) if embed else link, said)
 
 
 def _data_uri(path: Path) -> str:
-    """The picture itself when small, else a smaller JPEG; "" when it is not there."""
+    """The picture itself when small, else a smaller JPEG; "" when it is no picture of there."""
     try:
+        if not is_inside(path.parent, path):
+            return ""
         data = path.read_bytes()
         if len(data) <= _EMBEDDED_BYTES:
-            return data_uri("png", data)
+            return data_uri("png", data) if data.startswith(_PNG) else ""
         pixels = read_image(path)
     except (OSError, InputError):
         return ""
@@ -156,11 +145,9 @@ def jpeg_uri(pixels: Pixels) -> str:
     return data_uri("jpeg", encode_jpeg(small, 88))
 
 
-def _numbers(metrics: Mapping[str, float], prefix: str = "") -> str:
-    return "".join(
-        f"<span>{prefix}{escape(_title(name))} <b>{_value(name, value)}</b></span>"
-        for name, value in metrics.items()
-    )
+def _numbers(metrics: Mapping[str, float]) -> list[tuple[str, str]]:
+    """Titles and values."""
+    return [(_title(name), _value(name, value)) for name, value in metrics.items()]
 
 
 def _title(name: str) -> str:

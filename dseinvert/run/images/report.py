@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -11,6 +9,7 @@ from typing import Any
 
 from dseinvert.media.atomic import write_bytes
 from dseinvert.media.scan import natural
+from dseinvert.media.tables import Cell, table_bytes
 from dseinvert.run.images.journal import Entry
 from dseinvert.run.images.page import write_page
 from dseinvert.similarity.metrics import PROTOCOL
@@ -56,13 +55,10 @@ def medians(entries: Iterable[Entry]) -> dict[str, float]:
 
 def csv_bytes(entries: Sequence[Entry], facts: Mapping[str, str]) -> bytes:
     """One row a face, below `#` lines that say how the numbers were made."""
-    text = io.StringIO()
-    text.writelines(f"# {name}: {fact}\n" for name, fact in facts.items())
     metrics = list(medians(entries))
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["name", "source", "face", "model", *metrics])
+    rows: list[list[Cell]] = [["name", "source", "face", "model", *metrics]]
     for entry in entries:
         for number, face in enumerate(entry.faces, 1):
-            values = [f"{face.metrics[m]:.6g}" if m in face.metrics else "" for m in metrics]
-            table.writerow([face.name, entry.shown, number, entry.settings["model"], *values])
-    return text.getvalue().encode(errors="backslashreplace")
+            values = [float(face.metrics[m]) if m in face.metrics else "" for m in metrics]
+            rows.append([face.name, entry.shown, number, entry.model, *values])
+    return table_bytes(rows, facts)

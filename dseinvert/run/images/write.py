@@ -14,7 +14,7 @@ from dseinvert.errors import InputError, OutputError
 from dseinvert.faces.align import crop_matrix, matrix_to_list
 from dseinvert.faces.mask import Mask, paste_shown
 from dseinvert.latent import dumps
-from dseinvert.media.atomic import shown, sync_folder, write_bytes
+from dseinvert.media.atomic import shown, sync_folder, within, write_bytes
 from dseinvert.media.images import encode_png, read_image
 from dseinvert.run.flow.keys import result_key
 from dseinvert.run.flow.names import face_names
@@ -114,7 +114,7 @@ class Target:
         }
 
     def _free(self, name: str) -> Path:
-        path = self.out / name
+        path = within(self.out, name)
         if path.resolve() in self.plan.protected:
             raise InputError(f"its output {name} would replace an input", "choose another --out")
         return path

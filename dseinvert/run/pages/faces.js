@@ -43,7 +43,7 @@ function draw() {
   const figures = pictures(card);
   role = Math.min(Math.max(role, 1), figures.length - 1);
   $("viewer-title").textContent = card.dataset.name;
-  $("viewer-numbers").innerHTML = card.querySelector(".numbers").innerHTML;
+  $("viewer-numbers").replaceChildren(...card.querySelector(".numbers").cloneNode(true).childNodes);
   $("before").src = figures[0].querySelector("img")?.src ?? "";
   $("after").src = figures[role].querySelector("img")?.src ?? "";
   $("after-name").textContent = caption(figures[role]);

@@ -29,7 +29,7 @@ from dseinvert.export.backend import accelerated
 from dseinvert.faces.mask import Mask, open_mask
 from dseinvert.latent import Latent, concat
 from dseinvert.media.animation import SUFFIXES, write_animation
-from dseinvert.media.atomic import make_folder, shown, sync_folder, write_bytes
+from dseinvert.media.atomic import make_folder, shown, sync_folder, within, write_bytes
 from dseinvert.media.images import encode_png, read_image
 from dseinvert.media.pixels import Pixels
 from dseinvert.media.scan import scan
@@ -310,7 +310,7 @@ def _write(
         else:
             for shown_as, pixels in (made | _strips(asked, made)).items():
                 files.append(f"{name}.{shown_as}.png")
-                write_bytes(out / files[-1], encode_png(pixels), sync=False)
+                write_bytes(within(out, files[-1]), encode_png(pixels), sync=False)
         found |= {f"{name}.{given}.png": strength for given, strength in one.strengths.items()}
     sync_folder(out)
     return Rendered(loaded.item, tuple(files), strengths=found)
@@ -343,7 +343,7 @@ def _moving(
         pictures = [_enlarged(made[one]) for one in labels]
         if asked.sweep is not None:
             files.append(f"{name}.{strip}.{asked.sweep}")
-            write_animation(out / files[-1], [*pictures, *pictures[-2:0:-1]], _RATE)
+            write_animation(within(out, files[-1]), [*pictures, *pictures[-2:0:-1]], _RATE)
         edits = [_edit(asked.edits[one]) for one in labels]
         direction, rows = edits[0].direction, strip.partition("@")
         shown_as = direction.name + "".join(rows[1:])
@@ -351,7 +351,7 @@ def _moving(
         sliders.append(Slider(shown_as, direction.unit, strengths, pictures))
     if asked.sliders:
         files.append(f"{name}.{SUFFIX}")
-        write_bytes(out / files[-1], slider_page(name, sliders, facts), sync=False)
+        write_bytes(within(out, files[-1]), slider_page(name, sliders, facts), sync=False)
     return files
 
 

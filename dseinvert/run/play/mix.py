@@ -11,7 +11,7 @@ import torch
 from dseinvert.config import MixOptions
 from dseinvert.editing.blend import mixed, parse_rows
 from dseinvert.latent import dumps
-from dseinvert.media.atomic import make_folder, sync_folder, write_bytes
+from dseinvert.media.atomic import make_folder, sync_folder, within, write_bytes
 from dseinvert.media.images import encode_png
 from dseinvert.media.sheet import sheet
 from dseinvert.models import open_model, pick_device
@@ -58,8 +58,8 @@ def run_mix(
         for other, latent, shot in zip(second, found, shots, strict=True):
             names.append(_name(base, other))
             known = latent.with_origin(mixed=f"rows {options.layers} of {other.name}")
-            write_bytes(options.out / f"{names[-1]}.safetensors", dumps(known), sync=False)
-            write_bytes(options.out / f"{names[-1]}.png", encode_png(shot), sync=False)
+            write_bytes(within(options.out, f"{names[-1]}.safetensors"), dumps(known), sync=False)
+            write_bytes(within(options.out, f"{names[-1]}.png"), encode_png(shot), sync=False)
         sync_folder(options.out)
         watcher.advance()
     write_bytes(options.out / SHEET, encode_png(sheet(lines, least=LEAST)))

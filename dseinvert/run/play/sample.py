@@ -12,7 +12,7 @@ import torch
 from dseinvert.config import SampleOptions
 from dseinvert.errors import UsageError
 from dseinvert.latent import Latent, dumps
-from dseinvert.media.atomic import make_folder, sync_folder, write_bytes
+from dseinvert.media.atomic import make_folder, sync_folder, within, write_bytes
 from dseinvert.media.images import encode_png
 from dseinvert.media.pixels import Pixels
 from dseinvert.media.sheet import sheet
@@ -110,6 +110,6 @@ def _sample(model: Model, seed: int, psi: float, label: int | None) -> Latent:
 
 
 def _write(out: Path, seed: int, latent: Latent, picture: bytes) -> None:
-    write_bytes(out / f"{name_of(seed)}.safetensors", dumps(latent), sync=False)
-    write_bytes(out / f"{name_of(seed)}.png", picture, sync=False)
+    write_bytes(within(out, f"{name_of(seed)}.safetensors"), dumps(latent), sync=False)
+    write_bytes(within(out, f"{name_of(seed)}.png"), picture, sync=False)
     sync_folder(out)

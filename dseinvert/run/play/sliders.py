@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 
 from dseinvert.media.pixels import Pixels
 from dseinvert.run.images.page import jpeg_uri
-from dseinvert.run.pages import filled, listed, template
+from dseinvert.run.pages import page_bytes
 
 SUFFIX = "sliders.html"
 
@@ -31,6 +29,11 @@ class Slider:
         """Where it stands at first: the place of the strength nearest to 0."""
         return min(range(len(self.strengths)), key=lambda k: abs(self.strengths[k]))
 
+    @property
+    def said(self) -> list[str]:
+        """The strengths as they are written."""
+        return [f"{strength:+g}" if strength else "0" for strength in self.strengths]
+
 
 def slider_page(name: str, sliders: Sequence[Slider], facts: Mapping[str, str]) -> bytes:
     """The page of the face `name`, with all it needs in it."""
@@ -38,21 +41,11 @@ def slider_page(name: str, sliders: Sequence[Slider], facts: Mapping[str, str]) 
     units = {slider.name: slider.unit for slider in sliders}
     frames = [[jpeg_uri(picture) for picture in slider.pictures] for slider in sliders]
     values = {
-        "title": escape(name),
-        "subtitle": escape(" · ".join(f"{key} {fact}" for key, fact in facts.items())),
-        "sliders": "\n".join(map(_control, sliders)),
-        "facts": listed(units),
+        "title": name,
+        "subtitle": " · ".join(f"{key} {fact}" for key, fact in facts.items()),
+        "sliders": sliders,
+        "facts": units,
         "start": frames[0][first.rest],
-        "frames": json.dumps(frames),
+        "frames": frames,
     }
-    return filled(template("sliders"), values).encode(errors="backslashreplace")
-
-
-def _control(slider: Slider) -> str:
-    name, last, rest = escape(slider.name), len(slider.strengths) - 1, slider.rest
-    said = [f"{strength:+g}" if strength else "0" for strength in slider.strengths]
-    return (
-        f"    <label><span>{name}</span><output>{said[rest]}</output>"
-        f'<input type="range" name="{name}" min="0" max="{last}" value="{rest}"'
-        f' data-strengths="{" ".join(said)}" aria-valuetext="{said[rest]}"></label>'
-    )
+    return page_bytes("sliders", values)

@@ -14,7 +14,7 @@ from typing import Any
 from dseinvert.config import VideoOptions
 from dseinvert.errors import InputError, NoInputError, OutputError, UsageError
 from dseinvert.inversion.tune_clip import clip_refining
-from dseinvert.media.atomic import shown
+from dseinvert.media.atomic import shown, within
 from dseinvert.media.clip import Clip, probe
 from dseinvert.media.digest import file_sha256
 from dseinvert.media.encoding import CONTAINERS, Encoding, default_codec, encoding
@@ -231,10 +231,10 @@ def _paths(
     if _is_file(out):
         return {labels[0]: out}
     if settings is None:
-        return {label: out / f"{name}.{label}.frames" for label in labels}
+        return {label: within(out, f"{name}.{label}.frames") for label in labels}
     suffix = suffix_for(clip, settings)
     kind = ".side" * options.side_by_side + ".preview" * options.preview
-    return {label: out / f"{name}.{label}{kind}{suffix}" for label in labels}
+    return {label: within(out, f"{name}.{label}{kind}{suffix}") for label in labels}
 
 
 def _check_paths(clip: Clip, outputs: Sequence[Output]) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from dseinvert.errors import OutputError
-from dseinvert.media.atomic import shown, write_bytes
+from dseinvert.media.atomic import is_inside, shown, write_bytes
+from dseinvert.media.tables import Cell, plain, table_bytes
+from dseinvert.names import count, file_name, text, word
 from dseinvert.run.video.measure import NAMES
 from dseinvert.run.video.plan import Output, Task
 from dseinvert.run.video.unfinished import identity, intended
@@ -38,6 +40,15 @@ class Record:
     """Tracks that were edited."""
     lost: int
     metrics: dict[str, float] = field(default_factory=dict)
+
+
+_PLAIN: dict[str, Callable[[str], Any]] = {
+    "video": file_name,
+    "edit": word,
+    **dict.fromkeys(("key", "source", "clip", "sha256"), text),
+    **dict.fromkeys(("frames", "without_face", "faces", "lost"), lambda cell: count(int(cell))),
+}
+"""What each column of a record may hold."""
 
 
 @dataclass
@@ -103,13 +114,14 @@ def table_path(task: Task) -> Path:
 
 
 def read_records(task: Task) -> dict[str, Record]:
-    """The records of a clip by video; none where there is no such table."""
+    """The records of a clip by video; rows that are not ours are passed over."""
     try:
-        lines = table_path(task).read_text("utf-8", "backslashreplace").splitlines()
-        rows = csv.DictReader(line for line in lines if not line.startswith("#"))
-        return {row["video"]: _record(row) for row in rows}
-    except (OSError, ValueError, KeyError, TypeError):
+        lines = table_path(task).read_text("utf-8", "backslashreplace").split("\n")
+        rows = [*csv.DictReader(line for line in lines if not line.startswith("#"))]
+    except (OSError, csv.Error):
         return {}
+    records = (_record(row, task.folder) for row in rows)
+    return {record.video: record for record in records if record is not None}
 
 
 def output_sha256(path: Path) -> str:
@@ -137,17 +149,12 @@ def is_done(output: Output, records: Mapping[str, Record]) -> bool:
 
 def write_table(task: Task, records: Iterable[Record], facts: Mapping[str, str]) -> None:
     """All records, below `#` lines that say how the numbers were made."""
-    text = io.StringIO()
-    text.writelines(f"# {name}: {' '.join(fact.split())}\n" for name, fact in facts.items())
-    plain = [f.name for f in fields(Record) if f.name != "metrics"]
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow([*plain, *METRICS])
+    names = [f.name for f in fields(Record) if f.name != "metrics"]
+    rows: list[list[Cell]] = [[*names, *METRICS]]
     for record in records:
-        values = [
-            f"{record.metrics[name]:.6g}" if name in record.metrics else "" for name in METRICS
-        ]
-        table.writerow([*(asdict(record)[name] for name in plain), *values])
-    write_bytes(table_path(task), text.getvalue().encode(errors="backslashreplace"))
+        values = [float(record.metrics[n]) if n in record.metrics else "" for n in METRICS]
+        rows.append([*(asdict(record)[name] for name in names), *values])
+    write_bytes(table_path(task), table_bytes(rows, facts))
 
 
 def _adopt(task: Task, records: dict[str, Record]) -> None:
@@ -161,12 +168,13 @@ def _adopt(task: Task, records: dict[str, Record]) -> None:
             )
 
 
-def _record(row: Mapping[str, str]) -> Record:
-    numbers = {"frames", "without_face", "faces", "lost"}
-    plain: dict[str, Any] = {
-        f.name: int(row[f.name]) if f.name in numbers else row[f.name]
-        for f in fields(Record)
-        if f.name != "metrics"
-    }
-    metrics = {name: float(row[name]) for name in METRICS if row.get(name)}
-    return Record(**plain, metrics=metrics)
+def _record(row: Mapping[str, str], folder: Path) -> Record | None:
+    """None = no record of an output in that folder."""
+    try:
+        told: dict[str, Any] = {name: check(plain(row[name])) for name, check in _PLAIN.items()}
+        metrics = {name: float(row[name]) for name in METRICS if row.get(name)}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    if not is_inside(folder, folder / told["video"]):
+        return None
+    return Record(**told, metrics={n: v for n, v in metrics.items() if math.isfinite(v)})

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from html import escape
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from dseinvert.latent.clip import ClipLatents
 from dseinvert.media.atomic import shown, write_bytes
 from dseinvert.media.images import encode_jpeg
 from dseinvert.media.pixels import Pixels
-from dseinvert.run.pages import data_uri, filled, listed, template
+from dseinvert.run.pages import data_uri, page_bytes
 from dseinvert.run.video.measure import LENGTH, NAMES, STRETCHES, Marks, frames_of
 from dseinvert.run.video.plan import Output, Task
 from dseinvert.run.video.records import Record
@@ -31,6 +31,17 @@ from dseinvert.video.metrics import PROTOCOL
 
 _PICTURE = 200  # pixels
 _AROUND = 0.62  # half a picture's side, in sides of the quad
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One output in the strip."""
+
+    title: str
+    pictures: list[str]
+    """Addresses."""
+    link: str = ""
+    """Of its video; "" = there is none."""
 
 
 def page_path(task: Task) -> Path:
@@ -78,17 +89,19 @@ def write_page(
     task = work.task
     here = [(r, _output(task, r)) for r in records if r.clip == task.tracks_key]
     kept = [(r, output) for r, output in here if output.path.exists()]
+    titles = {"psnr": "PSNR of the reconstruction, dB", "ssim": "its SSIM", **NAMES}
     values = {
-        "title": escape(task.name),
-        "subtitle": escape(f"{facts['model']} · {', '.join(r.edit for r in records)}"),
+        "title": task.name,
+        "subtitle": f"{facts['model']} · {', '.join(r.edit for r in records)}",
         "counts": _counts(records[-1], work.seen),
         "notes": _notes(work.seen),
-        "strip": "".join(_strips(work, kept, pictures)),
-        "metrics": _metrics([r for r, _ in kept]),
-        "facts": listed(facts),
+        "times": [f"{float(work.seconds(place)):.2f} s" for place in pictures],
+        "strips": [*_strips(work, kept, pictures)],
+        "titles": [*titles.values()],
+        "metrics": [(record.edit, _cells(record, titles)) for record, _ in kept],
+        "facts": facts,
     }
-    page = filled(template("video"), values)
-    write_bytes(page_path(task), page.encode(errors="backslashreplace"))
+    write_bytes(page_path(task), page_bytes("video", values))
 
 
 def _output(task: Task, record: Record) -> Output:
@@ -97,13 +110,11 @@ def _output(task: Task, record: Record) -> Output:
 
 def _strips(
     work: Work, outputs: Sequence[tuple[Record, Output]], frames: Mapping[int, Pictured]
-) -> Iterator[str]:
+) -> Iterator[_Row]:
     """The rows of the strip: the same faces at some times, in the source and in each output."""
     with work.latents() as rows:
         marks = Marks(rows)
     windows = {place: _around(marks.at(place)[0].quad) for place in frames}
-    times = [float(work.seconds(place)) for place in windows]
-    yield "<tr><th></th>" + "".join(f"<th>{time:.2f} s</th>" for time in times) + "</tr>"
     sources = {place: one.source for place, one in frames.items()}
     recon = {place: one.results[RECON] for place, one in frames.items()}
     yield _row("source", [_cut(sources[place], window) for place, window in windows.items()])
@@ -144,43 +155,24 @@ def _cut(frame: Pixels, window: tuple[float, float, float]) -> Pixels:
     return np.asarray(small, np.uint8)
 
 
-def _row(title: str, pictures: Sequence[Pixels], link: str = "") -> str:
-    name = f'<a href="{escape(link)}">{escape(title)}</a>' if link else escape(title)
-    cells = "".join(
-        f'<td><img src="{data_uri("jpeg", encode_jpeg(pixels, 90))}" alt="{escape(title)}"></td>'
-        for pixels in pictures
-    )
-    return f"<tr><th>{name}</th>{cells}</tr>\n"
+def _row(title: str, pictures: Sequence[Pixels], link: str = "") -> _Row:
+    return _Row(title, [data_uri("jpeg", encode_jpeg(pixels, 90)) for pixels in pictures], link)
 
 
-def _counts(record: Record, seen: Seen) -> str:
-    counts = {
-        "frames": record.frames,
-        "without a face": record.without_face,
-        "faces": record.faces,
-        "shots": len(seen.starts),
-    }
-    return "".join(f"<span>{name} <b>{value}</b></span>" for name, value in counts.items())
+def _counts(record: Record, seen: Seen) -> list[tuple[str, int]]:
+    return [
+        ("frames", record.frames),
+        ("without a face", record.without_face),
+        ("faces", record.faces),
+        ("shots", len(seen.starts)),
+    ]
 
 
-def _notes(seen: Seen) -> str:
-    notes = [*seen.problems]
-    if seen.lost:
-        notes.append(f"{seen.lost} frames could not be decoded")
-    if not notes:
-        return ""
-    items = "".join(f"<li><span>{escape(note)}</span></li>" for note in notes)
-    return f'<details class="undone" open><summary>The source</summary><ul>{items}</ul></details>'
+def _notes(seen: Seen) -> list[str]:
+    lost = [f"{seen.lost} frames could not be decoded"] if seen.lost else []
+    return [*seen.problems, *lost]
 
 
-def _metrics(records: Sequence[Record]) -> str:
-    titles = {"psnr": "PSNR of the reconstruction, dB", "ssim": "its SSIM", **NAMES}
-    head = "".join(f"<th>{escape(title)}</th>" for title in titles.values())
-    rows = [f"<tr><th></th>{head}</tr>"]
-    for record in records:
-        cells = "".join(
-            f"<td>{record.metrics[name]:.4g}</td>" if name in record.metrics else "<td></td>"
-            for name in titles
-        )
-        rows.append(f"<tr><th>{escape(record.edit)}</th>{cells}</tr>")
-    return "".join(rows)
+def _cells(record: Record, titles: Iterable[str]) -> list[str]:
+    """The numbers of an output below the titles; "" where there is none."""
+    return [f"{record.metrics[n]:.4g}" if n in record.metrics else "" for n in titles]

@@ -30,6 +30,7 @@ from dseinvert.media.pixels import Pixels
 from dseinvert.media.rows import Rows, write_rows
 from dseinvert.media.video_read import Frame
 from dseinvert.models import Model
+from dseinvert.names import json_value
 from dseinvert.run.flow.batchsize import BatchSize, out_of_memory
 from dseinvert.run.video.faces import Crops
 from dseinvert.run.video.invert import Own, part_of
@@ -142,8 +143,11 @@ def refined_of(origin: Mapping[str, str]) -> dict[str, str]:
     """What was done, for the facts of a page; nothing where nothing was."""
     if "refined" not in origin:
         return {}
-    people = json.loads(origin["tuned"])
-    return {"refined": f"{origin['refined']}: " + "; ".join(map(_phrase, people))}
+    try:
+        told = "; ".join(map(_phrase, json_value(origin["tuned"])))
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise InputError(f"latents of a clip: damaged: what was tuned: {error}") from error
+    return {"refined": f"{origin['refined']}: {told}"}
 
 
 def _phrase(person: Mapping[str, Any]) -> str:
@@ -235,7 +239,7 @@ def _load(task: Task, person: Person) -> Fitted | None:
     try:
         with Rows(_kept(task, person)[0]) as rows:
             arrays = {name: _tensor(rows.read(name)) for name in rows.names}
-            stages = tuple(_stage(one) for one in json.loads(rows.header[_STAGES]))
+            stages = tuple(_stage(one) for one in json_value(rows.header[_STAGES]))
     except (InputError, KeyError, ValueError, TypeError):
         return None
     return Fitted(_under(_ENCODER, arrays), _under(TUNING, arrays), stages)

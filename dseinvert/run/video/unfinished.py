@@ -12,6 +12,7 @@ from typing import Any
 from dseinvert.errors import OutputError
 from dseinvert.media.atomic import make_folder, output_error, restore_folder, shown, write_bytes
 from dseinvert.media.lock import locked
+from dseinvert.names import file_name, json_value, table, text
 from dseinvert.run.video.plan import Output, Task
 
 _INTENT = "outputs.json"
@@ -21,6 +22,8 @@ _ASIDE = ".old"
 @contextmanager
 def working(task: Task) -> Iterator[None]:
     """The folder for unfinished work, locked; gone when the work is done."""
+    if task.kept.is_symlink():
+        raise OutputError(f"{shown(task.kept)}: is a link", "remove it")
     made = [f for f in (task.folder, *task.folder.parents) if not f.exists()]
     make_folder(task.kept)
     try:
@@ -49,8 +52,8 @@ def intend(task: Task, outputs: Sequence[Output]) -> None:
 def intended(task: Task) -> dict[str, dict[str, Any]]:
     """What `intend` noted in this run or in one that was killed, by file name."""
     try:
-        notes = json.loads((task.kept / _INTENT).read_bytes())
-        return notes if isinstance(notes, dict) else {}
+        notes = json_value((task.kept / _INTENT).read_bytes())
+        return table(notes, file_name, lambda note: table(note, text, lambda value: value))
     except (OSError, ValueError):
         return {}
 
@@ -87,9 +90,10 @@ def _drop_other_work(task: Task) -> None:
     ours = (f"tracks-{task.tracks_key}", f"latents-{task.latents_key}", _INTENT)
     keys = tuple(output.key for output in task.outputs)
     for path in task.kept.iterdir():
-        if path.name.startswith(ours) or path.name.endswith(keys):
+        ours_too = path.name.startswith(ours) or path.name.endswith(keys)
+        if ours_too and not path.is_symlink():
             continue
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)

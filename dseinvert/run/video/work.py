@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dseinvert import names
 from dseinvert.errors import InputError
 from dseinvert.latent.clip import ClipLatents
 from dseinvert.media.atomic import shown
@@ -57,9 +58,10 @@ class Seen:
         cls, tracks: Sequence[Track], pts: NDArray[np.int64], text: Mapping[str, str]
     ) -> Seen:
         """What `text` made text of, with the rest; KeyError or ValueError where it did not."""
-        starts, problems = (tuple(json.loads(text[key])) for key in ("shots", "problems"))
+        starts = names.each(names.json_value(text["shots"]), names.count)
+        problems = names.each(names.json_value(text["problems"]), names.text)
         lost, partial = int(text["lost"]), text["partial"] == "1"
-        return cls(tuple(tracks), starts, pts, lost, problems, partial)
+        return cls(tuple(tracks), tuple(starts), pts, lost, tuple(problems), partial)
 
 
 NOTHING = Seen((), (), np.empty(0, np.int64), 0, (), False)

@@ -1,0 +1,97 @@
+"""What may come out of a file that a stranger wrote: names, and the plain values beside them.
+
+Each function gives its argument back, or raises ValueError with one line that says what is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+LONGEST = 200
+"""Characters of a name."""
+_LONGEST_FILE = 255  # bytes, on every common file system
+_WORD = re.compile(r"\w(?:[\w.+@,= -]*[\w.+@,=-])?")
+_NOT_IN_FILE = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029<>:"/\\|?*]')
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+def json_value(data: bytes | str) -> Any:
+    """What JSON says."""
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise ValueError("JSON that is nested too deeply") from error
+
+
+def word(value: Any) -> str:
+    """A name of a model, a direction, an edit or a metric.
+
+    It begins with a letter or a digit, and letters, digits, spaces and `. _ - + @ , =` may follow:
+    nothing that means something in a path, a page or a terminal.
+    """
+    if not isinstance(value, str) or len(value) > LONGEST or not _WORD.fullmatch(value):
+        raise ValueError(f"not a name: {_brief(value)}")
+    return value
+
+
+def file_name(value: Any) -> str:
+    """A name of a file in a folder that is known: no separators, no dot first, no control codes."""
+    if not isinstance(value, str) or not value or value[0] == "." or _NOT_IN_FILE.search(value):
+        raise ValueError(f"not a plain file name: {_brief(value)}")
+    if len(os.fsencode(value)) > _LONGEST_FILE:
+        raise ValueError(f"a file name of more than {_LONGEST_FILE} bytes: {_brief(value)}")
+    return value
+
+
+def text(value: Any) -> str:
+    """Any text without NUL."""
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError(f"not a text: {_brief(value)}")
+    return value
+
+
+def number(value: Any) -> float:
+    """A finite number; an int stays one."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"not a finite number: {_brief(value)}")
+    return value
+
+
+def count(value: Any) -> int:
+    """A whole number from 0 on."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"not a count: {_brief(value)}")
+    return value
+
+
+def each(value: Any, of: Callable[[Any], Value]) -> list[Value]:
+    """A list of such values."""
+    if not isinstance(value, list):
+        raise ValueError(f"not a list: {_brief(value)}")
+    return [of(one) for one in value]
+
+
+def table(value: Any, key: Callable[[Any], Key], of: Callable[[Any], Value]) -> dict[Key, Value]:
+    """A mapping of such keys to such values."""
+    if not isinstance(value, dict):
+        raise ValueError(f"not a table: {_brief(value)}")
+    return {key(name): of(one) for name, one in value.items()}
+
+
+def printable(text: str) -> str:
+    """`text` as one line that no terminal obeys: what cannot be printed is written as \\x1b is."""
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
+    )
+
+
+def _brief(value: Any) -> str:
+    return repr(value)[:80]
