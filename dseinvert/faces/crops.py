@@ -56,7 +56,8 @@ class Wanted:
     def __post_init__(self) -> None:
         if self.rotate not in ("auto", *TURNS):
             raise UsageError(f"rotate {self.rotate}", "auto, 0, 90, 180 or 270")
-        if self.faces not in ("largest", "all") and int(self.faces) < 1:
+        counted = isinstance(self.faces, int) and self.faces >= 1
+        if not (counted or self.faces in ("largest", "all")):
             raise UsageError(f"faces {self.faces}", "largest, all, or a number from 1 on")
 
     @property

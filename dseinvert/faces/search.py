@@ -26,9 +26,9 @@ from dseinvert.media.pixels import Pixels
 Rotate = Literal["auto", 0, 90, 180, 270]
 """Degrees clockwise that set a photo upright; auto = as its faces tell."""
 
-# Of 120 views of portraits, turned by all angles, no face seen upside down scored more than 0.7,
-# and at the best of the four turns none scored less than 0.88.
-SURE = 0.8
+# Of 240 views of portraits, turned by all angles, no face seen upside down scored more than 0.84,
+# and of 109 photos with upright faces 103 hold one that scores more than this.
+SURE = 0.85
 # Longest side at which the other turns are looked at, where faces of MIN_FACE are wanted.
 LOOK = 640
 # Pixels of the photo: sides of a tile, and what two of them share. A face counts in the tile that

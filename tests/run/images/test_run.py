@@ -38,7 +38,7 @@ class Squares:
 @pytest.fixture
 def squares(monkeypatch: pytest.MonkeyPatch) -> Squares:
     detector = Squares()
-    monkeypatch.setattr(Model, "detector", lambda model, *, align=True: detector)
+    monkeypatch.setattr(Model, "detector", lambda model, **asked: detector)
     return detector
 
 
