@@ -70,7 +70,7 @@ def _stands(face: Face, least: float) -> bool:
 
 
 def _best_turn(photo: Pixels, detector: Detector, score: float, side: float) -> int:
-    """The turn whose best face, seen in `side` pixels, is likely and surer than `score`; 0 = none."""
+    """The turn whose best face, seen in `side` pixels, is likely and beats `score`; 0 = none."""
     small, _ = resized(photo, min(side, max(photo.shape[:2])))
     best = 0
     for turn in TURNS[1:]:
