@@ -21,6 +21,7 @@ from dseinvert.written import (
     UNCHECKED,
     Edits,
     Option,
+    Rotate,
     Switch,
 )
 
@@ -46,6 +47,17 @@ class ImagesOptions:
     """Class of the images, from 0, for a model that has classes: auto or a number. None = auto."""
     align: bool = True
     """Find and crop the faces; without it, images are taken as they are."""
+    rotate: Rotate = "auto"
+    """Degrees clockwise that set photos upright: 0, 90, 180 or 270; auto = as their faces tell."""
+    faces: Annotated[Literal["largest", "all"] | int, FACES] = "all"
+    """Of each photo: largest, all, or how many, the largest first."""
+    person: Path | None = None
+    """Photo of somebody: only that person's faces, as the network of --identity knows them. None =
+    everybody's."""
+    min_face: Annotated[int, Option(least=1)] = 24
+    """Height in pixels of the smallest face that is taken."""
+    min_score: Annotated[float, Option(least=0, most=1)] = 0.6
+    """How sure the detector has to be of a face, from 0 to 1."""
     paste: Switch = False
     """Also blend the edited faces back into the whole photo."""
     refine: str = "none"
@@ -59,8 +71,8 @@ class ImagesOptions:
     """METRIC=VALUE: an image is refined until it is that good: mse, psnr, ssim, lpips or features.
     None = as long as its steps."""
     identity: Path | None = None
-    """Face recognition network for `auto` strengths: an ArcFace ONNX file, model_ir_se50.pth or
-    MobileFaceNet. None = what DSEINVERT_IDENTITY names."""
+    """Face recognition network for --person and `auto` strengths: an ArcFace ONNX file,
+    model_ir_se50.pth or MobileFaceNet. None = what DSEINVERT_IDENTITY names."""
     identity_floor: float = 0.7
     """The least cosine to the unedited face that `auto` strengths keep, from -1 to 1."""
     mask: str | None = None
@@ -257,6 +269,8 @@ class EvaluateOptions:
     """Faces at most. None = all."""
     align: bool = True
     """Find and crop the faces; without it, images are taken as they are."""
+    rotate: Rotate = "auto"
+    """Degrees clockwise that set photos upright: 0, 90, 180 or 270; auto = as their faces tell."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     batch: int | None = None
@@ -314,6 +328,8 @@ class DirectionsOptions:
     """Largest share of the picture that a channel of stylespace may move."""
     align: bool = True
     """Find and crop the faces of pictures; without it, they are taken as they are."""
+    rotate: Rotate = "auto"
+    """Degrees clockwise that set photos upright: 0, 90, 180 or 270; auto = as their faces tell."""
     preview: Path | None = None
     """Folder for a strip of pictures of each. None = no pictures."""
     overwrite: bool = False

@@ -67,6 +67,12 @@ def _faces(text: str) -> Literal["largest", "all"] | int:
     return text if text in ("largest", "all") else _number(text, 1)  # type: ignore[return-value]
 
 
+def _rotate(text: str) -> Literal["auto", 0, 90, 180, 270]:
+    if text not in ("auto", "0", "90", "180", "270"):
+        raise ValueError(text)
+    return "auto" if text == "auto" else int(text)  # type: ignore[return-value]
+
+
 def _smooth(text: str) -> float | Literal["auto"]:
     if text == "auto":
         return "auto"
@@ -100,6 +106,7 @@ def _paste(text: str) -> Literal["difference", "replace"]:
 BATCH = Text(lambda text: _number(text, 1, 4096), "auto, or a number from 1 to 4096", none="auto")
 LABEL = Text(lambda text: _number(text, 0), "auto, or the number of a class", none="auto")
 FACES = Text(_faces, "largest, all, or a number from 1 on")
+ROTATE = Text(_rotate, "auto, 0, 90, 180 or 270")
 SMOOTH = Text(_smooth, "auto, or a number from 0 to 1")
 SECONDS = Text(_seconds, "seconds such as 12.5, or H:MM:SS")
 RATE = Text(_frame_rate, "frames a second such as 25 or 30000/1001")
@@ -115,3 +122,5 @@ UNCHECKED = Text()
 
 Switch = Annotated[bool, Option(alone=True)]
 Edits = Annotated[tuple[str, ...], Option("--edit")]
+Rotate = Annotated[Literal["auto", 0, 90, 180, 270], ROTATE]
+"""Degrees clockwise that set a photo upright; auto = as its faces tell."""

@@ -63,6 +63,20 @@ def test_the_faces_of_a_photo_come_with_crop_corners_and_score(
     assert whole.quad[2].tolist() == [*(np.array(dseinvert.open_photo(GROUP).size) - 0.5)]
 
 
+def test_faces_can_be_chosen_and_a_turned_photo_gives_the_same(
+    gan: dseinvert.Gan, faces: list[dseinvert.Face]
+) -> None:
+    (largest,) = gan.faces(GROUP, faces="largest")
+    assert np.array_equal(largest.crop.pixels, faces[0].crop.pixels)
+    assert gan.faces(GROUP, min_face=1000) == []
+    turned = np.ascontiguousarray(read_image(GROUP)[::-1, ::-1])
+    for rotate in ("auto", 180):
+        (first,) = gan.faces(turned, faces=1, rotate=rotate)
+        assert np.abs(first.crop.pixels.astype(int) - largest.crop.pixels).mean() < 1
+    with pytest.raises(dseinvert.UsageError, match="rotate 45"):
+        gan.faces(GROUP, rotate=45)
+
+
 @pytest.mark.parametrize("kind", ["path", "text", "bytes", "pil", "numpy", "photo"])
 def test_a_photo_is_the_same_however_it_is_given(kind: str) -> None:
     given = {

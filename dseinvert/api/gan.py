@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -29,9 +29,10 @@ from dseinvert.errors import InputError, UsageError
 from dseinvert.export.backend import accelerated, backend_of
 from dseinvert.export.runtimes import Threads
 from dseinvert.faces.align import crop_matrix, matrix_to_list
-from dseinvert.faces.crops import Crop, faces_of
-from dseinvert.faces.detect import Detector
+from dseinvert.faces.crops import Crop, Wanted, faces_of
+from dseinvert.faces.detect import MIN_FACE, MIN_SCORE, Detector
 from dseinvert.faces.mask import open_mask, paste_edit
+from dseinvert.faces.search import Rotate
 from dseinvert.generators.pixels import to_pixels, to_tensor
 from dseinvert.generators.tuned import synthesize
 from dseinvert.inversion.inverter import Inverter
@@ -42,6 +43,7 @@ from dseinvert.media.photo import Photo, open_photo
 from dseinvert.media.pixels import Doubles
 from dseinvert.models import Model, open_model, pick_device
 from dseinvert.models.keeper import open_keeper
+from dseinvert.models.person import Person, open_person
 from dseinvert.progress import Silent, Watcher
 from dseinvert.run.flow.batchsize import auto_size
 from dseinvert.similarity.metrics import image_metrics
@@ -124,6 +126,8 @@ class Gan:
         """`plain` is run by PyTorch; `fast` is the same by whoever runs it; None = PyTorch."""
         self._plain, self._fast = plain, fast or plain
         self._refining = lru_cache(maxsize=8)(self._open_refining)
+        self._detector = lru_cache(maxsize=8)(self._open_detector)
+        self._person = lru_cache(maxsize=8)(self._open_person)
 
     def __repr__(self) -> str:
         return f"Gan({self.name!r}, {self.resolution} px, {self.device}, {self.backend})"
@@ -153,18 +157,43 @@ class Gan:
         """What it can be edited along: the unit of one step by name."""
         return {name: one.unit for name, one in sorted(self._plain.directions.items())}
 
-    def faces(self, photo: Picture, *, align: bool = True) -> list[Face]:
+    def faces(
+        self,
+        photo: Picture,
+        *,
+        align: bool = True,
+        rotate: Rotate = "auto",
+        faces: Literal["largest", "all"] | int = "all",
+        person: str | Path | None = None,
+        identity: str | Path | None = None,
+        min_face: float = MIN_FACE,
+        min_score: float = MIN_SCORE,
+    ) -> list[Face]:
         """The faces of a photo, the largest first; empty where there is none.
 
         Args:
             photo: a path, bytes, a PIL image, an array, or what `open_photo` gave.
             align: False = the photo as it is, one "face"; so too for a model of other things.
+            rotate: degrees clockwise that set the photo upright; "auto" = as its faces tell.
+            faces: the largest, all, or how many at most.
+            person: a photo of somebody whose faces alone are wanted; None = everybody's.
+            identity: the network that knows them; None = what DSEINVERT_IDENTITY names.
+            min_face: height in pixels of the smallest.
+            min_score: how sure the detector has to be, from 0 to 1.
 
         Raises:
             InputError: not a photo that can be read.
+            UsageError: a turn or number that cannot be, or no face in the photo of `person`.
+            MissingError: `person` without a network.
         """
-        detector = self._detector if align else None
-        found = faces_of(open_photo(photo).pixels, self.resolution, detector)
+        known = self._person(
+            None if person is None else Path(person),
+            None if identity is None else Path(identity),
+            align,
+        )
+        wanted = Wanted(rotate, faces, known, min_face, min_score)
+        detector = self._detector(min_face, min_score) if align else None
+        found = faces_of(open_photo(photo).pixels, self.resolution, detector, wanted)
         return [Face(Photo(one.pixels), one.quad, one.score) for one in found]
 
     def invert(
@@ -353,9 +382,11 @@ class Gan:
         )
         return Video(self._plain, self._fast, Path(path), options, watcher or Silent())
 
-    @cached_property
-    def _detector(self) -> Detector | None:
-        return self._plain.detector()
+    def _open_detector(self, min_face: float, min_score: float) -> Detector | None:
+        return self._plain.detector(min_face=min_face, min_score=min_score)
+
+    def _open_person(self, photo: Path | None, identity: Path | None, align: bool) -> Person | None:
+        return open_person(photo, identity, self._plain, align=align)
 
     def _open_refining(
         self, refine: str, space: str | None, budget: str | None, until: str | None

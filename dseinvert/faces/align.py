@@ -47,6 +47,13 @@ def quad_side(quad: Floats) -> float:
     return math.hypot(*(quad[3] - quad[0]))
 
 
+def outside(quad: Floats, width: int, height: int) -> float:
+    """The share of the quad that lies outside a photo of that size, from 0 to 1."""
+    photo = np.array([[0, 0], [0, height], [width, height], [width, 0]], np.float32) - 0.5
+    shared, _ = cv2.intersectConvexConvex(np.asarray(quad, np.float32), photo)
+    return min(1.0, max(0.0, 1 - shared / quad_side(quad) ** 2))
+
+
 def crop_matrix(quad: Floats, size: int) -> NDArray[np.float64]:
     """The affine map [2, 3] from photo pixels to the pixels of a crop of side `size`."""
     places = np.column_stack([np.asarray(quad, np.float64), np.ones(4)])

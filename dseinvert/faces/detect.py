@@ -37,6 +37,8 @@ MIN_FACE = 24
 MIN_SCORE = 0.6
 # libfacedetection works best on faces of 12 to 400 pixels, so it sees three sizes of the photo.
 FINEST, COARSEST = 1280, 320
+# Height that the least wanted face should have in the finest of them, where that is not too fine.
+SEEN = 16
 # Views for O-Net, which wants brow to chin: side in sides of the FFHQ quad, move in its half sides.
 # The median over several is steadier than any one, and more passes or views gain nothing.
 ROUGH = ((0.6, 0.0, 0.0),)
@@ -60,7 +62,8 @@ class Face:
     score: float
     """0 to 1."""
     points: NDArray[np.float32]
-    """[5, 2] pixels: left eye, right eye, nose, left and right mouth corner; left has smaller x."""
+    """[5, 2] pixels: left eye, right eye, nose, left and right mouth corner; left has smaller x
+    where the face stands upright."""
 
 
 class Detector(Protocol):
@@ -111,7 +114,7 @@ class EmbeddedDetector:
         boxes = _wanted(self._boxes(image), self.min_face, self.min_score)
         faces = [self._face(image, box) for box in boxes]
         faces = [face for face in faces if face.score >= self.min_score]
-        return _largest_first(faces[k] for k in _distinct([_core(face) for face in faces]))
+        return largest_first(faces[k] for k in distinct([core(face) for face in faces]))
 
     def place(self, image: Pixels, points: Floats) -> tuple[NDArray[np.float64], float]:
         """Points [5, 2] of a face roughly known, such as from the frame before; probability."""
@@ -120,9 +123,9 @@ class EmbeddedDetector:
     def _boxes(self, image: Pixels) -> Iterator[NDArray[np.float64]]:
         """Rows x0, y0, x1, y1, score of three sizes of the photo."""
         longest = max(image.shape[:2])
-        finest = float(np.clip(16 / self.min_face * longest, COARSEST, FINEST))
+        finest = float(np.clip(SEEN / self.min_face * longest, COARSEST, FINEST))
         for side in (finest, finest / 2, finest / 4):
-            small, ratio = _resized(image, side)
+            small, ratio = resized(image, side)
             for x, y, w, h, score in self._find(small):
                 corners = np.array([[x, y], [x + w, y + h]]) / ratio
                 yield np.array([*corners.ravel(), score / 100])
@@ -180,7 +183,7 @@ class FaceAlignmentDetector:
 
     def detect(self, image: Pixels) -> list[Face]:
         """See `Detector`."""
-        small, ratio = _resized(image, min(FINEST / 2, max(image.shape[:2])))
+        small, ratio = resized(image, min(FINEST / 2, max(image.shape[:2])))
         with self._lock:
             found = self._net.face_detector.detect_from_image(small)
             rows = np.array(found, np.float64).reshape(-1, 5) / [*ratio, *ratio, 1]
@@ -188,7 +191,7 @@ class FaceAlignmentDetector:
             if not boxes:
                 return []
             marks = self._net.get_landmarks_from_image(image, detected_faces=boxes)
-        return _largest_first(
+        return largest_first(
             Face(_box(box), float(box[4]), five_points(mark))
             for box, mark in zip(boxes, marks, strict=True)
         )
@@ -220,7 +223,7 @@ def five_points(landmarks: Floats) -> NDArray[np.float32]:
     return np.array([*eyes, landmarks[30], landmarks[48], landmarks[54]], np.float32)
 
 
-def _resized(image: Pixels, side: float) -> tuple[Pixels, NDArray[np.float64]]:
+def resized(image: Pixels, side: float) -> tuple[Pixels, NDArray[np.float64]]:
     """The photo with its longest side near `side`, and new / old of width and height."""
     size = np.array(image.shape[1::-1])
     new = np.maximum(1, np.rint(size * side / size.max())).astype(int)
@@ -233,10 +236,10 @@ def _wanted(
 ) -> list[NDArray[np.float64]]:
     """The distinct rows x0, y0, x1, y1, score that are high and sure enough."""
     fit = [box for box in boxes if box[3] - box[1] >= min_face and box[4] >= min_score]
-    return [fit[k] for k in _distinct(fit)]
+    return [fit[k] for k in distinct(fit)]
 
 
-def _distinct(boxes: list[NDArray[np.float64]]) -> list[int]:
+def distinct(boxes: list[NDArray[np.float64]]) -> list[int]:
     """Which rows x0, y0, x1, y1, score to keep: those that share no half with a better one."""
     kept: list[int] = []
     for k in sorted(range(len(boxes)), key=lambda k: -boxes[k][4]):
@@ -245,7 +248,7 @@ def _distinct(boxes: list[NDArray[np.float64]]) -> list[int]:
     return kept
 
 
-def _core(face: Face) -> NDArray[np.float64]:
+def core(face: Face) -> NDArray[np.float64]:
     """The square x0, y0, x1, y1, score between eyes and mouth, which two faces cannot share."""
     middle, half = face.points[[0, 1, 3, 4]].mean(0), quad_side(face_quad(face.points)) / 7
     return np.array([*(middle - half), *(middle + half), face.score])
@@ -257,7 +260,8 @@ def _overlap(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     return float(shared / max(1e-9, min((a[2:4] - a[:2]).prod(), (b[2:4] - b[:2]).prod())))
 
 
-def _largest_first(faces: Iterable[Face]) -> list[Face]:
+def largest_first(faces: Iterable[Face]) -> list[Face]:
+    """By the area of their boxes."""
     return sorted(faces, key=lambda face: (face.box[0] - face.box[2]) * (face.box[3] - face.box[1]))
 
 

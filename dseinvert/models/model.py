@@ -9,7 +9,7 @@ from typing import Any
 from dseinvert.editing.directions import Direction
 from dseinvert.encoders import Encoder
 from dseinvert.errors import InputError, MissingError, UsageError
-from dseinvert.faces.detect import Detector, open_detector
+from dseinvert.faces.detect import MIN_FACE, MIN_SCORE, Detector, open_detector
 from dseinvert.generators import Generator
 from dseinvert.generators.takes import drawable
 from dseinvert.latent import Latent
@@ -45,15 +45,20 @@ class Model:
             raise MissingError(f"model {self.name!r} has no encoder", "train one: dseinvert train")
         return self.encoder
 
-    def detector(self, *, align: bool = True) -> Detector | None:
+    def detector(
+        self, *, align: bool = True, min_face: float = MIN_FACE, min_score: float = MIN_SCORE
+    ) -> Detector | None:
         """Who finds its faces in a photo; None = pictures are taken as they are.
 
         The card may name one of `faces.detect.DETECTORS`; else the best that is here does it.
+        Faces less high than `min_face` pixels or less sure than `min_score` are left out.
 
         Raises:
             MissingError: what the detector needs is not installed.
         """
-        return open_detector(self.card.get("detector", "auto")) if align and self.aligns else None
+        if not (align and self.aligns):
+            return None
+        return open_detector(self.card.get("detector", "auto"), min_face, min_score)
 
     def check_label(self, label: int | None, option: str = "--label") -> None:
         """UsageError where `label` is no class of the generator; None = no class is meant."""

@@ -22,6 +22,7 @@ from dseinvert.evaluation.panel import Panel
 from dseinvert.evaluation.plots import plots
 from dseinvert.evaluation.prior import prior
 from dseinvert.evaluation.tables import as_csv, as_markdown, curve_rows, each, summary
+from dseinvert.faces.crops import Wanted
 from dseinvert.generators.pixels import to_pixels, to_tensor
 from dseinvert.inversion.baselines import ABOUT, open_baseline, parse_baselines
 from dseinvert.inversion.inverter import Inversion, Inverter
@@ -241,7 +242,7 @@ def faces_of(
     watcher.begin("reading", len(items))
     names: list[str] = []
     crops: list[Pixels] = []
-    for one in read_faces(items, side, detector, watcher):
+    for one in read_faces(items, side, detector, watcher, wanted=Wanted(options.rotate)):
         names += face_names(one.item.name, len(one.crops), taken)[: len(one.crops)]
         crops += [crop.pixels for crop in one.crops]
         if most is not None and len(crops) >= most:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dseinvert.errors import NoInputError
+from dseinvert.faces.crops import Wanted
 from dseinvert.media.pixels import Pixels
 from dseinvert.models import Model, open_model, pick_device
 from dseinvert.progress import Watcher
@@ -29,11 +30,13 @@ def run_finetune(
     """
     opened = open_model(model, pick_device(device))
     check(opened, out)
-    files = read_folder(folder, opened, watcher, align=options.align)
+    files = read_folder(folder, opened, watcher, options)
     return adapt(opened, files, options, out, watcher)
 
 
-def read_folder(folder: Path, model: Model, watcher: Watcher, *, align: bool) -> list[list[Pixels]]:
+def read_folder(
+    folder: Path, model: Model, watcher: Watcher, options: FinetuneOptions
+) -> list[list[Pixels]]:
     """The faces of each picture in a folder, as `images` crops them; what cannot be read is told.
 
     Raises:
@@ -42,8 +45,8 @@ def read_folder(folder: Path, model: Model, watcher: Watcher, *, align: bool) ->
     found = look([str(folder)], watcher)
     if not found.files:
         raise NoInputError(f"{folder}: no pictures here", "name a folder of photos with --on")
-    side, detector = picture_side(model.generator.resolution), model.detector(align=align)
+    side, detector = picture_side(model.generator.resolution), model.detector(align=options.align)
     items = [Item(file, file.name) for file in found.files]
     watcher.begin("reading", len(items))
-    read = read_faces(items, side, detector, watcher)
+    read = read_faces(items, side, detector, watcher, wanted=Wanted(options.rotate))
     return [[crop.pixels for crop in one.crops] for one in read]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dseinvert.errors import InputError
-from dseinvert.faces.crops import Crop, faces_of
+from dseinvert.faces.crops import EVERYBODY, Crop, Wanted, faces_of, notes
 from dseinvert.faces.detect import Detector
 from dseinvert.media.atomic import shown
 from dseinvert.media.digest import file_sha256
@@ -47,7 +47,9 @@ class Prepared:
     reason: str = ""
 
 
-def preparer(side: int, detector: Detector | None) -> Callable[[Item], Prepared]:
+def preparer(
+    side: int, detector: Detector | None, wanted: Wanted = EVERYBODY
+) -> Callable[[Item], Prepared]:
     """A function for reader threads that reads an item and cuts out its faces at `side` pixels.
 
     `detector` None = take the image as it is. The function never raises.
@@ -55,7 +57,7 @@ def preparer(side: int, detector: Detector | None) -> Callable[[Item], Prepared]
 
     def prepare(item: Item) -> Prepared:
         try:
-            return _prepare(item, side, detector)
+            return _prepare(item, side, detector, wanted)
         except InputError as error:
             return Prepared(item, status="refused", reason=reason_of(item, error))
         except Exception as error:  # the top of the batch loop: one input never stops the others
@@ -73,29 +75,38 @@ def look(patterns: Sequence[str], watcher: Watcher) -> Scan:
 
 
 def read_faces(
-    items: Sequence[Item], side: int, detector: Detector | None, watcher: Watcher, window: int = 8
+    items: Sequence[Item],
+    side: int,
+    detector: Detector | None,
+    watcher: Watcher,
+    window: int = 8,
+    wanted: Wanted = EVERYBODY,
 ) -> Iterator[Prepared]:
     """The items in their order, as `preparer` reads them; what yields no face is told.
 
     At most `window` of them are read ahead. The count that the watcher advances is the caller's.
     """
     with threads(_READERS) as reading:
-        for one in ahead(reading, preparer(side, detector), items, window):
+        for one in ahead(reading, preparer(side, detector, wanted), items, window):
             watcher.advance()
             if one.reason:
                 watcher.problem(f"{shown(one.item.source)}: {one.reason}")
             yield one
 
 
-def _prepare(item: Item, side: int, detector: Detector | None) -> Prepared:
+def _prepare(item: Item, side: int, detector: Detector | None, wanted: Wanted) -> Prepared:
     sha256 = file_sha256(item.source)
     picture = open_image(item.source)
-    photo, notes = picture.pixels, picture.warnings
-    crops = faces_of(photo, side, detector)
-    if detector is None:
-        notes = (*notes, *_not_square(photo))
-    seen: dict[str, Any] = {} if crops else {"status": "skipped", "reason": "no face found"}
-    return Prepared(item, sha256, photo.shape[1::-1], tuple(crops), notes, **seen)
+    photo, height, width = picture.pixels, *picture.pixels.shape[:2]
+    crops = faces_of(photo, side, detector, wanted)
+    told = _not_square(photo) if detector is None else notes(crops, width, height)
+    warnings = (*picture.warnings, *told)
+    seen: dict[str, Any] = {} if crops else {"status": "skipped", "reason": _none_of(wanted)}
+    return Prepared(item, sha256, (width, height), tuple(crops), warnings, **seen)
+
+
+def _none_of(wanted: Wanted) -> str:
+    return "no face found" if wanted.person is None else "no face of that person found"
 
 
 def _not_square(photo: Pixels) -> tuple[str, ...]:

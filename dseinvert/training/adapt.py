@@ -115,7 +115,7 @@ def adapt(
     run = _run(model, learned, options, out)
     identity = _identity(model, files, options, run)
     rates = [group["lr"] for group in state.optimiser.param_groups]
-    resume(out, state, identity)
+    resume(out, state, identity, before={"rotate": "auto"})
     make_folder(out)
     write_bytes(out / SETTINGS, (json.dumps(identity, indent=2) + "\n").encode())
     record = Record(out, state.step)

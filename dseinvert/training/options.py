@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from dseinvert.errors import UsageError
 from dseinvert.similarity.weights import STRATEGIES, Attention, Gradients, LossWeights, Perceptual
-from dseinvert.written import WIDTHS
+from dseinvert.written import WIDTHS, Rotate
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Head = Literal["taps", "base"]
@@ -220,6 +220,8 @@ class FinetuneOptions:
     """Perceptual term; features = of EfficientNet-lite0, auto = what is here."""
     align: bool = True
     """Find and crop the faces; without it, images are taken as they are."""
+    rotate: Rotate = "auto"
+    """Degrees clockwise that set photos upright: 0, 90, 180 or 270; auto = as their faces tell."""
 
     def __post_init__(self) -> None:
         for name in ("iterations", "eval_every", "patience"):

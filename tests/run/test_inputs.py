@@ -10,7 +10,8 @@ import pytest
 
 from dseinvert.errors import NoInputError
 from dseinvert.export.faces import read_faces as read_for_export
-from dseinvert.faces.detect import Face
+from dseinvert.faces.crops import Wanted
+from dseinvert.faces.detect import Face, open_detector
 from dseinvert.generators.pixels import to_bytes, to_pixels, to_tensor
 from dseinvert.media.images import encode_png
 from dseinvert.models import Model, open_model
@@ -63,6 +64,18 @@ def test_photos_come_in_their_order_and_what_has_no_face_is_told(pictures: Path)
     heard = Heard()
     assert not any(one.crops for one in read_faces(items(pictures), 16, Nobody(), heard))
     assert len(heard.lines) == 7 and heard.lines[0].endswith("p0.png: no face found")
+
+
+def test_a_turned_photo_is_read_with_a_warning(faces_folder: Path, tmp_path: Path) -> None:
+    photo = cv2.imread(str(sorted(faces_folder.glob("portrait*.jpg"))[0]))
+    (tmp_path / "a.png").write_bytes(encode_png(np.ascontiguousarray(photo[::-1, ::-1, ::-1])))
+    item, detector = Item(tmp_path / "a.png", "a"), open_detector("embedded")
+    one = preparer(16, detector)(item)
+    assert len(one.crops) == 1 and one.warnings == ("turned by 180 degrees",)
+    settled = preparer(16, detector, Wanted(rotate=180))(item)
+    assert settled.crops[0].pixels.tobytes() == one.crops[0].pixels.tobytes()
+    nobody = preparer(16, detector, Wanted(person=lambda crops: [False]))(item)
+    assert nobody.status == "skipped" and nobody.reason == "no face of that person found"
 
 
 def test_a_reader_that_is_left_early_leaves_no_thread(pictures: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from dseinvert.config import ImagesOptions, VideoOptions
+from dseinvert.faces.crops import EVERYBODY, Wanted
 from dseinvert.inversion.refining import parse_refining
 from dseinvert.models import open_model
 from dseinvert.run.flow.keys import Setting, result_key
@@ -88,6 +89,10 @@ def settings(tiny_model: Path) -> Callable[..., dict[str, Any]]:
         {"space": "w"},
         {"budget": "5s"},
         {"until": "psnr=30"},
+        {"rotate": 180},
+        {"faces": "largest"},
+        {"min_face": 40},
+        {"min_score": 0.7},
     ],
     ids=lambda changed: next(iter(changed)),
 )
@@ -96,6 +101,19 @@ def test_an_option_that_decides_changes_the_settings(
 ) -> None:
     assert decided(images.SETTINGS) >= set(changed)
     assert settings(**changed) != settings()
+
+
+def test_the_usual_choice_of_faces_is_that_of_earlier_journals() -> None:
+    plain = ImagesOptions(Path("out"))
+    usual = (plain.rotate, plain.faces, None, plain.min_face, plain.min_score)
+    assert Wanted(*usual) == EVERYBODY
+    assert not {"rotate", "faces", "min_face", "min_score", "person"} & set(made(plain).settings)
+
+
+def test_another_person_gives_other_settings() -> None:
+    plain = ImagesOptions(Path("out"))
+    person = SimpleNamespace(key=["0f", "a1", 0.4])
+    assert made(plain, person=person).settings["person"] == ["0f", "a1", 0.4]
 
 
 def test_other_options_do_not(settings: Callable[..., dict[str, Any]]) -> None:

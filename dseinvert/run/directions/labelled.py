@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dseinvert.config import DirectionsOptions
 from dseinvert.editing.discover import Score
 from dseinvert.errors import InputError, NoInputError, UsageError
-from dseinvert.faces.crops import Crop
+from dseinvert.faces.crops import Crop, Wanted
 from dseinvert.generators.pixels import to_tensor
 from dseinvert.inversion.inverter import Inverter
 from dseinvert.latent import Latent, concat
@@ -156,7 +156,8 @@ def _encoded(
     items = [Item(file, str(line)) for line, file in files.items()]
     waiting: dict[int, Crop] = {}
     found: dict[int, Latent] = {}
-    for one in read_faces(items, side, detector, watcher, 2 * AT_ONCE):
+    wanted = Wanted(options.rotate)
+    for one in read_faces(items, side, detector, watcher, 2 * AT_ONCE, wanted):
         if one.crops:
             waiting[int(one.item.name)] = one.crops[0]
         if len(waiting) == AT_ONCE:

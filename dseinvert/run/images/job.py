@@ -10,12 +10,14 @@ from dseinvert.editing.edits import Edits, fingerprint, parse_all
 from dseinvert.errors import UsageError
 from dseinvert.export.backend import accelerated
 from dseinvert.export.exporting import Told, silent
+from dseinvert.faces.crops import EVERYBODY, Wanted
 from dseinvert.faces.detect import Detector
 from dseinvert.faces.mask import Mask, open_mask
 from dseinvert.inversion.inverter import Inverter
 from dseinvert.inversion.refining import Refining, open_refining, parse_refining
 from dseinvert.models import Model
 from dseinvert.models.keeper import open_keeper
+from dseinvert.models.person import Person, open_person
 from dseinvert.run.flow.batchsize import BatchSize, auto_size, share
 from dseinvert.run.flow.keys import Setting, settings_of
 
@@ -36,11 +38,19 @@ class ImagesJob:
     """None = edits show everywhere."""
     batch: BatchSize
     refining: Refining
+    person: Person | None = None
+    """None = everybody is wanted."""
 
     @property
     def settings(self) -> dict[str, Any]:
         """All that decides about the outputs, JSON-ready; part of every journal entry."""
         return settings_of(SETTINGS, self)
+
+    @property
+    def wanted(self) -> Wanted:
+        """Which faces of each photo are taken."""
+        asked = self.options
+        return Wanted(asked.rotate, asked.faces, self.person, asked.min_face, asked.min_score)
 
 
 def _model(job: ImagesJob) -> dict[str, Any]:
@@ -61,6 +71,20 @@ def _label(job: ImagesJob) -> dict[str, Any]:
     return {} if job.options.label is None else {"label": job.options.label}
 
 
+def _person(job: ImagesJob) -> dict[str, Any]:
+    return {} if job.person is None else {"person": job.person.key}
+
+
+def _unless_usual(name: str) -> Setting[ImagesJob]:
+    """A field of `Wanted`: journals of before there was such a choice are of its default."""
+
+    def entries(job: ImagesJob) -> dict[str, Any]:
+        value = getattr(job.wanted, name)
+        return {} if value == getattr(EVERYBODY, name) else {name: value}
+
+    return Setting((name,), entries)
+
+
 def _refine(job: ImagesJob) -> dict[str, Any]:
     return {"refine": job.refining.text} if job.refining.stages else {}
 
@@ -74,6 +98,8 @@ SETTINGS: tuple[Setting[ImagesJob], ...] = (
     Setting(("label",), _label),
     Setting(("mask",), lambda job: {} if job.mask is None else {"mask": job.mask.name}),
     Setting(("refine", "space", "budget", "until"), _refine),
+    *map(_unless_usual, ("rotate", "faces", "min_face", "min_score")),
+    Setting(("person", "identity"), _person),
 )
 """What an output is made from. Every option is in here or in the next line."""
 CHANGES_NOTHING = frozenset({"out", "device", "backend", "batch", "overwrite", "dry_run"})
@@ -93,6 +119,7 @@ def open_job(
     edits = parse_all(options.edits, model.directions, classes, keeper)
     mask = open_mask(options.mask, model.generator.resolution)
     refining = parse_refining(options.refine, options.space, options.budget, options.until)
+    person = open_person(options.person, options.identity, model, align=options.align)
     if options.paste and not edits:
         raise UsageError("--paste needs an --edit to paste", "add --edit NAME=STRENGTH")
     model.check_label(options.label)
@@ -106,10 +133,13 @@ def open_job(
         model=model,
         inverter=Inverter(model.generator, model.require_encoder(), options.label, refine),
         edits=edits,
-        detector=model.detector(align=options.align),
+        detector=model.detector(
+            align=options.align, min_face=options.min_face, min_score=options.min_score
+        ),
         mask=mask,
         batch=BatchSize(size),
         refining=refining,
+        person=person,
     )
 
 

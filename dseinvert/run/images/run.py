@@ -81,7 +81,7 @@ def _run(job: ImagesJob, plan: Plan, journal: Journal, watcher: Watcher, stop: S
 def _entries(job: ImagesJob, plan: Plan, stop: Stop, watcher: Watcher) -> Iterator[Entry]:
     """scan -> [readers] -> crops -> [workers] -> faces -> [writers] -> entries, in order."""
     readers = min(_READERS, os.cpu_count() or 1)
-    prepare = preparer(job.model.generator.resolution, job.detector)
+    prepare = preparer(job.model.generator.resolution, job.detector, job.wanted)
     invert = partial(
         invert_faces,
         job.inverter,
