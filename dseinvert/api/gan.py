@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property, lru_cache
@@ -20,7 +20,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dseinvert.api.given import expect, expect_images, expect_number, expect_text, seeds_of
+from dseinvert.api.given import (
+    expect,
+    expect_images,
+    expect_number,
+    expect_text,
+    seconds_of,
+    seeds_of,
+)
 from dseinvert.api.video import Video
 from dseinvert.config import VideoOptions
 from dseinvert.editing.apply import apply_edits
@@ -46,8 +53,10 @@ from dseinvert.models import Model, open_model, pick_device
 from dseinvert.models.keeper import open_keeper
 from dseinvert.progress import Silent, Watcher
 from dseinvert.run.flow.batchsize import auto_size
+from dseinvert.run.play.sample import USUAL_PSI
 from dseinvert.similarity.metrics import image_metrics
 from dseinvert.version import __version__
+from dseinvert.written import FACES, PASTE, RATE, SMOOTH
 
 Picture = str | Path | bytes | Image.Image | np.ndarray | Photo
 """Whatever `open_photo` takes."""
@@ -85,6 +94,9 @@ class Found:
 
     def __len__(self) -> int:
         return len(self.latent)
+
+    def __iter__(self) -> Iterator[Found]:
+        return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int | slice) -> Found:
         """One of them, or some, still a batch."""
@@ -333,7 +345,7 @@ class Gan:
         """
         generator, wanted = self._plain.generator, seeds_of(seeds)
         self._check_label(label)
-        psi = (0.7 if generator.truncates else 1.0) if psi is None else psi
+        psi = (USUAL_PSI if generator.truncates else 1.0) if psi is None else psi
         expect_number("psi", psi)
         if psi != 1 and not generator.truncates:
             raise UsageError(f"psi {psi:g}: {self.name} has no truncation", "leave it out")
@@ -364,24 +376,25 @@ class Gan:
             refine: encoder or generator[:STEPS], or both with a comma, tuned to each person once.
             paste: difference adds what the edit changed, replace puts in the generated face;
                 None = difference, and replace for the reconstruction.
-            start: seconds; None = the first frame.
+            start: seconds from the beginning; None = the first frame.
             end: seconds; None = after the last.
             fps: of a folder of frames; None = as its times.csv says.
             watcher: hears how far it is; None = nobody.
 
         Raises:
-            InputError: not a clip that can be read.
-            UsageError: what the model cannot do with a clip.
+            InputError: not a clip that can be read, or not as long.
+            UsageError: an option that cannot be read, or what the model cannot do with a clip.
         """
         expect(path, (str, Path), "the path of a clip")
+        expect_text("refine", refine)
         options = VideoOptions(
-            faces=faces,
-            smooth=smooth,
+            faces=FACES.read("faces", str(faces)),
+            smooth=SMOOTH.read("smooth", str(smooth)),
             refine=refine,
-            paste=paste,
-            start=None if start is None else Fraction(start),
-            end=None if end is None else Fraction(end),
-            fps=None if fps is None else Fraction(fps),
+            paste=None if paste is None else PASTE.read("paste", str(paste)),
+            start=seconds_of("start", start),
+            end=seconds_of("end", end),
+            fps=None if fps is None else RATE.read("fps", str(fps)),
         )
         return Video(self._plain, self._fast, Path(path), options, watcher or Silent())
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterable
+from fractions import Fraction
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from dseinvert.errors import InputError, UsageError
+from dseinvert.written import SECONDS
 
 _TOLERANCE = 1e-3
 """Of rounding, beyond -1 and 1."""
@@ -50,9 +53,9 @@ def seeds_of(seeds: object) -> list[int]:
     """
     wanted = "how many, or a list of numbers from 0 to 4294967295"
     try:
-        several = isinstance(seeds, Iterable) and getattr(seeds, "ndim", 1) > 0
-        listed = seeds if several else range(operator.index(seeds))  # type: ignore[arg-type]
-        numbers = [operator.index(seed) for seed in listed]  # type: ignore[union-attr]
+        single = getattr(seeds, "ndim", 1) == 0 or not isinstance(seeds, Iterable)
+        listed: Any = range(operator.index(cast(Any, seeds))) if single else seeds
+        numbers = [operator.index(seed) for seed in listed]
     except TypeError as error:
         raise UsageError(f"seeds {seeds!r}", wanted) from error
     if not numbers or not all(0 <= number < _SEEDS for number in numbers):
@@ -64,6 +67,19 @@ def expect_number(name: str, given: object) -> None:
     """UsageError where an option is no finite number."""
     if not isinstance(given, int | float) or not math.isfinite(given):
         raise UsageError(f"{name} {given!r}", "a number")
+
+
+def seconds_of(name: str, given: object) -> Fraction | None:
+    """Exact seconds from 0 on, of a number or of text as on the command line; None stays None.
+
+    Raises:
+        UsageError: neither.
+    """
+    if given is None or isinstance(given, str):
+        return None if given is None else Fraction(SECONDS.read(name, given))
+    if not isinstance(given, int | float | Fraction) or not 0 <= given < math.inf:
+        raise UsageError(f"{name} {given!r}", SECONDS.wanted)
+    return Fraction(given)
 
 
 def _kind(given: object) -> str:

@@ -6,7 +6,7 @@ The file is safetensors that tell what they are; nothing in it is executed.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,9 @@ class Latent:
 
     def __len__(self) -> int:
         return len(self.code)
+
+    def __iter__(self) -> Iterator[Latent]:
+        return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int | slice | Tensor) -> Latent:
         """The latents of one sample or some, still a batch; a tensor holds their numbers."""
