@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,3 +104,23 @@ def test_a_clip_without_a_face_is_one_line(gan: dseinvert.Gan, tmp_path: Path) -
         photo.save(folder / f"{number}.png")
     with pytest.raises(dseinvert.InputError, match="no face found"):
         list(gan.video(folder, fps=25))
+
+
+def test_options_of_a_clip_are_those_of_the_command_line(
+    gan: dseinvert.Gan, source: Path, tmp_path: Path
+) -> None:
+    wrong: list[dict[str, Any]] = [
+        *({"faces": "biggest"}, {"faces": 0}, {"smooth": 7}, {"smooth": "x"}, {"paste": "x"}),
+        *({"start": -1}, {"end": "x"}, {"start": float("nan")}, {"fps": 0}, {"fps": "x"}),
+        *({"refine": "latent"}, {"refine": 5}),
+    ]
+    for options in wrong:
+        with pytest.raises(dseinvert.UsageError, match=next(iter(options))):
+            gan.video(source, **options)
+    with pytest.raises(dseinvert.InputError, match="behind its end"):
+        gan.video(source, start=99)
+    video = gan.video(source, start=Fraction(1, 3), end=1, faces="all", smooth=0.5)
+    for path, more in (("a.txt", {}), ("", {}), ("a.mkv", {"crf": 1000}), ("a.mkv", {"crf": "x"})):
+        with pytest.raises((dseinvert.OutputError, dseinvert.UsageError)):
+            video.write(tmp_path / path, **more)  # type: ignore[arg-type]
+    assert not [*tmp_path.iterdir()]

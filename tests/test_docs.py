@@ -169,6 +169,7 @@ PYTHON = [
 def test_the_python_of_the_pages_works(page: Path, number: int, tmp_path: Path) -> None:
     code = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.S)[number]
     shutil.copy(ROOT / "examples" / "faces" / "group.jpg", tmp_path)
+    clip(tmp_path / "clip.mp4", 14, sound=True)
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env=child_environment())
     for name in re.findall(r"""(?:save|write)\("([\w.-]+)"\)""", code):
         assert (tmp_path / name).stat().st_size > 10_000, name

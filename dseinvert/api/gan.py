@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
@@ -20,6 +20,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from dseinvert.api.given import (
+    expect,
+    expect_images,
+    expect_number,
+    expect_text,
+    seconds_of,
+    seeds_of,
+)
 from dseinvert.api.video import Video
 from dseinvert.config import VideoOptions
 from dseinvert.editing.apply import apply_edits
@@ -39,6 +47,7 @@ from dseinvert.inversion.inverter import Inverter
 from dseinvert.inversion.refinement import Budget, Refine, Watch
 from dseinvert.inversion.refining import open_refining, parse_refining
 from dseinvert.latent import Latent, concat
+from dseinvert.latent.latent import rows_at
 from dseinvert.media.photo import Photo, open_photo
 from dseinvert.media.pixels import Doubles
 from dseinvert.models import Model, open_model, pick_device
@@ -46,11 +55,15 @@ from dseinvert.models.keeper import open_keeper
 from dseinvert.models.person import Person, open_person
 from dseinvert.progress import Silent, Watcher
 from dseinvert.run.flow.batchsize import auto_size
+from dseinvert.run.play.sample import USUAL_PSI
 from dseinvert.similarity.metrics import image_metrics
 from dseinvert.version import __version__
+from dseinvert.written import FACES, PASTE, RATE, SMOOTH
 
 Picture = str | Path | bytes | Image.Image | np.ndarray | Photo
 """Whatever `open_photo` takes."""
+_FACES = "gan.faces(photo) finds them, gan.faces(photo, align=False) takes the photo as it is"
+_LATENT = "found.latent, gan.sample(4) and Latent.load(path) are some"
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,21 +97,21 @@ class Found:
     def __len__(self) -> int:
         return len(self.latent)
 
-    def __getitem__(self, index: int) -> Found:
-        """One of them, still a batch."""
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
-        k = index % len(self)
-        one = slice(k, k + 1)
-        metrics = {name: values[one] for name, values in self.metrics.items()}
-        steps = None if self.steps is None else self.steps[one]
-        return Found(self.latent[one], self.images[one], metrics, steps)
+    def __iter__(self) -> Iterator[Found]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int | slice) -> Found:
+        """One of them, or some, still a batch."""
+        some = rows_at(index, len(self))
+        metrics = {name: values[some] for name, values in self.metrics.items()}
+        steps = None if self.steps is None else self.steps[some]
+        return Found(self.latent[some], self.images[some], metrics, steps)
 
 
 def load(
     model: str | Path = "default",
     *,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     backend: str = "auto",
     threads: int | None = None,
 ) -> Gan:
@@ -106,17 +119,21 @@ def load(
 
     Args:
         model: a name that `dseinvert models list` knows, a model's folder, or a checkpoint file.
-        device: auto, cpu, cuda or cuda:N.
+        device: auto, cpu, cuda or cuda:N, as text or a torch.device.
         backend: auto, torch, onnx, openvino or tensorrt; auto = a runtime whose files are there
             already, else torch.
         threads: of a CPU, for a runtime that is not torch; None = all cores.
 
     Raises:
-        UsageError: no such model, device or backend. DeviceError: a GPU that is not there.
+        UsageError: no such model, device or backend, or less than one thread.
+        DeviceError: a GPU that is not there.
         MissingError: a model or runtime that is not whole or not installed.
     """
-    opened = open_model(str(model), pick_device(device))
-    return Gan(opened, accelerated(opened, backend, Threads(1, threads or os.cpu_count() or 1)))
+    each = (os.cpu_count() or 1) if threads is None else threads
+    if not isinstance(each, int) or each < 1:
+        raise UsageError(f"threads {threads!r}", "a number from 1 on, or None for all cores")
+    opened = open_model(str(model), pick_device(str(device)))
+    return Gan(opened, accelerated(opened, backend, Threads(1, each)))
 
 
 class Gan:
@@ -220,12 +237,16 @@ class Gan:
 
         Raises:
             UsageError: a refinement, space or label that cannot be.
-            InputError: images of another shape.
+            InputError: what are no faces, or images of another shape or range.
             MissingError: the model has no encoder.
         """
-        self._plain.check_label(label, "label")
+        self._check_label(label)
         images = self._images(faces)
         asked = refine, space, budget, until
+        expect_text("refine", refine)
+        for name, given in (("space", space), ("budget", budget), ("until", until)):
+            if given is not None:
+                expect_text(name, given)
         refining = self._refining(*asked)
         model = self._fast if refining is None else self._plain
         inverter = Inverter(model.generator, model.require_encoder(), label, refining)
@@ -259,7 +280,9 @@ class Gan:
             UsageError: a direction that the model does not have, or a strength that is none.
             InputError: a latent of another model.
         """
-        self._plain.check_latent(latent)
+        self._check_latent(latent)
+        expect_text("edits", edits)
+        expect_number("identity_floor", identity_floor)
         network = None if identity is None else Path(identity)
         keeper = open_keeper([edits], network, identity_floor, self._plain)
         classes = self._plain.generator.spec.classes
@@ -273,9 +296,9 @@ class Gan:
         """Images [B, 3, R, R] in [-1, 1] of latents of this model, on its device.
 
         Raises:
-            InputError: a latent of another model.
+            InputError: a latent of another model, or none.
         """
-        self._plain.check_latent(latent)
+        self._check_latent(latent)
         size = auto_size(self.resolution, self.device)
         parts = [latent[k : k + size].to(self.device) for k in range(0, len(latent), size)]
         with torch.no_grad():
@@ -283,7 +306,14 @@ class Gan:
         return torch.cat(drawn)
 
     def photos(self, images: Tensor) -> list[Photo]:
-        """Images [B, 3, H, W] in [-1, 1], such as `draw` gives, as photos that can be saved."""
+        """Images [B, 3, H, W] in [-1, 1], such as `draw` gives, as photos that can be saved.
+
+        Raises:
+            InputError: no such tensor.
+        """
+        expect(images, Tensor, "a tensor [B, 3, H, W]", "gan.draw(latent) is one")
+        if images.ndim != 4:
+            raise InputError(f"images are [B, 3, H, W] in [-1, 1], not {list(images.shape)}")
         return [Photo(pixels) for pixels in to_pixels(images)]
 
     def paste(
@@ -293,7 +323,7 @@ class Gan:
         edited: Tensor | Photo,
         found: Found,
         *,
-        mask: str | None = None,
+        mask: str | Path | None = None,
     ) -> Photo:
         """The photo with what an edit changed in one face; the rest keeps its own pixels.
 
@@ -307,12 +337,25 @@ class Gan:
 
         Raises:
             UsageError: another mask, or more than one face.
+            InputError: a picture of another size, or what is no picture.
         """
+        expect(face, Face, "a face", "one of gan.faces(photo)")
+        expect(found, Found, "an inversion", "gan.invert(face)")
+        expect(edited, (Tensor, Photo), "an edited picture", "gan.draw(latent)")
+        if mask is not None:
+            expect(mask, (str, Path), "a mask", "auto, face or the path of a picture")
         if len(found) != 1 or (isinstance(edited, Tensor) and len(edited) != 1):
             raise UsageError("paste takes one face at a time", "found[i], drawn[i : i + 1]")
         opened, crop = open_photo(photo), Crop(face.crop.pixels, face.quad, face.score)
         new = edited.pixels if isinstance(edited, Photo) else to_pixels(edited)[0]
-        recon, shown_in = to_pixels(found.images)[0], open_mask(mask, self.resolution)
+        recon = to_pixels(found.images)[0]
+        if not new.shape == recon.shape == crop.pixels.shape == (self.resolution,) * 2 + (3,):
+            sizes = ", ".join(
+                "x".join(map(str, one.shape[:2])) for one in (new, recon, crop.pixels)
+            )
+            what = f"edit, inversion and crop are {self.resolution} px, not {sizes}"
+            raise InputError(what, "of one face, as this model draws it")
+        shown_in = open_mask(None if mask is None else str(mask), self.resolution)
         pixels = paste_edit(opened.pixels, crop, new, recon, shown_in)
         return Photo(pixels, opened.warnings, opened.path)
 
@@ -322,19 +365,19 @@ class Gan:
         """Latents of seeds; each is free of the others.
 
         Args:
-            seeds: which, or how many from 0 on.
+            seeds: which, each from 0 to 4294967295, or how many from 0 on.
             psi: truncation, 1 = none, 0 = the mean; None = 0.7, or 1 for a model that has none.
             label: class of all; None = drawn from each seed.
 
         Raises:
-            UsageError: a psi or label that the model cannot have.
+            UsageError: no seeds, or a psi or label that the model cannot have.
         """
-        generator = self._plain.generator
-        self._plain.check_label(label, "label")
-        psi = (0.7 if generator.truncates else 1.0) if psi is None else psi
+        generator, wanted = self._plain.generator, seeds_of(seeds)
+        self._check_label(label)
+        psi = (USUAL_PSI if generator.truncates else 1.0) if psi is None else psi
+        expect_number("psi", psi)
         if psi != 1 and not generator.truncates:
             raise UsageError(f"psi {psi:g}: {self.name} has no truncation", "leave it out")
-        wanted = range(seeds) if isinstance(seeds, int) else seeds
         labels = None if label is None else [label]
         with torch.no_grad():
             drawn = [generator.sample([seed], psi, labels=labels) for seed in wanted]
@@ -362,23 +405,25 @@ class Gan:
             refine: encoder or generator[:STEPS], or both with a comma, tuned to each person once.
             paste: difference adds what the edit changed, replace puts in the generated face;
                 None = difference, and replace for the reconstruction.
-            start: seconds; None = the first frame.
+            start: seconds from the beginning; None = the first frame.
             end: seconds; None = after the last.
             fps: of a folder of frames; None = as its times.csv says.
             watcher: hears how far it is; None = nobody.
 
         Raises:
-            InputError: not a clip that can be read.
-            UsageError: what the model cannot do with a clip.
+            InputError: not a clip that can be read, or not as long.
+            UsageError: an option that cannot be read, or what the model cannot do with a clip.
         """
+        expect(path, (str, Path), "the path of a clip")
+        expect_text("refine", refine)
         options = VideoOptions(
-            faces=faces,
-            smooth=smooth,
+            faces=FACES.read("faces", str(faces)),
+            smooth=SMOOTH.read("smooth", str(smooth)),
             refine=refine,
-            paste=paste,
-            start=None if start is None else Fraction(start),
-            end=None if end is None else Fraction(end),
-            fps=None if fps is None else Fraction(fps),
+            paste=None if paste is None else PASTE.read("paste", str(paste)),
+            start=seconds_of("start", start),
+            end=seconds_of("end", end),
+            fps=None if fps is None else RATE.read("fps", str(fps)),
         )
         return Video(self._plain, self._fast, Path(path), options, watcher or Silent())
 
@@ -399,17 +444,28 @@ class Gan:
         if isinstance(faces, Tensor):
             images = faces
         else:
+            if not isinstance(faces, Face):
+                expect(faces, Iterable, "a face, several, or a tensor of images", _FACES)
             every = [faces] if isinstance(faces, Face) else [*faces]
             if not every:
                 raise InputError("no face to invert", "is gan.faces(photo) empty?")
+            for face in every:
+                expect(face, Face, "a face", _FACES)
             images = to_tensor([face.crop.pixels for face in every])
-        wanted = (3, self.resolution, self.resolution)
-        if images.ndim != 4 or tuple(images.shape[1:]) != wanted or len(images) == 0:
-            raise InputError(
-                f"images are [B, 3, {self.resolution}, {self.resolution}] in [-1, 1], "
-                f"not {list(images.shape)}"
-            )
+        expect_images(images, self.resolution)
         return images.float()
+
+    def _check_label(self, label: int | None) -> None:
+        if not isinstance(label, int | None):
+            raise UsageError(f"label {label!r}", "the number of a class")
+        self._plain.check_label(label, "label")
+
+    def _check_latent(self, latent: Latent) -> None:
+        """InputError where it is none of this model, or holds none."""
+        expect(latent, Latent, "a latent", _LATENT)
+        if len(latent) == 0:
+            raise InputError("a batch of no latents", _LATENT)
+        self._plain.check_latent(latent)
 
     def _origin(self, faces: Face | Sequence[Face] | Tensor) -> dict[str, str]:
         """Where the latents come from, as far as all of them share it."""

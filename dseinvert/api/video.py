@@ -10,15 +10,18 @@ from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from dseinvert.api.given import expect
 from dseinvert.config import VideoOptions
-from dseinvert.errors import InputError
+from dseinvert.errors import InputError, OutputError, UsageError
+from dseinvert.inversion.tune_clip import clip_refining
 from dseinvert.media.atomic import make_folder, shown
 from dseinvert.media.clip import Clip
+from dseinvert.media.encoding import CONTAINERS
 from dseinvert.media.pixels import Pixels
 from dseinvert.models import Model
 from dseinvert.progress import Watcher
 from dseinvert.run.flow.batchsize import torch_threads_kept
-from dseinvert.run.video.plan import Task, make_task, open_source
+from dseinvert.run.video.plan import Task, cut_of, make_task, open_source
 from dseinvert.run.video.render import drawing, render
 from dseinvert.run.video.run import inverted
 from dseinvert.run.video.studio import Studio, open_studio
@@ -63,7 +66,10 @@ class Video:
         self._options, self._watcher = options, watcher
         self._folder = folder or TemporaryDirectory(prefix="dseinvert-")
         self._clip: Clip = open_source(path, options.fps)
-        open_studio(options, model)  # what cannot be is said now
+        # What cannot be is said now.
+        open_studio(options, model)
+        clip_refining(options.refine)
+        cut_of(self._clip, options)
 
     def __repr__(self) -> str:
         edits = f", {self._options.edits[0]}" if self._options.edits else ""
@@ -118,13 +124,20 @@ class Video:
         Args:
             path: .mp4, .mov, .mkv or .webm; a file that is there is replaced.
             codec: h264, h265, av1, prores or ffv1, and with _nvenc on a GPU; None = h264.
-            crf: quality, less is better and larger; None = looks like the source.
+            crf: quality, from 0 to 63, less is better and larger; None = looks like the source.
             side_by_side: whether the source is shown beside the result.
 
         Raises:
             InputError: a clip that cannot be read, or shows no face.
             OutputError, UsageError: a file or codec that cannot be written.
         """
+        expect(path, (str, Path), "the path of a video")
+        if Path(path).suffix.lower() not in CONTAINERS or Path(path).is_dir():
+            raise OutputError(
+                f"{shown(Path(path))}: not the name of a video", ", ".join(CONTAINERS)
+            )
+        if crf is not None and (not isinstance(crf, int | float) or not 0 <= crf <= 63):
+            raise UsageError(f"crf {crf!r}", "a number from 0 to 63")
         asked = replace(
             self._options, out=Path(path), codec=codec, crf=crf, side_by_side=side_by_side
         )

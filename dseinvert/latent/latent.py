@@ -6,7 +6,7 @@ The file is safetensors that tell what they are; nothing in it is executed.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from dseinvert.errors import InputError
+from dseinvert.errors import InputError, OutputError
 from dseinvert.latent.header import Header, is_latent
 from dseinvert.latent.tracks import every_row
 from dseinvert.latent.words import OPTIONAL, TUNING, Skip, Space
 from dseinvert.media.atomic import write_bytes
+
+SUFFIX = ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,13 @@ class Latent:
     def __len__(self) -> int:
         return len(self.code)
 
-    def __getitem__(self, index: slice | Tensor) -> Latent:
-        """The latents of some samples, still a batch; a tensor holds their numbers."""
-        return self._map({name: tensor[index] for name, tensor in self.tensors().items()})
+    def __iter__(self) -> Iterator[Latent]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int | slice | Tensor) -> Latent:
+        """The latents of one sample or some, still a batch; a tensor holds their numbers."""
+        some = index if isinstance(index, Tensor) else rows_at(index, len(self))
+        return self._map({name: tensor[some] for name, tensor in self.tensors().items()})
 
     def __repr__(self) -> str:
         parts = [f"{name}={list(tensor.shape)}" for name, tensor in self.tensors().items()]
@@ -87,8 +93,10 @@ class Latent:
         """Write the latents to `path`, all or nothing.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: it cannot be written, or is not named .safetensors.
         """
+        if Path(path).suffix != SUFFIX:
+            raise OutputError(f"{path}: latents are written to {SUFFIX} files only")
         write_bytes(Path(path), dumps(self))
 
     @staticmethod
@@ -99,6 +107,18 @@ class Latent:
             InputError: not a latent file of this program, cut short, or holding NaN.
         """
         return load_latent(Path(path))
+
+
+def rows_at(index: int | slice, count: int) -> slice:
+    """The rows of a batch of `count` at an index, one of them as a slice too.
+
+    Raises:
+        IndexError: there is no such row.
+    """
+    if isinstance(index, slice):
+        return index
+    row = range(count)[index]
+    return slice(row, row + 1)
 
 
 def fields_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -138,8 +158,8 @@ def load_latent(path: Path) -> Latent:
     Raises:
         InputError: not a latent file of this program, cut short, or holding NaN.
     """
-    if path.suffix != ".safetensors":
-        raise InputError(f"{path}: latents are read from .safetensors files only")
+    if path.suffix != SUFFIX:
+        raise InputError(f"{path}: latents are read from {SUFFIX} files only")
     try:
         with safe_open(path, "pt") as file:
             text = file.metadata() or {}

@@ -33,6 +33,9 @@ ENCODERS: dict[str, Encode] = {
 }
 """By the suffix of a file that is written; WebP is lossless."""
 
+_OTHERS = "open_photo takes paths, bytes, PIL images and other arrays"
+_ARRAYS = "a photo is uint8, or floats from 0 to 1, [H, W, 3] or [H, W]"
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Photo:
@@ -49,11 +52,13 @@ class Photo:
     """The file it came from; None = it came from memory."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.pixels, np.ndarray):
+            raise InputError(f"a photo is an array, not a {type(self.pixels).__name__}", _OTHERS)
         shape = self.pixels.shape
         if self.pixels.dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
             raise InputError(
                 f"a photo is uint8 [H, W, 3], not {self.pixels.dtype} {list(shape)}",
-                "open_photo takes other arrays",
+                _OTHERS,
             )
 
     @property
@@ -100,18 +105,37 @@ def open_photo(source: str | Path | bytes | Image.Image | np.ndarray | Photo) ->
         path = Path(source)
         return _photo(open_image(path), path)
     if isinstance(source, bytes):
-        return _photo(decode_image(source))
+        return _from_memory(source, "bytes")
     if isinstance(source, Image.Image):
-        return _photo(decode_image(_as_file(source)))
-    return Photo(_bytes(np.asarray(source)))
+        return _from_memory(_as_file(source), "a PIL image")
+    try:
+        return Photo(_bytes(np.asarray(source)))
+    except (TypeError, ValueError) as error:  # such as a tensor on a GPU, or a ragged list
+        raise InputError(f"not a photo: a {type(source).__name__}", _ARRAYS) from error
 
 
 def _photo(picture: Picture, path: Path | None = None) -> Photo:
     return Photo(picture.pixels, picture.warnings, path)
 
 
+def _from_memory(data: bytes, what: str) -> Photo:
+    try:
+        return _photo(decode_image(data))
+    except InputError as error:
+        raise InputError(f"{what}: {error.what}", error.advice) from error
+
+
 def _as_file(image: Image.Image) -> bytes:
     """The image as a file in memory, so that it is read as every other: upright, in sRGB."""
+    if 0 in image.size:
+        raise InputError("a PIL image without a pixel")
+    try:
+        return _saved(image)
+    except (ValueError, OSError) as error:  # closed, cut short, or of a mode that nothing reads
+        raise InputError(f"a PIL image that cannot be read: {error}") from error
+
+
+def _saved(image: Image.Image) -> bytes:
     file, kind = io.BytesIO(), "TIFF" if image.mode in ("CMYK", "F") else "PNG"
     kept = {"icc_profile": image.info.get("icc_profile"), "exif": image.getexif().tobytes()}
     if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16", "CMYK", "F"):
@@ -122,10 +146,14 @@ def _as_file(image: Image.Image) -> bytes:
 
 def _bytes(array: np.ndarray) -> Pixels:
     """uint8 [H, W, 3] of an array of grey or RGB."""
-    if array.ndim == 2:
-        array = np.repeat(array[..., None], 3, axis=2)
-    if np.issubdtype(array.dtype, np.floating):
+    floats = np.issubdtype(array.dtype, np.floating)
+    grey = array.ndim == 2
+    if (array.dtype != np.uint8 and not floats) or not (grey or array.shape[2:] == (3,)):
+        raise InputError(f"{_ARRAYS}, not {array.dtype} {list(array.shape)}")
+    if array.size == 0:
+        raise InputError(f"a photo without a pixel: {list(array.shape)}")
+    if floats:
         if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
-            raise InputError("an array of floats holds a photo's pixels from 0 to 1")
+            raise InputError("an array of floats holds a photo's pixels from 0 to 1", "array / 255")
         array = np.rint(array * 255).astype(np.uint8)
-    return np.ascontiguousarray(array)
+    return np.ascontiguousarray(np.repeat(array[..., None], 3, axis=2) if grey else array)

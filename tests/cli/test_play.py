@@ -35,6 +35,14 @@ def test_a_sample_does_not_depend_on_the_others(samples: Path, tiny_model: Path)
         assert (alone / name).read_bytes() == (samples / name).read_bytes()
 
 
+def test_a_psi_that_is_no_number_is_refused_before_anything_is_written(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    words = ["sample", "--out", str(tmp_path / "out"), "--model", str(tiny_model)]
+    assert run([*words, "--psi", "nan"]) == run([*words, "--psi", "inf"]) == 2
+    assert not [*tmp_path.iterdir()]
+
+
 def test_saved_samples_can_be_edited(samples: Path, tiny_model: Path) -> None:
     out = samples.parent / "edited"
     line = ["edit", str(samples / "seed00001.safetensors"), "--edit", "age=+1"]

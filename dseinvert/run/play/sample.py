@@ -94,6 +94,8 @@ def name_of(seed: int) -> str:
 
 
 def _check(model: Model, options: SampleOptions, psi: float) -> None:
+    if not math.isfinite(psi):
+        raise UsageError(f"--psi {psi:g}", "a number: 1 = no truncation, 0 = the mean")
     if psi != 1 and not model.generator.truncates:
         raise UsageError(f"--psi {psi:g}: {model.name} has no truncation", "leave it out")
     model.check_label(options.label)
