@@ -47,15 +47,18 @@ class Prepared:
     reason: str = ""
 
 
-def preparer(side: int, detector: Detector | None) -> Callable[[Item], Prepared]:
+def preparer(
+    side: int, detector: Detector | None, max_pixels: int | None = None
+) -> Callable[[Item], Prepared]:
     """A function for reader threads that reads an item and cuts out its faces at `side` pixels.
 
-    `detector` None = take the image as it is. The function never raises.
+    `detector` None = take the image as it is; `max_pixels` as in `open_image`. The function never
+    raises.
     """
 
     def prepare(item: Item) -> Prepared:
         try:
-            return _prepare(item, side, detector)
+            return _prepare(item, side, detector, max_pixels)
         except InputError as error:
             return Prepared(item, status="refused", reason=reason_of(item, error))
         except Exception as error:  # the top of the batch loop: one input never stops the others
@@ -87,9 +90,9 @@ def read_faces(
             yield one
 
 
-def _prepare(item: Item, side: int, detector: Detector | None) -> Prepared:
+def _prepare(item: Item, side: int, detector: Detector | None, max_pixels: int | None) -> Prepared:
     sha256 = file_sha256(item.source)
-    picture = open_image(item.source)
+    picture = open_image(item.source, max_pixels)
     photo, notes = picture.pixels, picture.warnings
     crops = faces_of(photo, side, detector)
     if detector is None:

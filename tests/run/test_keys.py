@@ -84,6 +84,9 @@ def settings(tiny_model: Path) -> Callable[..., dict[str, Any]]:
         {"align": False},
         {"paste": True},
         {"mask": "auto"},
+        {"format": "jpg"},
+        {"format": "jpg", "quality": 80},
+        {"keep_gps": True},
         {"refine": "latent:6"},
         {"space": "w"},
         {"budget": "5s"},
@@ -100,6 +103,7 @@ def test_an_option_that_decides_changes_the_settings(
 
 def test_other_options_do_not(settings: Callable[..., dict[str, Any]]) -> None:
     others = {"out": Path("x"), "device": "cpu", "backend": "torch", "batch": 1, "overwrite": True}
+    others |= {"max_pixels": 5}
     assert {*others, "dry_run"} == images.CHANGES_NOTHING
     for name, value in others.items():
         assert settings(**{name: value}) == settings()

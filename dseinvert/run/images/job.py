@@ -14,6 +14,7 @@ from dseinvert.faces.detect import Detector
 from dseinvert.faces.mask import Mask, open_mask
 from dseinvert.inversion.inverter import Inverter
 from dseinvert.inversion.refining import Refining, open_refining, parse_refining
+from dseinvert.media.form import PNG, Form, form_of
 from dseinvert.models import Model
 from dseinvert.models.keeper import open_keeper
 from dseinvert.run.flow.batchsize import BatchSize, auto_size, share
@@ -36,6 +37,7 @@ class ImagesJob:
     """None = edits show everywhere."""
     batch: BatchSize
     refining: Refining
+    form: Form = PNG
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -73,10 +75,14 @@ SETTINGS: tuple[Setting[ImagesJob], ...] = (
     Setting(("paste",), lambda job: {"paste": job.options.paste}),
     Setting(("label",), _label),
     Setting(("mask",), lambda job: {} if job.mask is None else {"mask": job.mask.name}),
+    Setting(("format", "quality"), lambda job: {"form": job.form.text} if job.form.text else {}),
+    Setting(("keep_gps",), lambda job: {"gps": True} if job.options.keep_gps else {}),
     Setting(("refine", "space", "budget", "until"), _refine),
 )
 """What an output is made from. Every option is in here or in the next line."""
-CHANGES_NOTHING = frozenset({"out", "device", "backend", "batch", "overwrite", "dry_run"})
+CHANGES_NOTHING = frozenset(
+    {"out", "device", "backend", "batch", "max_pixels", "overwrite", "dry_run"}
+)
 """Options with which an earlier output is as good as a new one."""
 
 
@@ -95,6 +101,7 @@ def open_job(
     refining = parse_refining(options.refine, options.space, options.budget, options.until)
     if options.paste and not edits:
         raise UsageError("--paste needs an --edit to paste", "add --edit NAME=STRENGTH")
+    form = form_of(options.format, options.quality)
     model.check_label(options.label)
     size = options.batch or auto_size(model.generator.resolution, model.generator.device)
     refine = None if options.dry_run else open_refining(refining, model.generator, encoder)
@@ -110,6 +117,7 @@ def open_job(
         mask=mask,
         batch=BatchSize(size),
         refining=refining,
+        form=form,
     )
 
 

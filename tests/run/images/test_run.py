@@ -259,7 +259,7 @@ def test_no_more_photos_are_open_than_the_window_holds(
     finished: list[int] = []
     preparer, write = batch.preparer, batch.Target.write
 
-    def counting(side: int, detector: object) -> Callable[..., Any]:
+    def counting(side: int, detector: object, limit: int | None) -> Callable[..., Any]:
         prepare = preparer(side, None)
 
         def counted(item: Any) -> Any:
