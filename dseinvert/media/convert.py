@@ -29,7 +29,13 @@ _STRIP = 512  # rows
 _ICC_MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 _GREY_MODES = ("1", "L", "LA", "I", "F")
 _FLOAT_WHITES = (1.0, 255.0, 65535.0)
-_INTEGER_WHITES = (65535.0, 2.0**31)
+_DEEP = 65535.0
+_INTEGER_WHITES = (255.0, _DEEP, 2.0**31)
+# Of 8, 10 and 12 bits in 16; 14 would be as many as a dark photo has.
+_SMALL_WHITES = (255.0, 1023.0, 4095.0)
+_S_MAX_SAMPLE, _MAX_SAMPLE = 341, 281
+SIGNIFICANT_BITS = "significant bits"
+"""Of each sample: where `Image.info` has it from a PNG, which Pillow does not tell."""
 
 
 def on_white(image: Image.Image, notes: list[str]) -> Pixels:
@@ -92,9 +98,11 @@ def levels(image: Image.Image, notes: list[str]) -> NDArray[np.float32] | None:
     values = np.asarray(image, dtype=np.float32)
     if not np.isfinite(values).all():
         raise InputError("has pixels that are NaN or infinite")
-    white = 65535.0 if image.mode.startswith("I;") else _white(float(values.max()), image.mode)
+    white = _white(values, image)
     if image.mode == "F":
         notes.append(f"float pixels were read as 0 to {white:g}")
+    elif white < _DEEP:
+        notes.append(f"its numbers, up to {values.max():g}, were read as 0 to {white:g}")
     return np.clip(values / np.float32(white), 0, 1)
 
 
@@ -145,13 +153,42 @@ def _eight_bits(image: Image.Image, notes: list[str]) -> Image.Image:
     return shallow
 
 
-def _white(peak: float, mode: str) -> float:
-    """The lowest customary white level that `peak` does not exceed."""
-    whites = _FLOAT_WHITES if mode == "F" else _INTEGER_WHITES
+def _white(values: NDArray[np.float32], image: Image.Image) -> float:
+    """The white level of deep grey: as the file says, else the lowest that suits the numbers."""
+    peak, tagged = float(values.max()), _tagged_white(image)
+    if tagged is not None and peak <= tagged:
+        return tagged
+    if image.mode.startswith("I;"):
+        return next((white for white in _SMALL_WHITES if _fills(values, white)), _DEEP)
+    whites = _FLOAT_WHITES if image.mode == "F" else _INTEGER_WHITES
     for white in whites:
         if peak <= white:
             return white
     raise InputError(f"has pixel values up to {peak:g}, on no known scale", CONVERT)
+
+
+def _fills(values: NDArray[np.float32], white: float) -> bool:
+    """Whether a picture of 16 bits is rather one of fewer, up to `white`, than a dark one.
+
+    Its numbers must reach the upper half of that range and, so that a few hot pixels in the dark
+    do not count, be in it on the mean; on the whole scale it would be black to the eye.
+    """
+    return bool(white / 2 < values.max() <= white and values.mean() >= white / 16)
+
+
+def _tagged_white(image: Image.Image) -> float | None:
+    """The largest number that a TIFF or PNG says it holds; None = it does not say."""
+    if image.mode == "F":
+        return None
+    try:
+        tags = getattr(image, "tag_v2", {})
+        largest = tags.get(_S_MAX_SAMPLE, tags.get(_MAX_SAMPLE))
+        largest = largest[0] if isinstance(largest, tuple) else largest
+        bits = image.info.get(SIGNIFICANT_BITS, 0)
+        white = float(largest) if largest is not None else 2.0**bits - 1
+    except (TypeError, ValueError, ArithmeticError, IndexError):
+        return None
+    return white if 1 < white < _DEEP else None
 
 
 def _by_profile(image: Image.Image, profile: bytes | None, notes: list[str]) -> Image.Image:

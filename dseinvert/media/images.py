@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from dseinvert.errors import InputError
 from dseinvert.media.atomic import shown
-from dseinvert.media.convert import CONVERT, on_white, orientation, turned
+from dseinvert.media.convert import CONVERT, SIGNIFICANT_BITS, on_white, orientation, turned
 from dseinvert.media.strict import Strictness
 
 _strictly = Strictness()
@@ -126,6 +126,8 @@ def decoded(data: bytes, max_pixels: int | None = None) -> Iterator[tuple[Image.
             if getattr(image, "is_animated", False):
                 notes.append("holds several frames or pages; only the first is read")
             image.load()
+            if kind == "PNG":
+                image.info[SIGNIFICANT_BITS] = _significant_bits(data)
             yield image, notes
     except InputError:
         raise
@@ -259,6 +261,16 @@ def _checked_png(data: bytes, notes: list[str]) -> bytes:
         notes.append("the end of the file is missing")
         end = len(data)
     return b"".join([*kept, view[start:end]]) if start or end < len(data) else data
+
+
+def _significant_bits(data: bytes) -> int:
+    """Of each sample, as an sBIT chunk says; 0 = there is none."""
+    for kind, at, end in _png_chunks(data):
+        if kind == b"sBIT":
+            return max(data[at + 8 : end - 4], default=0)
+        if kind == b"IDAT":
+            break
+    return 0
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
