@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms
 
 from dseinvert.errors import InputError
+from dseinvert.media.formats import CONVERT
 from dseinvert.media.pixels import Pixels
 
-CONVERT = "convert it to JPEG or PNG"
 # How an EXIF orientation is undone: rows and columns change places, then rows, columns are turned
 # round.
 _TURNS = {

@@ -18,7 +18,8 @@ from PIL import Image, UnidentifiedImageError
 
 from dseinvert.errors import InputError
 from dseinvert.media.atomic import shown
-from dseinvert.media.convert import CONVERT, SIGNIFICANT_BITS, on_white, orientation, turned
+from dseinvert.media.convert import SIGNIFICANT_BITS, on_white, orientation, turned
+from dseinvert.media.formats import CONVERT, like_targa, marked, unread
 from dseinvert.media.strict import Strictness
 
 _strictly = Strictness()
@@ -35,27 +36,12 @@ CAMERA_RAW = frozenset(
     {".arw", ".cr2", ".cr3", ".dng", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".srw"}
 )
 
-_PICTURES = {
-    b"\xff\xd8\xff": "JPEG",
-    b"\x89PNG\r\n\x1a\n": "PNG",
-    b"GIF87a": "GIF",
-    b"GIF89a": "GIF",
-    b"II*\0": "TIFF",
-    b"MM\0*": "TIFF",
-    b"II+\0": "TIFF",
-    b"MM\0+": "TIFF",
-}
 _AGAIN = "copy or download it again"
-_CONVERT, _OPTION = CONVERT, "--max-pixels N"
+_OPTION = "--max-pixels N"
 _SMALLER = f"scale it down first, or give {_OPTION}"
 _OTHERS = (  # what else turns up under a picture's name: its first bytes, what it is, what to do
     (rb"version https://git-lfs", "is a Git LFS pointer, not an image", "run `git lfs pull`"),
-    (rb"%PDF-", "is a PDF document, which is not supported", _CONVERT),
     (rb"(?i)\s*<(!doctype )?html", "is a web page, not an image", "download the image itself"),
-    (rb"(?s)\s*(<.*)?<svg[\s>]", "is an SVG drawing, which is not supported", _CONVERT),
-    (rb"\xff\x0a|\0\0\0\x0cJXL ", "is a JPEG XL image, which is not supported", _CONVERT),
-    (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "is a JPEG 2000 image, which is not supported", _CONVERT),
-    (rb"8BPS", "is a Photoshop document, which is not supported", _CONVERT),
     (rb"PK\x03\x04", "is a zip archive, not an image", "unpack it first"),
     (rb"(?s)....ftyp|RIFF....AVI |\x1a\x45\xdf\xa3", "is a video", "use `dseinvert video`"),
     (rb"[\t\n\r\x20-\x7e]+\Z", "is text, not an image", _AGAIN),
@@ -113,9 +99,10 @@ def decoded(data: bytes, max_pixels: int | None = None) -> Iterator[tuple[Image.
 
     Raises InputError as `decode_image` does, also for what Pillow raises in the body.
     """
-    kind = sniff(data[:HEAD_BYTES])
+    head = data[:1024]
+    kind = sniff(head[:HEAD_BYTES]) or ("" if _other(head) or not like_targa(head) else "TGA")
     if not kind:
-        raise _not_a_picture(data[:1024])
+        raise _not_a_picture(head)
     notes: list[str] = []
     data = _checked(data, kind, notes)
     if kind == "WEBP":  # whose decoder takes memory for all pixels when it opens a file
@@ -153,6 +140,10 @@ def _checked(data: bytes, kind: str, notes: list[str]) -> bytes:
         _load_heif_decoder()
     if kind == "JPEG":
         _check_jpeg_end(data)
+    if kind == "ICO":  # which may hold a PNG of another size than it says
+        for inner in re.finditer(rb"(?s)IHDR(.{8})", data):
+            width, height = struct.unpack(">2I", inner[1])
+            check_size((width, height), len(data), None)
     return _checked_png(data, notes) if kind == "PNG" else data
 
 
@@ -174,11 +165,7 @@ def sniff(head: bytes) -> str:
     """Pillow's name of the supported format a file's first HEAD_BYTES show; "" = none."""
     if head[4:8] == b"ftyp":
         return _sniff_brands(head[8 : int.from_bytes(head[:4], "big")])
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "WEBP"
-    if head[:2] == b"BM" and head[15:18] == bytes(3):  # the header's length is a small number
-        return "BMP"
-    return next((kind for magic, kind in _PICTURES.items() if head.startswith(magic)), "")
+    return marked(head)
 
 
 def encode_png(image: np.ndarray) -> bytes:
@@ -226,10 +213,16 @@ def _sniff_brands(brands: bytes) -> str:
 def _not_a_picture(head: bytes) -> InputError:
     if len(head) < 12:
         return InputError("is a few bytes, not an image" if head else "is empty", _AGAIN)
-    for pattern, what, advice in _OTHERS:
-        if re.match(pattern, head):
-            return InputError(what, advice)
-    return InputError("is not an image of a supported format", _CONVERT)
+    what, advice = _other(head) or ("is not an image of a supported format", CONVERT)
+    return InputError(what, advice)
+
+
+def _other(head: bytes) -> tuple[str, str] | None:
+    """What a file that is not read is, and what to do; None = nothing that is known."""
+    what, advice = unread(head)
+    if what:
+        return what, advice
+    return next(((what, do) for mark, what, do in _OTHERS if re.match(mark, head)), None)
 
 
 def _load_heif_decoder() -> None:
@@ -303,7 +296,7 @@ def _decoder_refused(error: Exception, kind: str) -> InputError:
     if isinstance(error, MemoryError):
         return InputError("does not fit into memory", "scale it down first")
     if isinstance(error, UnidentifiedImageError):
-        advice = f"{_AGAIN}, or {_CONVERT}"
+        advice = f"{_AGAIN}, or {CONVERT}"
         return InputError(f"damaged or unusual {kind}: its header cannot be read", advice)
     if "truncated" in said.lower():
         return _cut_short(kind)

@@ -72,6 +72,8 @@ def look(patterns: Sequence[str], watcher: Watcher) -> Scan:
     found = scan(patterns)
     for problem in found.problems:
         watcher.problem(f"{shown(problem.path)}: {problem.reason}")
+    for what, count in found.unread.items():
+        watcher.note(f"in the folders, {count} passed over: each {what}")
     return found
 
 
