@@ -97,7 +97,9 @@ def _lying(image: Image.Image, data: bytes, keep_gps: bool) -> Whole:
     notes = _left_out(image)
     profile = profile_of(image)
     samples, colours, alpha = _layers(image, data, profile, notes)
-    if image.info.get("icc_profile") and profile is None:
+    if image.mode == "CMYK":
+        notes.append("its CMYK colours are written as sRGB")
+    elif image.info.get("icc_profile") and profile is None:
         notes.append("its colours are written as sRGB, without their profile")
     data_of_profile = None if profile is None else profile.data
     along = Along(_exif(image, keep_gps, notes), data_of_profile, _dpi(image))
