@@ -78,6 +78,15 @@ class ImagesOptions:
     mask: str | None = None
     """Where edits may show: auto (where they change much), face, or a picture of the crop, white
     there; elsewhere the input stays as it is. None = everywhere."""
+    format: Literal["png", "jpg", "webp"] = "png"
+    """Of the pictures that are written."""
+    quality: Annotated[int | None, Option(least=1, most=100)] = None
+    """Of jpg and webp, more is better and larger. None = 92, and webp loses nothing."""
+    keep_gps: Switch = False
+    """Leave in whole photos where they were taken."""
+    max_pixels: Annotated[int | None, Option(least=1)] = None
+    """Of an image, beyond which it is refused. None = 220 million, and less for a file of a few
+    bytes."""
     overwrite: Switch = False
     """Do again what the journal says is done."""
     dry_run: Switch = False
@@ -110,6 +119,10 @@ class EditOptions:
     mask: str | None = None
     """Where edits may show: auto (where they change much), face, or a picture of the crop, white
     there; elsewhere the input stays as it is. None = everywhere."""
+    format: Literal["png", "jpg", "webp"] = "png"
+    """Of the pictures that are written."""
+    quality: Annotated[int | None, Option(least=1, most=100)] = None
+    """Of jpg and webp, more is better and larger. None = 92, and webp loses nothing."""
     model: str = "default"
     """Name or folder of the model whose generator the latents belong to."""
     device: str = "auto"

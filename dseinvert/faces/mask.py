@@ -19,6 +19,7 @@ from dseinvert.faces.paste import (
     keep_original,
     paste_difference,
 )
+from dseinvert.faces.tone import tone_of
 from dseinvert.media.images import read_image
 from dseinvert.media.pixels import Pixels
 
@@ -81,10 +82,11 @@ def paste_edit(
 
 def paste_shown(photo: Pixels, crop: Crop, shown: Pixels, recon: Pixels, *, masked: bool) -> Pixels:
     """`paste_edit` of a crop that a mask has met already, where `masked`, or that none will."""
+    tone = tone_of(crop.pixels)
     if masked:
-        return paste_difference(photo, shown, crop.pixels, crop.quad)
+        return paste_difference(photo, shown, crop.pixels, crop.quad, tone=tone)
     trust = agreement(crop.pixels, recon)
-    return paste_difference(photo, shown, recon, crop.quad, trust=trust)
+    return paste_difference(photo, shown, recon, crop.quad, trust=trust, tone=tone)
 
 
 def _painted(path: Path, side: int) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dseinvert.faces.align import crop, crop_matrix, quad_side
+from dseinvert.faces.tone import Tone, tone_of
 from dseinvert.media.pixels import Floats, Pixels
 
 # The exponent of the mask's outline: 2 is an ellipse, 4 a rounded square, more a square.
@@ -58,13 +59,17 @@ def paste_difference(
     feather: float = FEATHER,
     roundness: float = ROUNDNESS,
     trust: NDArray[np.float32] | None = None,
+    tone: Tone | None = None,
 ) -> Pixels:
     """The photo with `edited - reconstruction` (both uint8 [N, N, 3]) added in the quad.
 
     The photo keeps its own sharpness, and an edit that changes nothing returns it bit for bit.
-    `trust` [N, N] says how much of the change to add, such as `agreement`; None = all.
+    `trust` [N, N] says how much of the change to add, such as `agreement`; None = all. `tone` is
+    that of a photo without colours; None = it has some.
     """
     change = edited.astype(np.float32) - reconstruction.astype(np.float32)
+    if tone is not None:
+        change = tone(change)
     if trust is not None:
         change *= trust[..., None]
     window = window_of(photo, quad)
@@ -78,9 +83,12 @@ def keep_original(
     """The crop with what an edit changed added where the mask [N, N] is above 0.
 
     All uint8 [N, N, 3]. As in a photo that is pasted into, the original keeps its detail, and
-    where the mask is 0 its pixels bit for bit.
+    where the mask is 0 its pixels bit for bit; one without colours gets none.
     """
     change = edited.astype(np.float32) - reconstruction.astype(np.float32)
+    tone = tone_of(original)
+    if tone is not None:
+        change = tone(change)
     return np.rint(original + mask[..., None] * change).clip(0, 255).astype(np.uint8)
 
 

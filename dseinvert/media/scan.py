@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dseinvert.media.atomic import PART_SUFFIX
+from dseinvert.media.formats import SUFFIXES, unread
 from dseinvert.media.images import CAMERA_RAW, HEAD_BYTES, sniff
 
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".avif", ".heic"}
-    | {".heif", ".tif", ".tiff", ".bmp", ".dib", ".gif"}
-)
 _LITTER = frozenset({"thumbs.db", "desktop.ini"})
 
 
@@ -39,11 +37,14 @@ class Scan:
     ignored: int = 0
     """Files in the folders that are not of the wanted kind."""
 
+    unread: Mapping[str, int] = field(default_factory=dict)
+    """How many of these are pictures of a kind that cannot be read, by what there is to say."""
+
 
 def looks_like_image(path: Path) -> bool:
     """True for a known image suffix; other files are taken by their first bytes."""
     suffix = path.suffix.lower()
-    return suffix in IMAGE_SUFFIXES or (suffix not in CAMERA_RAW and bool(sniff(_head(path))))
+    return suffix in SUFFIXES or (suffix not in CAMERA_RAW and bool(sniff(_head(path))))
 
 
 def scan(
@@ -62,7 +63,9 @@ def scan(
     for path in sorted((item for item in found if isinstance(item, Path)), key=natural):
         files.setdefault(path.resolve(), path)
     problems = tuple(item for item in found if isinstance(item, Problem))
-    return Scan(tuple(files.values()), problems, found.count(None))
+    unread = Counter(item for item in found if isinstance(item, str) and item)
+    ignored = sum(isinstance(item, str) for item in found)
+    return Scan(tuple(files.values()), problems, ignored, dict(sorted(unread.items())))
 
 
 def natural(path: Path) -> tuple[list[list[str | int]], str]:
@@ -75,8 +78,8 @@ def _numbers_as_numbers(text: str) -> list[str | int]:
     return [int(piece) if index % 2 else piece for index, piece in enumerate(pieces)]
 
 
-# A found file, a problem, or None for a file that is ignored.
-_Found = Path | Problem | None
+# A found file, a problem, or of a file that is ignored, what picture it is; "" = none.
+_Found = Path | Problem | str
 
 
 def _walk(
@@ -145,8 +148,15 @@ def _judged(path: Path, wanted: Callable[[Path], bool]) -> _Found:
     """What a file found in a folder comes to: only a broken picture is worth a word."""
     trouble = _trouble(path)
     if trouble:
-        return Problem(path, trouble) if path.suffix.lower() in IMAGE_SUFFIXES else None
-    return path if wanted(path) else None
+        return Problem(path, trouble) if path.suffix.lower() in SUFFIXES else ""
+    return path if wanted(path) else _unread(path)
+
+
+def _unread(path: Path) -> str:
+    if path.suffix.lower() in CAMERA_RAW:
+        return "is a camera raw file, which is not supported (export it as JPEG)"
+    what, advice = unread(_head(path))
+    return f"{what} ({advice})" if what else ""
 
 
 def _passed_over(name: str) -> bool:

@@ -8,7 +8,7 @@ from threading import Lock
 from typing import Any
 
 import PIL._imaging
-from PIL import ImageFile
+from PIL import Image, ImageFile
 
 _SETTERS = ("TIFFSetErrorHandler", "TIFFSetWarningHandler")
 
@@ -16,8 +16,9 @@ _SETTERS = ("TIFFSetErrorHandler", "TIFFSetWarningHandler")
 class Strictness:
     """Inside, half pictures are refused, and libtiff does not print what Pillow raises as well.
 
-    Both are settings of the whole process. Threads may be inside at once: the first to come in
-    makes them, and the last to leave undoes them.
+    Pillow's own limit of pixels is off, for whoever is inside has one. All are settings of the
+    whole process. Threads may be inside at once: the first to come in makes them, and the last to
+    leave undoes them.
     """
 
     def __init__(self) -> None:
@@ -26,6 +27,7 @@ class Strictness:
         self._lenient = False  # what another library has asked for
         self._setters = _tiff_setters()
         self._handlers: list[Any] = []
+        self._limit = Image.MAX_IMAGE_PIXELS
 
     def __enter__(self) -> None:
         with self._lock:
@@ -33,6 +35,7 @@ class Strictness:
             ImageFile.LOAD_TRUNCATED_IMAGES = False
             if self._inside == 0:
                 self._handlers = [swap(None) for swap in self._setters]
+                self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
             self._inside += 1
 
     def __exit__(self, *_: object) -> None:
@@ -41,6 +44,7 @@ class Strictness:
             if self._inside == 0:
                 ImageFile.LOAD_TRUNCATED_IMAGES |= self._lenient
                 self._lenient = False
+                Image.MAX_IMAGE_PIXELS = self._limit
                 for swap, handler in zip(self._setters, self._handlers, strict=True):
                     swap(handler)
 

@@ -48,16 +48,20 @@ class Prepared:
 
 
 def preparer(
-    side: int, detector: Detector | None, wanted: Wanted = EVERYBODY
+    side: int,
+    detector: Detector | None,
+    wanted: Wanted = EVERYBODY,
+    max_pixels: int | None = None,
 ) -> Callable[[Item], Prepared]:
     """A function for reader threads that reads an item and cuts out its faces at `side` pixels.
 
-    `detector` None = take the image as it is. The function never raises.
+    `detector` None = take the image as it is; `max_pixels` as in `open_image`. The function never
+    raises.
     """
 
     def prepare(item: Item) -> Prepared:
         try:
-            return _prepare(item, side, detector, wanted)
+            return _prepare(item, side, detector, wanted, max_pixels)
         except InputError as error:
             return Prepared(item, status="refused", reason=reason_of(item, error))
         except Exception as error:  # the top of the batch loop: one input never stops the others
@@ -71,6 +75,8 @@ def look(patterns: Sequence[str], watcher: Watcher) -> Scan:
     found = scan(patterns)
     for problem in found.problems:
         watcher.problem(f"{shown(problem.path)}: {problem.reason}")
+    for what, count in found.unread.items():
+        watcher.note(f"in the folders, {count} passed over: each {what}")
     return found
 
 
@@ -94,9 +100,11 @@ def read_faces(
             yield one
 
 
-def _prepare(item: Item, side: int, detector: Detector | None, wanted: Wanted) -> Prepared:
+def _prepare(
+    item: Item, side: int, detector: Detector | None, wanted: Wanted, max_pixels: int | None
+) -> Prepared:
     sha256 = file_sha256(item.source)
-    picture = open_image(item.source)
+    picture = open_image(item.source, max_pixels)
     photo, height, width = picture.pixels, *picture.pixels.shape[:2]
     crops = faces_of(photo, side, detector, wanted)
     told = _not_square(photo) if detector is None else notes(crops, width, height)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import runpy
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import ImageFile
+from PIL import Image, ImageFile
 
 from dseinvert.errors import InputError
 from dseinvert.media.images import (
@@ -297,3 +298,24 @@ def shared_rows() -> list[tuple[str, str]]:
 def test_other_projects_bad_images_get_their_verdict(name: str, verdict: str) -> None:
     got, said = outcome(SHARED / name)
     assert verdict in ("policy", got), said
+
+
+def flat_webp(width: int, height: int) -> bytes:
+    """A few bytes that claim so many pixels."""
+    bits = (width - 1 | height - 1 << 14).to_bytes(4, "little")
+    chunk = b"VP8L" + (14).to_bytes(4, "little") + b"/" + bits + bytes(9)
+    return b"RIFF" + (len(chunk) + 4).to_bytes(4, "little") + b"WEBP" + chunk
+
+
+def test_a_few_bytes_that_claim_many_pixels_are_refused_before_they_are_decoded() -> None:
+    with pytest.raises(InputError, match=r"claims 99 megapixels in \d+ bytes"):
+        decode_image(flat_webp(9999, 9920))
+    with pytest.raises(InputError, match=r"268 megapixels, the limit is 220.*--max-pixels"):
+        decode_image(flat_webp(16384, 16384))
+
+
+def test_flat_drawings_are_no_bombs() -> None:
+    white = Image.new("1", (12_000, 9_000), 1)
+    file = io.BytesIO()
+    white.save(file, format="PNG", optimize=True)
+    assert decode_image(file.getvalue()).pixels.shape == (9_000, 12_000, 3)

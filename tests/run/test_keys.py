@@ -85,6 +85,9 @@ def settings(tiny_model: Path) -> Callable[..., dict[str, Any]]:
         {"align": False},
         {"paste": True},
         {"mask": "auto"},
+        {"format": "jpg"},
+        {"format": "jpg", "quality": 80},
+        {"keep_gps": True},
         {"refine": "latent:6"},
         {"space": "w"},
         {"budget": "5s"},
@@ -118,6 +121,7 @@ def test_another_person_gives_other_settings() -> None:
 
 def test_other_options_do_not(settings: Callable[..., dict[str, Any]]) -> None:
     others = {"out": Path("x"), "device": "cpu", "backend": "torch", "batch": 1, "overwrite": True}
+    others |= {"max_pixels": 5}
     assert {*others, "dry_run"} == images.CHANGES_NOTHING
     for name, value in others.items():
         assert settings(**{name: value}) == settings()

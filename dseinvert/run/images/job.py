@@ -15,12 +15,14 @@ from dseinvert.faces.detect import Detector
 from dseinvert.faces.mask import Mask, open_mask
 from dseinvert.inversion.inverter import Inverter
 from dseinvert.inversion.refining import Refining, open_refining, parse_refining
+from dseinvert.media.form import PNG, Form, form_of
 from dseinvert.models import Model
 from dseinvert.models.keeper import open_keeper
 from dseinvert.models.person import Person, open_person
 from dseinvert.run.flow.batchsize import BatchSize, auto_size, share
 from dseinvert.run.flow.keys import Setting, settings_of
 
+PASTING = 2  # raised when whole photos come out otherwise, and only these
 OUTPUTS = 2  # raised when the same input and settings give other outputs: all is then done again
 
 
@@ -40,6 +42,7 @@ class ImagesJob:
     refining: Refining
     person: Person | None = None
     """None = everybody is wanted."""
+    form: Form = PNG
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -95,14 +98,19 @@ SETTINGS: tuple[Setting[ImagesJob], ...] = (
     Setting(("edits", "identity", "identity_floor"), _edits),
     Setting(("align",), lambda job: {"crop": job.detector.name if job.detector else "none"}),
     Setting(("paste",), lambda job: {"paste": job.options.paste}),
+    Setting((), lambda job: {"pasting": PASTING} if job.options.paste else {}),
     Setting(("label",), _label),
     Setting(("mask",), lambda job: {} if job.mask is None else {"mask": job.mask.name}),
+    Setting(("format", "quality"), lambda job: {"form": job.form.text} if job.form.text else {}),
+    Setting(("keep_gps",), lambda job: {"gps": True} if job.options.keep_gps else {}),
     Setting(("refine", "space", "budget", "until"), _refine),
     *map(_unless_usual, ("rotate", "faces", "min_face", "min_score")),
     Setting(("person", "identity"), _person),
 )
 """What an output is made from. Every option is in here or in the next line."""
-CHANGES_NOTHING = frozenset({"out", "device", "backend", "batch", "overwrite", "dry_run"})
+CHANGES_NOTHING = frozenset(
+    {"out", "device", "backend", "batch", "max_pixels", "overwrite", "dry_run"}
+)
 """Options with which an earlier output is as good as a new one."""
 
 
@@ -122,6 +130,7 @@ def open_job(
     person = open_person(options.person, options.identity, model, align=options.align)
     if options.paste and not edits:
         raise UsageError("--paste needs an --edit to paste", "add --edit NAME=STRENGTH")
+    form = form_of(options.format, options.quality)
     model.check_label(options.label)
     size = options.batch or auto_size(model.generator.resolution, model.generator.device)
     refine = None if options.dry_run else open_refining(refining, model.generator, encoder)
@@ -140,6 +149,7 @@ def open_job(
         batch=BatchSize(size),
         refining=refining,
         person=person,
+        form=form,
     )
 
 

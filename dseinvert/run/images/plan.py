@@ -44,7 +44,8 @@ def make_plan(
 ) -> Plan:
     """Name the inputs and sort out what needs no work; reads files, writes nothing."""
     inside = {path for path in scan.files if path.resolve().parent == out.resolve()}
-    outputs = {path for path in inside if _is_output(path, known)}
+    format = str(settings.get("form", "png")).partition(" ")[0]
+    outputs = {path for path in inside if _is_output(path, known, format)}
     sources = [path for path in scan.files if path not in outputs]
     items = [Item(source, name) for source, name in _named(sources, known).items()]
 
@@ -90,7 +91,7 @@ def _holds(path: Path, sha256: str) -> bool:
     return path.is_file() and file_sha256(path) == sha256
 
 
-def _is_output(path: Path, known: Mapping[str, Entry]) -> bool:
+def _is_output(path: Path, known: Mapping[str, Entry], format: str) -> bool:
     """Whether a file in the output folder was written by this program.
 
     That is what the journal lists, and what an interrupted run left unlisted: a picture of ours
@@ -100,7 +101,7 @@ def _is_output(path: Path, known: Mapping[str, Entry]) -> bool:
         return True
     dots = [match.start() for match in re.finditer(r"\.", path.name)]
     return any(
-        is_picture(path.name[dot + 1 :])
+        is_picture(path.name[dot + 1 :], format)
         and path.with_name(path.name[:dot] + ".safetensors").exists()
         for dot in dots
     )

@@ -19,7 +19,7 @@ class Role:
 
     what: str
     pictures: Callable[[InvertedFace], Mapping[str, Pixels]]
-    """Those of a face, by what stands before .png in the names of their files."""
+    """Those of a face, by what stands before the suffix in the names of their files."""
     names: str
     """A regular expression that knows these names again."""
     caption: str = ""
@@ -69,9 +69,12 @@ def pictures(face: InvertedFace) -> dict[str, Picture]:
     }
 
 
-def is_picture(ending: str) -> bool:
-    """Whether what follows a face's name in a file name is that of one of these pictures."""
-    return any(re.fullmatch(rf"({role.names})\.png", ending) for role in ROLES.values())
+def is_picture(ending: str, format: str = "png") -> bool:
+    """Whether what follows a face's name in a file name is that of one of these pictures.
+
+    They are PNG, or of the `format` that a run is asked for.
+    """
+    return any(re.fullmatch(rf"({role.names})\.(png|{format})", ending) for role in ROLES.values())
 
 
 def caption(name: str) -> str:

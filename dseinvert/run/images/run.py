@@ -81,7 +81,8 @@ def _run(job: ImagesJob, plan: Plan, journal: Journal, watcher: Watcher, stop: S
 def _entries(job: ImagesJob, plan: Plan, stop: Stop, watcher: Watcher) -> Iterator[Entry]:
     """scan -> [readers] -> crops -> [workers] -> faces -> [writers] -> entries, in order."""
     readers = min(_READERS, os.cpu_count() or 1)
-    prepare = preparer(job.model.generator.resolution, job.detector, job.wanted)
+    asked = job.wanted, job.options.max_pixels
+    prepare = preparer(job.model.generator.resolution, job.detector, *asked)
     invert = partial(
         invert_faces,
         job.inverter,
@@ -90,7 +91,17 @@ def _entries(job: ImagesJob, plan: Plan, stop: Stop, watcher: Watcher) -> Iterat
         refining=_shown(job.refining, watcher),
     )
     by = backend_of(job.model)
-    target = Target(job.options.out, plan, job.settings, job.options.paste, by, job.mask)
+    target = Target(
+        job.options.out,
+        plan,
+        job.settings,
+        job.options.paste,
+        by,
+        job.mask,
+        job.form,
+        job.options.keep_gps,
+        job.options.max_pixels,
+    )
     generator = job.model.generator
     with (
         threads(readers) as reading,

@@ -15,7 +15,9 @@ from dseinvert.faces.align import crop_matrix, matrix_to_list
 from dseinvert.faces.mask import Mask, paste_shown
 from dseinvert.latent import dumps
 from dseinvert.media.atomic import shown, sync_folder, within, write_bytes
-from dseinvert.media.images import encode_png, read_image
+from dseinvert.media.form import PNG, Form
+from dseinvert.media.pixels import Pixels
+from dseinvert.media.whole import Whole, open_whole
 from dseinvert.run.flow.keys import result_key
 from dseinvert.run.flow.names import face_names
 from dseinvert.run.images.compute import InvertedFace
@@ -37,6 +39,11 @@ class Target:
     backend: str = ""
     mask: Mask | None = None
     """None = edits show everywhere."""
+    form: Form = PNG
+    keep_gps: bool = False
+    """Whether whole photos say where they were taken."""
+    max_pixels: int | None = None
+    """Of an input; None = the usual limit."""
 
     def write(self, work: tuple[Prepared, list[InvertedFace]]) -> Entry:
         """The files of one input, and its entry; only OutputError is raised."""
@@ -62,12 +69,15 @@ class Target:
     def _write(self, prepared: Prepared, faces: list[InvertedFace]) -> Entry:
         names = face_names(prepared.item.name, len(faces), self.plan.taken)
         shots = [pictures(face) for face in faces]
-        entries = [_face_entry(*three) for three in zip(names, faces, shots, strict=True)]
+        entries = [
+            _face_entry(*three, self.form.format) for three in zip(names, faces, shots, strict=True)
+        ]
         pasted = [name for name, one in shots[0].items() if one.pasted and self.paste]
-        photos = {name: f"{prepared.item.name}.{name}.photo.png" for name in pasted}
+        photos = {name: f"{prepared.item.name}.{name}.photo.{self.form.format}" for name in pasted}
         files: dict[str, str] = {}
+        notes: list[str] = []
         try:
-            for name, data in self._blobs(prepared, faces, shots, entries, photos):
+            for name, data in self._blobs(prepared, faces, shots, entries, photos, notes):
                 write_bytes(self._free(name), data, sync=False)
                 files[name] = hashlib.sha256(data).hexdigest()
             sync_folder(self.out)
@@ -76,7 +86,8 @@ class Target:
                 with suppress(OSError):
                     (self.out / name).unlink(missing_ok=True)
             raise
-        return self._entry(prepared, status="done", faces=entries, photos=photos, files=files)
+        told = replace(prepared, warnings=tuple(dict.fromkeys([*prepared.warnings, *notes])))
+        return self._entry(told, status="done", faces=entries, photos=photos, files=files)
 
     def _blobs(
         self,
@@ -85,20 +96,32 @@ class Target:
         shots: list[dict[str, Picture]],
         entries: list[FaceEntry],
         photos: Mapping[str, str],
+        notes: list[str],
     ) -> Iterator[tuple[str, bytes]]:
-        """File names and contents, one at a time; latents first."""
+        """File names and contents, one at a time; latents first.
+
+        What of the input is not in a whole photo goes into `notes`.
+        """
         for face, shot, entry in zip(faces, shots, entries, strict=True):
             origin = self._origin(prepared, entry)
             yield f"{entry.name}.safetensors", dumps(face.latent.with_origin(**origin))
             for name, one in shot.items():
-                yield entry.pictures[name], encode_png(one.pixels)
+                yield entry.pictures[name], self.form.encode(one.pixels)
         # Read again rather than kept: photos are large, crops are small.
         for name, file in photos.items():
-            pasted = read_image(prepared.item.source)
-            for face, shot in zip(faces, shots, strict=True):
-                shown_as, masked = shot[name].pixels, self.mask is not None
-                pasted = paste_shown(pasted, face.crop, shown_as, face.recon, masked=masked)
-            yield file, encode_png(pasted)
+            edited = [(face, shot[name].pixels) for face, shot in zip(faces, shots, strict=True)]
+            photo = self._pasted(prepared, edited)
+            notes += photo.notes
+            yield file, photo.encode(self.form, notes)
+
+    def _pasted(self, prepared: Prepared, edited: list[tuple[InvertedFace, Pixels]]) -> Whole:
+        """The photo of an input with its edited faces in it."""
+        source, masked = prepared.item.source, self.mask is not None
+        photo = open_whole(source, self.max_pixels, keep_gps=self.keep_gps)
+        pasted = photo.colours
+        for face, pixels in edited:
+            pasted = paste_shown(pasted, face.crop, pixels, face.recon, masked=masked)
+        return photo.repainted(pasted)
 
     def _origin(self, prepared: Prepared, entry: FaceEntry) -> dict[str, str]:
         return {
@@ -133,11 +156,13 @@ class Target:
         )
 
 
-def _face_entry(name: str, face: InvertedFace, shots: Mapping[str, Picture]) -> FaceEntry:
+def _face_entry(
+    name: str, face: InvertedFace, shots: Mapping[str, Picture], suffix: str
+) -> FaceEntry:
     side = len(face.crop.pixels)
     return FaceEntry(
         name=name,
         crop=matrix_to_list(crop_matrix(face.crop.quad, side)),
         metrics=dict(face.metrics),
-        pictures={shot: f"{name}.{shot}.png" for shot in shots},
+        pictures={shot: f"{name}.{shot}.{suffix}" for shot in shots},
     )

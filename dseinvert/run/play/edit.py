@@ -30,7 +30,8 @@ from dseinvert.faces.mask import Mask, open_mask
 from dseinvert.latent import Latent, concat
 from dseinvert.media.animation import SUFFIXES, write_animation
 from dseinvert.media.atomic import make_folder, shown, sync_folder, within, write_bytes
-from dseinvert.media.images import encode_png, read_image
+from dseinvert.media.form import FORMATS, PNG, Form, form_of
+from dseinvert.media.images import read_image
 from dseinvert.media.pixels import Pixels
 from dseinvert.media.scan import scan
 from dseinvert.media.sheet import sheet
@@ -85,6 +86,8 @@ class Asked:
     """Suffix of the moving picture that each strip becomes; None = none is wanted."""
     sliders: bool = False
     """Whether the strips become a page."""
+    form: Form = PNG
+    """Of the pictures."""
 
     @property
     def drawn(self) -> Edits:
@@ -194,6 +197,7 @@ def run_edit(patterns: Sequence[str], options: EditOptions, watcher: Watcher) ->
 
 def _asked(options: EditOptions, model: Model) -> Asked:
     """Raises UsageError: an edit or mask that cannot be."""
+    form = form_of(options.format, options.quality)
     mask = open_mask(options.mask, model.generator.resolution)
     if mask is not None and not options.edits:
         raise UsageError("--mask needs an --edit to show", "add --edit NAME=STRENGTH")
@@ -204,7 +208,9 @@ def _asked(options: EditOptions, model: Model) -> Asked:
     if options.strengths is None and not moving:
         keeper = open_keeper(options.edits, options.identity, options.identity_floor, model)
         classes = model.generator.spec.classes
-        return Asked(parse_all(options.edits, model.directions, classes, keeper), {}, mask)
+        return Asked(
+            parse_all(options.edits, model.directions, classes, keeper), {}, mask, form=form
+        )
     texts = options.edits or (sorted(model.directions) if moving else ())
     if not texts:
         raise UsageError("--strengths needs a direction to show", "add --edit NAME")
@@ -216,7 +222,7 @@ def _asked(options: EditOptions, model: Model) -> Asked:
         name, at, rows = text.strip().partition("@")
         strips[f"{name}{steps[0]:+g}to{steps[-1]:+g}{at}{rows}"] = [*own]
         edits |= own
-    return Asked(edits, strips, mask, options.sweep, options.sliders)
+    return Asked(edits, strips, mask, options.sweep, options.sliders, form)
 
 
 def _rendered(
@@ -263,7 +269,9 @@ def _original(item: Item, latent: Latent, model: Model) -> Pixels:
     Raises:
         InputError: it is not there, of another size, or one for several latents.
     """
-    side, path = model.generator.resolution, item.source.with_suffix(".input.png")
+    side = model.generator.resolution
+    written = [item.source.with_suffix(f".input.{suffix}") for suffix in FORMATS]
+    path = next((path for path in written if path.is_file()), written[0])
     if len(latent) > 1 or not path.is_file():
         raise InputError(
             f"{path.name}: --mask needs the crop beside its latent", "dseinvert images writes both"
@@ -303,15 +311,16 @@ def _write(
     files: list[str] = []
     found: dict[str, float] = {}
     names = face_names(loaded.item.name, len(shots), taken)
+    suffix = asked.form.format
     for name, one in zip(names, shots, strict=True):
         made = _masked(asked, loaded, one.pictures)
         if asked.sweep is not None or asked.sliders:
             files += _moving(out, name, asked, made, facts)
         else:
             for shown_as, pixels in (made | _strips(asked, made)).items():
-                files.append(f"{name}.{shown_as}.png")
-                write_bytes(within(out, files[-1]), encode_png(pixels), sync=False)
-        found |= {f"{name}.{given}.png": strength for given, strength in one.strengths.items()}
+                files.append(f"{name}.{shown_as}.{suffix}")
+                write_bytes(within(out, files[-1]), asked.form.encode(pixels), sync=False)
+        found |= {f"{name}.{given}.{suffix}": strength for given, strength in one.strengths.items()}
     sync_folder(out)
     return Rendered(loaded.item, tuple(files), strengths=found)
 

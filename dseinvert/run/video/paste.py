@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dseinvert.faces.align import crop
 from dseinvert.faces.paste import AGREEMENT_SIDE, agreement, tightened
+from dseinvert.faces.tone import tone_of
 from dseinvert.media.pixels import Pixels
 from dseinvert.run.video.draw import ClipFace, Drawn, Shot
 from dseinvert.run.video.steady import Patches, Steady
@@ -73,8 +74,12 @@ def _patches(studio: Studio, face: ClipFace, frame: Pixels, drawn: Drawn) -> Pat
     if studio.paste == "replace":
         return floats
     recon = drawn[RECON]
-    trust = agreement(crop(frame, face.quad, AGREEMENT_SIDE), recon)[..., None]
-    return {label: _masked(face, trust * (patch - recon)) for label, patch in floats.items()}
+    source = crop(frame, face.quad, AGREEMENT_SIDE)
+    trust, tone = agreement(source, recon)[..., None], tone_of(source)
+    changes = {label: patch - recon for label, patch in floats.items()}
+    if tone is not None:
+        changes = {label: tone(change) for label, change in changes.items()}
+    return {label: _masked(face, trust * change) for label, change in changes.items()}
 
 
 def _masked(face: ClipFace, change: NDArray[np.float32]) -> NDArray[np.float32]:

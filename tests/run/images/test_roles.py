@@ -87,3 +87,8 @@ def test_a_picture_of_another_version_is_captioned_by_its_name() -> None:
     assert [caption(name) for name in ("input", "recon", "age+2", "age=auto", "depth")] == [
         *("input", "reconstruction", "age+2", "age=auto", "depth")
     ]
+
+
+def test_a_picture_may_be_of_the_format_that_is_asked_for() -> None:
+    assert is_picture("recon.jpg", "jpg") and is_picture("recon.png", "jpg")
+    assert not is_picture("recon.webp", "jpg")

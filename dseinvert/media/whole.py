@@ -1,0 +1,214 @@
+"""A photo with all that its file holds, for an edit of it to be written with the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
+
+from dseinvert.media.convert import (
+    Profile,
+    is_grey,
+    levels,
+    orientation,
+    pixels_of,
+    profile_of,
+    srgb,
+    turned,
+)
+from dseinvert.media.form import Along, Form
+from dseinvert.media.images import decoded, file_bytes, naming
+from dseinvert.media.pixels import Pixels
+
+_DESCRIBING = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)
+"""Image description, make, model, software, date, artist, copyright."""
+# Of the EXIF block: sizes that turning changes, and where other data lie.
+_OF_THE_FILE = (0xA002, 0xA003, 0xA005)
+_LEFT_OUT = {"xmp": "XMP", "photoshop": "IPTC", "comment": "a comment"}
+_ACROSS = (5, 6, 7, 8)
+"""Orientations that change width and height."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Whole:
+    """A photo as it is in its file, but upright."""
+
+    samples: NDArray[Any]
+    """[H, W, 3] uint8 or uint16, in the colours of `profile`, not laid on white."""
+    colours: Pixels
+    """The same in 8-bit sRGB; the same array where `samples` are that."""
+    alpha: NDArray[Any] | None
+    """[H, W] of the same type; None = opaque."""
+    profile: Profile | None
+    """None = sRGB."""
+    along: Along
+    grey: bool
+    """Whether the file has a single channel."""
+    notes: tuple[str, ...]
+    """What of it is not kept, a phrase each."""
+
+    def repainted(self, colours: Pixels) -> Whole:
+        """The same file with other `colours`: what differs is added to the samples."""
+        if self.samples is self.colours:
+            return replace(self, samples=colours, colours=colours)
+        window = _changed(self.colours, colours)
+        if window is None:
+            return self
+        before, after = self.colours[window], colours[window]
+        if self.profile is not None:
+            before, after = self.profile.from_srgb(before), self.profile.from_srgb(after)
+        most = np.iinfo(self.samples.dtype).max
+        change = (after.astype(np.int32) - before) * (most // 255)
+        samples = self.samples.copy()
+        samples[window] = (samples[window] + change).clip(0, most)
+        return replace(self, samples=samples, colours=colours)
+
+    def encode(self, form: Form, notes: list[str]) -> bytes:
+        """File bytes; what the form cannot hold goes into `notes`."""
+        samples = self.samples
+        if self.grey and not np.ptp(samples, axis=-1).any():
+            samples = samples[..., :1]
+        if self.alpha is not None:
+            samples = np.concatenate([samples, self.alpha[..., None]], axis=-1)
+        return form.encode(samples, self.along, notes)
+
+
+def open_whole(path: Path, max_pixels: int | None = None, *, keep_gps: bool = False) -> Whole:
+    """Read a photo with all that is written again; where it was taken only with `keep_gps`.
+
+    Raises:
+        InputError: as `open_image`.
+    """
+    with naming(path):
+        data = file_bytes(path)
+        with decoded(data, max_pixels) as (image, _):
+            turn, lying = orientation(image, []), _lying(image, data, keep_gps)
+    del image, data  # before copies are made
+    return _upright(lying, turn)
+
+
+def _lying(image: Image.Image, data: bytes, keep_gps: bool) -> Whole:
+    """As it lies in the file."""
+    notes = _left_out(image)
+    profile = profile_of(image)
+    samples, colours, alpha = _layers(image, data, profile, notes)
+    if image.mode == "CMYK":
+        notes.append("its CMYK colours are written as sRGB")
+    elif image.info.get("icc_profile") and profile is None:
+        notes.append("its colours are written as sRGB, without their profile")
+    data_of_profile = None if profile is None else profile.data
+    along = Along(_exif(image, keep_gps, notes), data_of_profile, _dpi(image))
+    return Whole(samples, colours, alpha, profile, along, is_grey(image), tuple(notes))
+
+
+def _upright(lying: Whole, turn: int) -> Whole:
+    colours = turned(lying.colours, turn)
+    same = lying.samples is lying.colours
+    along = lying.along
+    if along.dpi is not None and turn in _ACROSS:
+        along = replace(along, dpi=along.dpi[::-1])
+    return replace(
+        lying,
+        samples=colours if same else turned(lying.samples, turn),
+        colours=colours,
+        alpha=None if lying.alpha is None else turned(lying.alpha, turn),
+        along=along,
+    )
+
+
+def _layers(
+    image: Image.Image, data: bytes, profile: Profile | None, notes: list[str]
+) -> tuple[NDArray[Any], Pixels, NDArray[Any] | None]:
+    """Samples, colours and alpha (None = opaque)."""
+    colours = pixels_of(srgb(image, []))
+    alpha = None
+    if image.has_transparency_data:
+        alpha = np.asarray(image.convert("RGBA").getchannel("A"))
+    deep = _deep(image, data, notes)
+    if deep is None:
+        own = colours if profile is None else pixels_of(image.convert("RGB"))
+        return own, colours, alpha
+    if alpha is not None:
+        alpha = deep[..., 3] if deep.shape[2] == 4 else alpha.astype(np.uint16) * 257
+    return np.ascontiguousarray(deep[..., :3]), colours, alpha
+
+
+def _deep(image: Image.Image, data: bytes, notes: list[str]) -> NDArray[np.uint16] | None:
+    """The samples [H, W, 3 or 4] of a file with 16 bits or more; None = it has 8."""
+    grey = levels(image, [])
+    if grey is not None:
+        if image.info.get("icc_profile"):
+            return None
+        return np.repeat(np.rint(grey * 65535).astype(np.uint16)[..., None], 3, axis=2)
+    if not _has_16_bits(image, data):
+        return None
+    try:
+        deep = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        deep = None
+    wanted = (image.height, image.width)
+    if deep is None or deep.dtype != np.uint16 or deep.ndim != 3 or deep.shape[:2] != wanted:
+        notes.append("was written with 8 bits, for its 16 cannot be read")
+        return None
+    return np.asarray(deep[..., [2, 1, 0, 3][: deep.shape[2]]])
+
+
+def _changed(before: Pixels, after: Pixels) -> tuple[slice, slice] | None:
+    """The rows and columns in which two pictures differ; None = they are the same."""
+    differ = (before != after).any(axis=-1)
+    rows, columns = (np.flatnonzero(differ.any(axis=k)) for k in (1, 0))
+    if not len(rows):
+        return None
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def _has_16_bits(image: Image.Image, data: bytes) -> bool:
+    if image.format == "PNG":
+        return data[24] == 16
+    bits = getattr(image, "tag_v2", {}).get(258, (8,))
+    return max(bits if isinstance(bits, tuple) else (bits,)) == 16
+
+
+def _dpi(image: Image.Image) -> tuple[float, float] | None:
+    try:
+        across, down = (float(one) for one in image.info["dpi"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    if not (0 < across < 1e6 and 0 < down < 1e6):
+        return None
+    return across, down
+
+
+def _exif(image: Image.Image, keep_gps: bool, notes: list[str]) -> bytes:
+    """EXIF data that describe the photo: without orientation and thumbnail."""
+    try:
+        found, kept = image.getexif(), Image.Exif()
+        for tag in _DESCRIBING:
+            if tag in found:
+                kept[tag] = found[tag]
+        taken = {k: v for k, v in found.get_ifd(ExifTags.IFD.Exif).items() if k not in _OF_THE_FILE}
+        if taken:
+            kept[ExifTags.IFD.Exif] = taken
+        place = found.get_ifd(ExifTags.IFD.GPSInfo)
+        if place and keep_gps:
+            kept[ExifTags.IFD.GPSInfo] = place
+        elif place:
+            notes.append("where it was taken (GPS) is left out; --keep-gps keeps it")
+        return kept.tobytes() if len(kept) else b""
+    except Exception:  # damage in a block of data that the pixels do not need
+        notes.append("its EXIF data are damaged and are left out")
+        return b""
+
+
+def _left_out(image: Image.Image) -> list[str]:
+    """What of a file has no place in another."""
+    kinds = [what for name, what in _LEFT_OUT.items() if image.info.get(name)]
+    if getattr(image, "text", None):
+        kinds.append("texts")
+    listed = ", ".join(kinds)
+    return [f"not kept of its file: {listed}"] if kinds else []

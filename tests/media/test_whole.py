@@ -1,0 +1,192 @@
+"""What is in a photo's file is in the file of its edit, or it is said that it is not."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from dseinvert.errors import InputError, UsageError
+from dseinvert.media.form import PNG, Form, form_of
+from dseinvert.media.images import decode_image, encode_jpeg, encode_png, read_image
+from dseinvert.media.whole import Whole, open_whole
+
+Run = Callable[..., int]
+SWAPPED = Path(__file__).parents[1] / "assets" / "icc_swapped.png"
+
+
+def scene(height: int = 40, width: int = 60) -> np.ndarray:
+    y, x = np.mgrid[:height, :width]
+    return np.stack([40 + 3 * x, 60 + 2 * y, 90 + x + y], axis=-1).astype(np.uint8)
+
+
+def saved(path: Path, image: Image.Image, **options: Any) -> Path:
+    image.save(path, **options)
+    return path
+
+
+def exif(*, turned: int = 1) -> bytes:
+    block = Image.Exif()
+    block[0x8298], block[0x010F], block[0x0112] = "A. Photographer", "Camera", turned
+    block[0x8769] = {0x9003: "2020:01:01 12:00:00", 0xA002: 60}
+    block[0x8825] = {1: "N", 2: (52.0, 31.0, 12.0)}
+    return block.tobytes()
+
+
+def edited(photo: Whole, by: int = 20) -> Whole:
+    """The photo, brighter in its middle."""
+    colours = photo.colours.copy()
+    colours[10:20, 10:20] += np.uint8(by)
+    return photo.repainted(colours)
+
+
+def written(photo: Whole, form: Form = PNG) -> tuple[Image.Image, list[str]]:
+    notes: list[str] = []
+    image = Image.open(io.BytesIO(photo.encode(form, notes)))
+    image.load()
+    return image, notes
+
+
+def test_a_plain_photo_is_written_as_pixels_are(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encode_png(scene()))
+    photo = open_whole(tmp_path / "a.png")
+    assert photo.encode(PNG, []) == encode_png(scene()) and photo.notes == ()
+    assert photo.encode(Form("jpg", 80), []) == encode_jpeg(scene(), 80)
+
+
+@pytest.mark.parametrize("form", [PNG, Form("webp")], ids=lambda form: form.format)
+def test_alpha_stays_and_colours_are_changed_below_it(tmp_path: Path, form: Form) -> None:
+    alpha = np.arange(60, dtype=np.uint8)[None].repeat(40, 0)
+    rgba = np.dstack([scene(), alpha])
+    photo = open_whole(saved(tmp_path / "a.png", Image.fromarray(rgba)))
+    result = np.asarray(written(edited(photo), form)[0])
+    assert np.array_equal(result[..., 3], alpha)
+    expected = edited(photo).colours
+    assert np.array_equal(result[..., :3], expected) and np.array_equal(photo.colours, scene())
+
+
+def test_a_jpeg_has_no_alpha_and_it_is_said(tmp_path: Path) -> None:
+    rgba = np.dstack([scene(), np.zeros((40, 60), np.uint8)])
+    photo = open_whole(saved(tmp_path / "a.png", Image.fromarray(rgba)))
+    image, notes = written(photo, Form("jpg"))
+    assert image.mode == "RGB" and np.asarray(image).min() > 250
+    assert "no alpha" in notes[0]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_16_bits_stay(tmp_path: Path, suffix: str, channels: int) -> None:
+    deep = scene()[..., ::-1].astype(np.uint16) * 256 + 77
+    deep = deep[..., 0] if channels == 1 else deep
+    cv2.imwrite(str(tmp_path / f"a{suffix}"), deep)
+    photo = edited(open_whole(tmp_path / f"a{suffix}"))
+    result = cv2.imdecode(np.frombuffer(photo.encode(PNG, []), np.uint8), cv2.IMREAD_UNCHANGED)
+    assert result.dtype == np.uint16 and result.shape == deep.shape
+    change = result.astype(int) - deep
+    assert (change[10:20, 10:20] == 20 * 257).all()
+    change[10:20, 10:20] = 0
+    assert not change.any()
+
+
+def test_16_bits_with_alpha_stay(tmp_path: Path) -> None:
+    deep = np.random.default_rng(0).integers(0, 50_000, (40, 60, 4)).astype(np.uint16)
+    cv2.imwrite(str(tmp_path / "a.png"), deep)
+    data = open_whole(tmp_path / "a.png").encode(PNG, [])
+    again = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert np.array_equal(again, deep)
+
+
+def test_other_formats_say_that_16_bits_are_lost(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), scene().astype(np.uint16) * 257)
+    image, notes = written(open_whole(tmp_path / "a.png"), Form("webp"))
+    assert np.array_equal(np.asarray(image), scene()[..., ::-1]) and "8 bits" in notes[0]
+
+
+@pytest.mark.parametrize("format", ["png", "jpg", "webp"])
+def test_exif_stays_upright_and_without_the_place(tmp_path: Path, format: str) -> None:
+    path = saved(tmp_path / "a.jpg", Image.fromarray(scene()), exif=exif(turned=6), dpi=(300, 200))
+    photo = open_whole(path)
+    assert photo.colours.shape == (60, 40, 3)
+    image, _ = written(photo, Form(format))  # type: ignore[arg-type]
+    found = image.getexif()
+    assert found[0x8298] == "A. Photographer" and 0x0112 not in found
+    assert found.get_ifd(0x8769)[0x9003] == "2020:01:01 12:00:00"
+    assert not found.get_ifd(0x8825) and any("GPS" in note for note in photo.notes)
+    if format != "webp":
+        assert np.allclose(image.info["dpi"], (200, 300), atol=0.1)
+    assert np.array_equal(read_image(path), photo.colours)
+
+
+def test_the_place_stays_where_it_is_asked_for(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.jpg", Image.fromarray(scene()), exif=exif())
+    photo = open_whole(path, keep_gps=True)
+    assert written(photo)[0].getexif().get_ifd(0x8825)[1] == "N" and photo.notes == ()
+
+
+def test_the_colour_profile_stays_and_the_rest_of_the_photo_bit_for_bit() -> None:
+    photo = open_whole(SWAPPED)
+    image, _ = written(edited(photo))
+    with Image.open(SWAPPED) as source:
+        assert image.info["icc_profile"] == source.info["icc_profile"]
+        change = np.asarray(image).astype(int) - np.asarray(source)
+    assert np.abs(change[10:20, 10:20] - 20).max() <= 4
+    change[10:20, 10:20] = 0
+    assert not change.any()
+    shown = decode_image(edited(photo).encode(PNG, [])).pixels
+    assert np.abs(shown.astype(int) - edited(photo).colours).max() <= 3
+
+
+def test_an_rgb_profile_on_cmyk_is_ignored_with_a_note(tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    inks = Image.fromarray(scene()).convert("CMYK")
+    plain = saved(tmp_path / "plain.tiff", inks)
+    path = saved(tmp_path / "a.tiff", inks, icc_profile=profile)
+    assert np.array_equal(read_image(path), read_image(plain))
+    assert any("profile" in note for note in decode_image(path.read_bytes()).warnings)
+    assert any("sRGB" in note for note in open_whole(path).notes)
+
+
+def test_a_grey_file_stays_grey(tmp_path: Path) -> None:
+    photo = open_whole(saved(tmp_path / "a.png", Image.fromarray(scene()[..., 0])))
+    assert written(edited(photo))[0].mode == "L"
+    assert written(photo, Form("jpg"))[0].mode == "L"
+    stained = photo.colours.copy()
+    stained[0, 0] = (9, 0, 0)
+    assert written(photo.repainted(stained))[0].mode == "RGB"
+
+
+def test_a_png_has_no_quality() -> None:
+    with pytest.raises(UsageError, match="loses nothing"):
+        form_of("png", 80)
+    assert [form_of(*one).text for one in (("png", None), ("jpg", 80))] == ["", "jpg 80"]  # type: ignore[arg-type]
+
+
+def test_errors_name_the_file(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"words, no picture")
+    with pytest.raises(InputError, match=r"a\.png: is text"):
+        open_whole(tmp_path / "a.png")
+
+
+def test_images_and_edit_write_the_format_that_is_asked_for(
+    dse: Run, pictures: Path, tmp_path: Path
+) -> None:
+    given = ("--no-align", "--edit", "smile=1.5", "--paste", "--format", "jpg", "--quality", "80")
+    source = saved(tmp_path / "p.jpg", Image.fromarray(scene(40, 40)), exif=exif(), quality=95)
+    out = tmp_path / "out"
+    for _ in range(2):
+        assert dse("images", source, *given, "-q", "--out", out) == 0
+    names = ["p.input.jpg", "p.recon.jpg", "p.smile+1.5.jpg", "p.smile+1.5.photo.jpg"]
+    assert sorted(path.name for path in out.glob("p.*.jpg")) == names
+    with Image.open(out / names[3]) as image:
+        assert image.getexif()[0x8298] == "A. Photographer"
+    assert "GPS" in (out / "journal.jsonl").read_text()
+    edit = ("--edit", "smile=1", "--mask", "face", "--format", "webp", "-q")
+    assert dse("edit", out / "p.safetensors", *edit, "--out", tmp_path / "more") == 0
+    assert Image.open(tmp_path / "more" / "p.smile+1.webp").format == "WEBP"
+    assert dse("images", source, "--quality", "80", "--out", out, "-q") == 2
