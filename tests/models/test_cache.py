@@ -296,7 +296,7 @@ def test_an_encoder_and_its_gan_are_a_new_model(foreign_gan: Path, lone_encoder:
     added = add(lone_encoder, gan=gan)
     model = open_model("lone")
     assert model.encoder is not None and model.sha256 == gan.sha256 and added.new
-    assert added.notes == ("a?note",)
+    assert added.notes == (r"a\x1bnote",)
     assert describe(model)["source"]["format"] == "lone encoder"
     assert open_model("foreign-gan").encoder is None
     assert add(lone_encoder, gan=gan).new is False
