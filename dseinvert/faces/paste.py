@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import cv2
@@ -25,6 +26,9 @@ LITTLE, MUCH = 6.0, 24.0
 # trust falls to 1/e; how far distrust reaches and how softly it ends.
 AGREEMENT_SIDE, FINE, BROAD = 64, 1.0, 8.0
 DOUBT, DOUBT_MEANS, REACH, SOFT = 20.0, 2.0, 5, 2.0
+# Pixels of a window that is done at once, and of each strip of a larger one; the largest side, in
+# pixels, that a change is drawn at before it is put in place.
+_WHOLE, _STRIP, _LARGEST = 16 << 20, 2 << 20, 4096
 # Grey levels of change for which the rim of a mask is squared.
 ABRUPT = 15.0
 
@@ -72,9 +76,12 @@ def paste_difference(
         change = tone(change)
     if trust is not None:
         change *= trust[..., None]
-    window = window_of(photo, quad)
-    mask = _mask(window, quad, feather, roundness)
-    return put(photo, window, photo[window] + mask * warp_back(change, quad, window))
+    result, fitted = photo.copy(), _fitted(change, quad)
+    for window in _strips(window_of(photo, quad)):
+        mask = _mask(window, quad, feather, roundness)
+        pixels = photo[window] + mask * _warped(fitted, quad, window)
+        result[window] = np.rint(pixels).clip(0, 255).astype(np.uint8)
+    return result
 
 
 def keep_original(
@@ -176,10 +183,20 @@ def warp_back(
     patch: NDArray[np.float32], quad: Floats, window: tuple[slice, slice]
 ) -> NDArray[np.float32]:
     """The patch in a window of the photo; resized first, so that the warp is one to one."""
-    side = max(1, round(quad_side(quad)))
+    return _warped(_fitted(patch, quad), quad, window)
+
+
+def _fitted(patch: NDArray[np.float32], quad: Floats) -> NDArray[np.float32]:
+    """The patch at the size of the quad, as far as that is of use."""
+    side = min(_LARGEST, max(1, round(quad_side(quad))))
     method = cv2.INTER_AREA if side < len(patch) else cv2.INTER_CUBIC
-    patch = cv2.resize(patch, (side, side), interpolation=method)
-    matrix = crop_matrix(quad, side)
+    return np.asarray(cv2.resize(patch, (side, side), interpolation=method), np.float32)
+
+
+def _warped(
+    patch: NDArray[np.float32], quad: Floats, window: tuple[slice, slice]
+) -> NDArray[np.float32]:
+    matrix = crop_matrix(quad, len(patch))
     rows, columns = window
     matrix[:, 2] += matrix[:, :2] @ [columns.start, rows.start]
     return cv2.warpAffine(
@@ -189,6 +206,15 @@ def warp_back(
         flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
+
+
+def _strips(window: tuple[slice, slice]) -> Iterator[tuple[slice, slice]]:
+    """The window, in strips of rows where it is so large that its numbers would fill memory."""
+    rows, columns = window
+    count, width = rows.stop - rows.start, columns.stop - columns.start
+    high = count if count * width <= _WHOLE else max(1, _STRIP // width)
+    for start in range(rows.start, rows.stop, high):
+        yield slice(start, min(start + high, rows.stop)), columns
 
 
 def _ring_shift(

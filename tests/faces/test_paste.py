@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dseinvert.faces import paste as room
 from dseinvert.faces.align import crop, crop_matrix
 from dseinvert.faces.paste import (
     agreement,
@@ -242,3 +243,18 @@ def test_the_face_mask_holds_the_features_and_not_the_background(side: int) -> N
     for x, y in ((0.377, 0.4675), (0.623, 0.4675), (0.5, 0.6155), (0.387, 0.728), (0.613, 0.728)):
         assert mask[int(y * side), int(x * side)] > 0.8
     assert mask[[0, 0, -1, -1], [0, -1, 0, -1]].max() == 0 and mask[side // 8].max() == 0
+
+
+def test_a_large_window_is_pasted_in_strips_that_do_not_show(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(0)
+    photo = rng.integers(60, 200, (300, 260, 3), dtype=np.uint8)
+    before, after = (rng.integers(80, 160, (16, 16, 3), dtype=np.uint8) for _ in range(2))
+    quad = np.array([[20.0, 30], [35, 260], [245, 250], [230, 20]])
+    at_once = paste_difference(photo, after, before, quad)
+    monkeypatch.setattr(room, "_WHOLE", 1000)
+    monkeypatch.setattr(room, "_STRIP", 2000)
+    in_strips = paste_difference(photo, after, before, quad)
+    assert np.abs(at_once.astype(int) - in_strips).max() <= 1
+    assert (at_once != photo).any()
