@@ -1,6 +1,7 @@
 """The front door: one object that holds a loaded model, and clips edited through it."""
 
-from dseinvert.api.gan import Face, Found, Gan, load
+from dseinvert.api.gan import Gan, load
+from dseinvert.api.values import Face, Found
 from dseinvert.api.video import Video, VideoFrame
 
 __all__ = ["Face", "Found", "Gan", "Video", "VideoFrame", "load"]

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +27,7 @@ from dseinvert.api.given import (
     seconds_of,
     seeds_of,
 )
+from dseinvert.api.values import Face, Found
 from dseinvert.api.video import Video
 from dseinvert.config import VideoOptions
 from dseinvert.editing.apply import apply_edits
@@ -47,9 +47,7 @@ from dseinvert.inversion.inverter import Inverter
 from dseinvert.inversion.refinement import Budget, Refine, Watch
 from dseinvert.inversion.refining import open_refining, parse_refining
 from dseinvert.latent import Latent, concat
-from dseinvert.latent.latent import rows_at
 from dseinvert.media.photo import Photo, open_photo
-from dseinvert.media.pixels import Doubles
 from dseinvert.models import Model, open_model, pick_device
 from dseinvert.models.keeper import open_keeper
 from dseinvert.models.person import Person, open_person
@@ -64,48 +62,6 @@ Picture = str | Path | bytes | Image.Image | np.ndarray | Photo
 """Whatever `open_photo` takes."""
 _FACES = "gan.faces(photo) finds them, gan.faces(photo, align=False) takes the photo as it is"
 _LATENT = "found.latent, gan.sample(4) and Latent.load(path) are some"
-
-
-@dataclass(frozen=True, eq=False)
-class Face:
-    """One face of a photo, or the photo as it is, at the size that the model takes."""
-
-    crop: Photo
-    """[R, R, 3]."""
-    quad: Doubles = field(repr=False)
-    """[4, 2] its corners in the photo: top-left, bottom-left, bottom-right, top-right, in pixels
-    whose first has its centre at (0, 0)."""
-    score: float = 1.0
-    """How sure the detector is, from 0 to 1."""
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Found:
-    """What an inversion found; a batch, of which `found[i]` is one."""
-
-    latent: Latent
-    images: Tensor
-    """[B, 3, R, R] in [-1, 1]: what the latents draw."""
-    metrics: Mapping[str, Tensor]
-    """psnr (dB), ssim and others of the images beside what was inverted, [B] each."""
-    steps: Tensor | None = None
-    """[B] of refinement; None = there was none."""
-
-    def __repr__(self) -> str:
-        return f"Found({self.latent!r}, images={list(self.images.shape)})"
-
-    def __len__(self) -> int:
-        return len(self.latent)
-
-    def __iter__(self) -> Iterator[Found]:
-        return (self[index] for index in range(len(self)))
-
-    def __getitem__(self, index: int | slice) -> Found:
-        """One of them, or some, still a batch."""
-        some = rows_at(index, len(self))
-        metrics = {name: values[some] for name, values in self.metrics.items()}
-        steps = None if self.steps is None else self.steps[some]
-        return Found(self.latent[some], self.images[some], metrics, steps)
 
 
 def load(
