@@ -22,8 +22,11 @@ from dseinvert.models import open_model, pick_device
 from dseinvert.training.options import TrainOptions
 from recipe import stages
 from recipe.bundle import branch_bundle, directions_for, make_bundle
+from recipe.doubled import double
 from recipe.encoder.branch import BranchOptions
 from recipe.encoder.joint import JointOptions
+from recipe.gan.course import Pace
+from recipe.gan.finer import FinerOptions
 from recipe.gan.gan_state import AdversarialOptions
 from recipe.gan.sharpen import SharpenOptions
 from recipe.gan.team import join
@@ -60,14 +63,17 @@ def joint(words: Sequence[str]) -> None:
     parser.add_argument(
         "--sharpen", metavar="MODEL", help="this model's generator and trunk against a critic"
     )
-    parser.add_argument("--sharpen-images", type=int, default=SharpenOptions.images)
+    parser.add_argument(
+        "--double", metavar="MODEL", help="a block for twice the size of this sharpened model"
+    )
+    parser.add_argument(
+        "--critic-images", type=int, default=Pace.images, help="for --sharpen and --double"
+    )
     given = parser.parse_args(words)
     if given.data is None:
         parser.error("--data is required")
-    if given.sharpen:
-        options = SharpenOptions(images=given.sharpen_images, seed=given.seed)
-        torch.set_num_threads(1)  # a process for each core is faster than a thread
-        sharpen(open_model(given.sharpen), options, ordered(given), join())
+    if given.sharpen or given.double:
+        critically(given)
         return
     if given.directions_for:
         model = open_model(given.directions_for)
@@ -79,6 +85,16 @@ def joint(words: Sequence[str]) -> None:
         return
     joint_options = JointOptions(**{name: getattr(given, name) for name in JOINT})
     make_bundle(joint_options, BranchOptions(), ordered(given))
+
+
+def critically(given: argparse.Namespace) -> None:
+    """The stages with a critic, on CPUs."""
+    pace, order, team = Pace(given.critic_images, seed=given.seed), ordered(given), join()
+    torch.set_num_threads(1)  # a process for each core is faster than a thread
+    if given.sharpen:
+        sharpen(open_model(given.sharpen), SharpenOptions(pace=pace), order, team)
+    else:
+        double(open_model(given.double), FinerOptions(pace=pace), order, team)
 
 
 def staged(words: Sequence[str]) -> None:

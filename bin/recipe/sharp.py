@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dseinvert.encoders.dse import DSEEncoder
@@ -22,8 +23,10 @@ from recipe.cutouts import cut_out, mildly
 from recipe.detail import detail, share_kept
 from recipe.encoder.joint import Pair
 from recipe.encoder.sampling import codes, fit_mapping
+from recipe.gan.course import follow
+from recipe.gan.finer import spread_rows
 from recipe.gan.frechet import frechet, spread
-from recipe.gan.sharpen import FILE, SharpenOptions, State, Watch, new_state, train
+from recipe.gan.sharpen import FILE, Sharpening, SharpenOptions, Watch, begin
 from recipe.gan.team import Team
 from recipe.order import HELD_OUT, Order
 from recipe.pictures import to_tensor
@@ -44,15 +47,15 @@ def sharpen(model: Model, options: SharpenOptions, order: Order, team: Team) -> 
     side = generator.resolution
     pictures = read_tar(order.sources.faces, int(side * STORED))
     known, unseen = pictures[:-HELD_OUT], to_tensor(pictures[-HELD_OUT:], side)
-    varied = critics_pictures(known, side, options.batch, options.seed + 1000 * team.rank)
+    pace = options.pace
+    varied = critics_pictures(known, side, pace.batch, pace.seed + 1000 * team.rank)
     if not (order.work / FILE).exists():
         refit(generator, trunk, varied)
-    state = new_state(generator, trunk, options)
     distance = FeatureDistance().requires_grad_(False)
-    watch = watcher(unseen, distance)
-    train(options, state, varied.from_step, distance, order.work, watch, team)
+    stage = begin(generator, trunk, options, distance, watcher(unseen, distance))
+    follow(stage, pace, varied.from_step, order.work / FILE, team)
     if team.leads:
-        save(state, order)
+        save(stage, order)
 
 
 def parts_of(model: Model) -> tuple[StyleGAN2, DSEEncoder]:
@@ -90,7 +93,7 @@ def watcher(unseen: Tensor, distance: FeatureDistance, samples: int = 500) -> Wa
     @torch.no_grad()
     def watch(generator: StyleGAN2, trunk: DSEEncoder) -> tuple[dict[str, float], list[Tensor]]:
         drawn = _sampled(generator, samples, 1)
-        again = generator.synthesis(trunk.rows_and_maps(few)[0]).clamp(-1, 1)
+        again = generator.synthesis(_rows(generator, trunk, few)).clamp(-1, 1)
         error = (again - few).square().mean((1, 2, 3)) / 4
         figures = {
             "frechet": frechet(wanted, spread(distance, drawn.split(50))),
@@ -104,7 +107,14 @@ def watcher(unseen: Tensor, distance: FeatureDistance, samples: int = 500) -> Wa
     return watch
 
 
-def save(state: State, order: Order) -> None:
+def _rows(generator: StyleGAN2, trunk: DSEEncoder, images: Tensor) -> Tensor:
+    """What the trunk finds in images, which may be twice as large as those it takes."""
+    small = F.interpolate(images, (trunk.config.resolution,) * 2, mode="area")
+    rows = trunk.rows_and_maps(small)[0]
+    return rows if rows.shape[1] == generator.config.layers else spread_rows(rows)
+
+
+def save(state: Sharpening, order: Order) -> None:
     """The averages as a model: generator and trunk, no branch and no directions yet."""
     save_model(
         order.out,

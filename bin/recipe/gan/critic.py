@@ -32,16 +32,16 @@ def exact(module: nn.Module) -> None:
 
 
 class Critic(nn.Module):
-    """Images [B, 3, R, R] -> scores [B], high for real ones."""
+    """Images [B, 3, R, R], and `more` channels beside them -> scores [B], high for real ones."""
 
-    def __init__(self, resolution: int, channels: Mapping[int, int]) -> None:
+    def __init__(self, resolution: int, channels: Mapping[int, int], more: int = 0) -> None:
         super().__init__()
         self.net = Discriminator(resolution, channels)
-        self.net.from_rgb = conv(6, channels[resolution], 1)
+        self.net.from_rgb = conv(6 + more, channels[resolution], 1)
         exact(self.net.from_rgb)
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, R, R] in [-1, 1] -> [B]."""
-        both = torch.cat([images, ENLARGED * fine(images)], dim=1)
+        """[B, 3 + more, R, R], the first three in [-1, 1] -> [B]."""
+        both = torch.cat([images, ENLARGED * fine(images[:, :3])], dim=1)
         scores: Tensor = self.net(both.contiguous(memory_format=torch.channels_last))
         return scores

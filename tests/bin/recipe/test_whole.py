@@ -16,8 +16,12 @@ from dseinvert.models import Model, open_model
 from dseinvert.training.options import TrainOptions
 from recipe import stages
 from recipe.bundle import branch_bundle, make_bundle
+from recipe.doubled import double
 from recipe.encoder.branch import BranchOptions
 from recipe.encoder.joint import JointOptions
+from recipe.gan.course import Pace
+from recipe.gan.finer import FinerOptions
+from recipe.gan.game import Rules
 from recipe.gan.gan_state import AdversarialOptions
 from recipe.gan.sharpen import SharpenOptions
 from recipe.gan.team import Team
@@ -142,10 +146,26 @@ def test_the_model_of_stages_inverts_and_edits(
 def test_a_finished_model_is_sharpened_and_given_its_other_parts_anew(
     joint: Order, tmp_path: Path
 ) -> None:
-    options = SharpenOptions(widths=(8, 8, 8), images=8, batch=4, half=False, log_every=1)
+    options = SharpenOptions(
+        widths=(8, 8, 8), rules=Rules(half=False), pace=Pace(images=8, batch=4, log_every=1)
+    )
     sharp = Order(joint.sources, tmp_path / "work", tmp_path / "sharp", "sharp-16", joint.effort)
     sharpen(open_model(str(joint.out)), options, sharp, Team())
     assert {"losses.csv", "watch.csv"} <= {file.name for file in sharp.work.iterdir()}
     whole = Order(joint.sources, tmp_path / "more", tmp_path / "whole", "", joint.effort)
     branch_bundle(open_model(str(sharp.out)), BranchOptions(layer=3, steps=2, batch=4), whole)
     assert_it_works(open_model(str(whole.out)))
+
+
+def test_a_sharp_generator_is_doubled(joint: Order, tmp_path: Path) -> None:
+    options = FinerOptions(
+        width=8,
+        widths=(8, 8, 8),
+        rules=Rules(half=False),
+        pace=Pace(images=8, batch=4, log_every=1),
+    )
+    made = Order(joint.sources, tmp_path / "work", tmp_path / "large", "large-32", joint.effort)
+    double(open_model(str(joint.out)), options, made, Team())
+    model = open_model(str(made.out))
+    assert (model.name, model.generator.resolution, model.encoder) == ("large-32", 32, None)
+    assert model.generator.synthesize(model.generator.sample([1])).isfinite().all()

@@ -15,14 +15,17 @@ from dseinvert.training.pictures import Variations
 from recipe.cutouts import cut_out, mildly
 from recipe.detail import detail, fine, share_kept
 from recipe.encoder.joint import JointOptions, build
+from recipe.gan.course import Pace, follow
 from recipe.gan.critic import Critic
-from recipe.gan.sharpen import SharpenOptions, State, new_state, train
+from recipe.gan.game import Rules
+from recipe.gan.sharpen import FILE, Sharpening, SharpenOptions, begin
 from recipe.gan.team import Team
 
 OPTIONS = SharpenOptions(
-    widths=(8, 8, 8), images=24, batch=4, warm_up=1, ramp=2, r1_every=2, half=False,
-    log_every=1, keep_every=3, watch_every=3,
-)  # fmt: skip
+    widths=(8, 8, 8),
+    rules=Rules(warm_up=1, ramp=2, r1_every=2, half=False),
+    pace=Pace(images=24, batch=4, log_every=1, keep_every=3, watch_every=3),
+)
 JOINT = JointOptions(
     resolution=16, channels=(8, 8, 8), encoder_channels=(8, 8, 8), w_dim=16, mapping_layers=2
 )
@@ -33,10 +36,14 @@ class Apart(nn.Module):
         return (a - b).abs().mean((1, 2, 3))
 
 
-def begun() -> State:
+def begun() -> Sharpening:
     torch.manual_seed(1)
     pair = build(JOINT, 16)
-    return new_state(pair.generator, pair.encoder, OPTIONS)
+
+    def look(generator, trunk):
+        return {"sharp": 1.0}, [generator.synthesize(generator.sample([1, 2])).clamp(-1, 1)]
+
+    return begin(pair.generator, pair.encoder, OPTIONS, Apart(), look)
 
 
 def real(step: int) -> Iterator[Tensor]:
@@ -45,11 +52,10 @@ def real(step: int) -> Iterator[Tensor]:
         step += 1
 
 
-def run(folder: Path, options: SharpenOptions = OPTIONS) -> State:
-    def watch(generator, trunk):
-        return {"sharp": 1.0}, [generator.synthesize(generator.sample([1, 2])).clamp(-1, 1)]
-
-    return train(options, begun(), real, Apart(), folder, watch, Team())
+def run(folder: Path, pace: Pace = OPTIONS.pace) -> Sharpening:
+    stage = begun()
+    follow(stage, pace, real, folder / FILE, Team())
+    return stage
 
 
 def test_every_network_learns_and_the_averages_follow(tmp_path: Path) -> None:
@@ -64,7 +70,7 @@ def test_every_network_learns_and_the_averages_follow(tmp_path: Path) -> None:
 
 def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
     whole = run(tmp_path / "whole")
-    run(tmp_path / "parts", replace(OPTIONS, images=12))
+    run(tmp_path / "parts", replace(OPTIONS.pace, images=12))
     parts = run(tmp_path / "parts")
     for name, tensor in whole.smooth.state_dict().items():
         assert torch.equal(tensor, parts.smooth.state_dict()[name]), name
