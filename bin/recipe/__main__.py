@@ -22,8 +22,9 @@ from dseinvert.models import open_model, pick_device
 from dseinvert.training.options import TrainOptions
 from recipe import stages
 from recipe.bundle import branch_bundle, directions_for, make_bundle
-from recipe.doubled import double
+from recipe.doubled import double, fit
 from recipe.encoder.branch import BranchOptions
+from recipe.encoder.fine import FineOptions
 from recipe.encoder.joint import JointOptions
 from recipe.gan.course import Pace
 from recipe.gan.finer import FinerOptions
@@ -66,13 +67,14 @@ def joint(words: Sequence[str]) -> None:
     parser.add_argument(
         "--double", metavar="MODEL", help="a block for twice the size of this sharpened model"
     )
+    parser.add_argument("--fit", metavar="MODEL", help="an encoder for this doubled model")
     parser.add_argument(
-        "--critic-images", type=int, default=Pace.images, help="for --sharpen and --double"
+        "--critic-images", type=int, default=Pace.images, help="for --sharpen, --double and --fit"
     )
     given = parser.parse_args(words)
     if given.data is None:
         parser.error("--data is required")
-    if given.sharpen or given.double:
+    if given.sharpen or given.double or given.fit:
         critically(given)
         return
     if given.directions_for:
@@ -93,8 +95,10 @@ def critically(given: argparse.Namespace) -> None:
     torch.set_num_threads(1)  # a process for each core is faster than a thread
     if given.sharpen:
         sharpen(open_model(given.sharpen), SharpenOptions(pace=pace), order, team)
-    else:
+    elif given.double:
         double(open_model(given.double), FinerOptions(pace=pace), order, team)
+    else:
+        fit(open_model(given.fit), FineOptions(pace=pace), order, team)
 
 
 def staged(words: Sequence[str]) -> None:

@@ -23,6 +23,7 @@ from recipe.cutouts import cut_out, mildly
 from recipe.detail import detail, share_kept
 from recipe.encoder.joint import Pair
 from recipe.encoder.sampling import codes, fit_mapping
+from recipe.encoder.wild import wildly
 from recipe.gan.course import follow
 from recipe.gan.finer import spread_rows
 from recipe.gan.frechet import frechet, spread
@@ -71,11 +72,17 @@ def parts_of(model: Model) -> tuple[StyleGAN2, DSEEncoder]:
     return generator.float(), trunk
 
 
-def critics_pictures(known: Pixels, side: int, batch: int, seed: int) -> Variations:
-    """Pictures that a critic may learn from: varied a little, cut-outs without rims."""
+def critics_pictures(
+    known: Pixels, side: int, batch: int, seed: int, wild: float = 0
+) -> Variations:
+    """Pictures that a critic may learn from: varied a little, cut-outs without rims.
+
+    `wild` is the share of those that are varied wildly, for an encoder.
+    """
     pairs = [cut_out(picture) for picture in known]
     people, masks = (np.stack([pair[k] for pair in pairs]) for k in (0, 1))
-    return Variations(known, masks, side, batch, seed, vary=mildly(people, masks))
+    vary = wildly(wild, mildly(people, masks))
+    return Variations(known, masks, side, batch, seed, vary=vary)
 
 
 def refit(generator: StyleGAN2, trunk: DSEEncoder, varied: Variations, batches: int = 300) -> float:

@@ -84,13 +84,20 @@ def build(options: JointOptions, resolution: int) -> Pair:
 def grow(small: Pair, large: Pair) -> None:
     """Give `large` (twice the resolution) everything that `small` has learned.
 
-    The new ToRGB starts silent and the new encoder block starts as the old FromRGB (by least
-    squares on random colours), so that `large` begins where `small` ended.
+    The new ToRGB starts silent, so that `large` begins where `small` ended.
     """
     large.generator.load_state_dict(small.generator.state_dict(), strict=False)
     for parameter in large.generator.synthesis.to_rgbs[-1].parameters():
         parameter.mul_(0.01 if parameter.ndim == 4 else 1)
-    old, new = small.encoder, large.encoder
+    grow_encoder(small.encoder, large.encoder)
+
+
+@torch.no_grad()
+def grow_encoder(old: DSEEncoder, new: DSEEncoder) -> None:
+    """Give an encoder of twice the resolution everything that `old` has learned.
+
+    Its new block starts as the old FromRGB (by least squares on random colours).
+    """
     shifted = {
         key.replace(f"blocks.{i}.", f"blocks.{i + 1}.", 1): value
         for key, value in old.state_dict().items()

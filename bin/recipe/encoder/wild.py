@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from dseinvert.training.pictures import Variations, Vary, light
 
 
-def wildly(share: float) -> Vary:
-    """Variations of which a share is wild, for an encoder of details, and the others are as usual.
+def wildly(share: float, others: Vary = Variations.a_little) -> Vary:
+    """Variations of which a share is wild, for an encoder of details; the others are as usual.
 
     The wild are also blended with others, covered in part, blurred, and moved and lit far more.
     """
@@ -18,7 +18,7 @@ def wildly(share: float) -> Vary:
     def vary(varied: Variations, rng: np.random.Generator, index: int) -> NDArray[np.float32]:
         if rng.random() < share:
             return _wild(varied, rng, index)
-        return varied.a_little(rng, index)
+        return others(varied, rng, index)
 
     return vary
 

@@ -15,9 +15,10 @@ from dseinvert.inversion.inverter import Inverter
 from dseinvert.models import Model, open_model
 from dseinvert.training.options import TrainOptions
 from recipe import stages
-from recipe.bundle import branch_bundle, make_bundle
-from recipe.doubled import double
+from recipe.bundle import branch_bundle, directions_for, make_bundle
+from recipe.doubled import double, fit
 from recipe.encoder.branch import BranchOptions
+from recipe.encoder.fine import FineOptions
 from recipe.encoder.joint import JointOptions
 from recipe.gan.course import Pace
 from recipe.gan.finer import FinerOptions
@@ -157,7 +158,7 @@ def test_a_finished_model_is_sharpened_and_given_its_other_parts_anew(
     assert_it_works(open_model(str(whole.out)))
 
 
-def test_a_sharp_generator_is_doubled(joint: Order, tmp_path: Path) -> None:
+def test_a_sharp_generator_is_doubled_and_given_an_encoder(joint: Order, tmp_path: Path) -> None:
     options = FinerOptions(
         width=8,
         widths=(8, 8, 8),
@@ -167,5 +168,19 @@ def test_a_sharp_generator_is_doubled(joint: Order, tmp_path: Path) -> None:
     made = Order(joint.sources, tmp_path / "work", tmp_path / "large", "large-32", joint.effort)
     double(open_model(str(joint.out)), options, made, Team())
     model = open_model(str(made.out))
-    assert (model.name, model.generator.resolution, model.encoder) == ("large-32", 32, None)
-    assert model.generator.synthesize(model.generator.sample([1])).isfinite().all()
+    assert (model.name, model.generator.resolution) == ("large-32", 32)
+    fine = FineOptions(
+        layer=5,
+        width=8,
+        depth=1,
+        widths=(8, 8, 8),
+        rules=Rules(half=False, warm_up=0, ramp=1),
+        pace=Pace(images=8, batch=4, log_every=1),
+    )
+    whole = Order(joint.sources, tmp_path / "fit", tmp_path / "whole", "", joint.effort)
+    fit(model, fine, whole, Team())
+    finished = open_model(str(whole.out))
+    assert (finished.require_encoder().kind, finished.sha256) == ("dse-feature", model.sha256)
+    directed = Order(joint.sources, tmp_path / "more", tmp_path / "directed", "", joint.effort)
+    directions_for(finished, directed)
+    assert_it_works(open_model(str(directed.out)))
