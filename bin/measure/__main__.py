@@ -18,6 +18,7 @@ from dseinvert.media.atomic import write_bytes
 from measure import (
     ablating,
     backends,
+    card,
     edits,
     entanglement,
     inversion,
@@ -40,6 +41,7 @@ VERBS = {
     "ablating": ablating.VERB,
     "pivotal": pivotal.VERB,
     "edits": edits.VERB,
+    "card": card.VERB,
     "entanglement": entanglement.VERB,
     "speed": speed.VERB,
     "synthesis": synthesis.VERB,

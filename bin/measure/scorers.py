@@ -171,14 +171,37 @@ HEAD = (
 
 
 def yaw(points: Tensor) -> Tensor:
-    """[B, 68, 2] -> how far each head turns to the right of the picture: [B] in degrees.
+    """[B, 68, 2] -> how far each head turns to the right of the picture: [B] in degrees."""
+    camera = _camera(points)
+    return torch.rad2deg(torch.atan2(camera[:, 2, 0], camera[:, 0, 0]))
 
-    The weak-perspective camera that maps the mean head to the points best, by least squares.
-    """
+
+def pitch(points: Tensor) -> Tensor:
+    """[B, 68, 2] -> how far each head turns down, up to what is its own shape: [B] in degrees."""
+    camera = _camera(points)
+    return torch.rad2deg(torch.atan2(camera[:, 2, 1], camera[:, 1, 1]))
+
+
+def _camera(points: Tensor) -> Tensor:
+    """The weak-perspective camera that maps the mean head to the points best, by least squares."""
     head = torch.tensor(HEAD).to(points)
     seen = points[:, HEAD_POINTS]
-    camera = torch.linalg.pinv(head - head.mean(0)) @ (seen - seen.mean(1, keepdim=True))
-    return torch.rad2deg(torch.atan2(camera[:, 2, 0], camera[:, 0, 0]))
+    return torch.linalg.pinv(head - head.mean(0)) @ (seen - seen.mean(1, keepdim=True))
+
+
+def head_mask(points: Tensor, side: int) -> Tensor:
+    """Points [B, 68, 2] -> an ellipse about each head and its hair: [B, side, side], bool.
+
+    From a little below the chin to as far above the brows as these are above the chin, and a
+    third wider than the jaw on either side.
+    """
+    jaw, brows, chin = points[:, :17], points[:, 17:27, 1].amin(1), points[:, 8, 1]
+    left, right = jaw[..., 0].amin(1), jaw[..., 0].amax(1)
+    top, bottom = brows - (chin - brows), chin + 0.1 * (chin - brows)
+    line = (torch.arange(side) + 0.5).to(points) / side
+    across = (line - (left + right)[:, None] / 2) / ((right - left)[:, None] * (0.5 + 1 / 3))
+    down = (line - (top + bottom)[:, None] / 2) / ((bottom - top)[:, None] / 2)
+    return across.square()[:, None] + down.square()[:, :, None] < 1
 
 
 def mouth_width(points: Tensor) -> Tensor:

@@ -81,6 +81,24 @@ def test_inversion_takes_photos(tiny_model: Path, photos: Path, tmp_path: Path) 
 
 
 @needs_scorers
+def test_the_numbers_of_a_model_card(tiny_model: Path, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "card.json"
+    done = bench(
+        *("card", "--model", tiny_model, "--real", photos, "--synthetic", photos, "--size", 16),
+        *("--held-out", 2, "--samples", 12, "--edit", "age=+2", "--out", out),
+    )
+    assert done.returncode == 0, done.stderr
+    likeness, samples, edits = rows(out)
+    assert [(row["set"], row["by"]) for row in likeness] == [
+        ("photos", "w+"),
+        ("held-out synthetic", "w+"),
+    ]
+    assert all(np.isfinite(row["detail"]) and row["detail"] > 0 for row in likeness)
+    assert samples[0]["Fréchet"] > 0 and edits[0]["outside, of 255"] > 0
+    assert read_image(tmp_path / "card.png").shape == (3 * 16, 12 * 16, 3)
+
+
+@needs_scorers
 def test_edits_are_scored_and_shown(tiny_model: Path, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "numbers.json"
     done = bench(

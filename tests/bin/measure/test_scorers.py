@@ -55,6 +55,26 @@ def test_yaw_is_read_from_a_turned_head(degrees: float) -> None:
     assert float(scorers.yaw(points)) == pytest.approx(degrees, abs=0.01)
 
 
+@pytest.mark.parametrize("degrees", [-20, 0, 15])
+def test_pitch_is_read_from_a_nodding_head(degrees: float) -> None:
+    nod = math.radians(degrees)
+    head = torch.tensor(scorers.HEAD, dtype=torch.float32)
+    points = torch.zeros(1, 68, 2)
+    nodding_y = head[:, 1] * math.cos(nod) + head[:, 2] * math.sin(nod)
+    points[0, list(scorers.HEAD_POINTS)] = 0.001 * torch.stack([head[:, 0], nodding_y], dim=1)
+    assert float(scorers.pitch(points)) == pytest.approx(degrees, abs=0.01)
+
+
+def test_the_mask_of_a_head_holds_face_and_hair_and_leaves_the_corners() -> None:
+    points = torch.full((1, 68, 2), 0.5)
+    points[0, :17, 0] = torch.linspace(0.3, 0.7, 17)
+    points[0, 17:27, 1], points[0, 8, 1] = 0.4, 0.8
+    mask = scorers.head_mask(points, 100)[0]
+    assert mask[50, 50] and mask[79, 50] and mask[10, 50] and mask[50, 30] and mask[50, 70]
+    assert not any(mask[y, x] for y in (0, 99) for x in (0, 99))
+    assert not mask[90, 50] and not mask[50, 12]
+
+
 def test_missing_weights_are_named(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="mobilefacenet"):
         scorers.recognition(tmp_path)
