@@ -25,17 +25,16 @@ def working(task: Task) -> Iterator[None]:
     if task.kept.is_symlink():
         raise OutputError(f"{shown(task.kept)}: is a link", "remove it")
     made = [f for f in (task.folder, *task.folder.parents) if not f.exists()]
-    make_folder(task.kept)
-    try:
-        with _locked(task.kept):
+    with _locked(task.kept):
+        try:
             _restore(task)
             _drop_other_work(task)
             yield
             shutil.rmtree(task.kept, ignore_errors=True)
-    finally:
-        for folder in (task.kept, *made):  # where nothing was written, nothing stays
-            with suppress(OSError):
-                folder.rmdir()
+        finally:
+            for folder in (task.kept, *made):  # where nothing was written, nothing stays
+                with suppress(OSError):
+                    folder.rmdir()
 
 
 def aside(task: Task, output: Output) -> Path:
@@ -69,6 +68,8 @@ def identity(path: Path) -> list[int] | None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
+    """The folder made and locked; only who holds the lock may remove anything."""
+    make_folder(folder)
     with locked(folder) as alone:
         if not alone:
             raise OutputError(f"{shown(folder)}: another run is working here", "wait for it")
