@@ -18,6 +18,7 @@ from dseinvert.media.atomic import make_folder, shown
 from dseinvert.media.clip import Clip
 from dseinvert.media.encoding import CONTAINERS
 from dseinvert.media.pixels import Pixels
+from dseinvert.media.planes import Planes
 from dseinvert.models import Model
 from dseinvert.progress import Watcher
 from dseinvert.run.flow.batchsize import torch_threads_kept
@@ -109,7 +110,9 @@ class Video:
         with self._working(lossless) as (studio, work), drawing(studio, work, 0) as frames:
             (output,) = work.task.outputs
             for number, (place, _, pictures) in enumerate(frames):
-                yield VideoFrame(number, work.seconds(place), pictures[output.label])
+                pixels = pictures[output.label]
+                assert not isinstance(pixels, Planes)  # they were not asked for
+                yield VideoFrame(number, work.seconds(place), pixels)
 
     def write(
         self,

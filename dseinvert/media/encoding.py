@@ -15,6 +15,7 @@ from dseinvert.errors import MissingError, UsageError
 from dseinvert.media.atomic import shown
 from dseinvert.media.clip import Clip
 from dseinvert.media.colour import FULL, LIMITED, Colours, Converter, guessed
+from dseinvert.media.planes import Planes, upright_format
 
 CONTAINERS: Mapping[str, str] = {
     ".mp4": "mp4",
@@ -47,6 +48,12 @@ class Codec:
     odd_420: bool = False
     """Whether 4:2:0 pictures may have an odd number of rows or columns."""
 
+    odd_options: Mapping[str, str] = field(default_factory=dict)
+    """Options for such pictures."""
+
+    exact: bool = False
+    """Whether it loses nothing, and so takes what the source stores as it is."""
+
     tag: str = ""
     """Sample entry in mp4 and mov where the default one is not played everywhere."""
 
@@ -70,7 +77,11 @@ CODECS: Mapping[str, Codec] = {
         full_range=False,
     ),
     "ffv1": Codec(
-        "ffv1", _PLANAR, None, options={"level": "3", "slices": "4", "slicecrc": "1", "g": "1"}
+        *("ffv1", _PLANAR, None),
+        options={"level": "3", "slices": "4", "slicecrc": "1", "g": "1"},
+        odd_420=True,
+        odd_options={"slices": "0"},  # as many as it can make of them
+        exact=True,
     ),
     "h264_nvenc": Codec("h264_nvenc", _NVENC[:2], 19, "p5", "cq", _NVENC_OPTIONS),
     "h265_nvenc": Codec("hevc_nvenc", _NVENC, 21, "p5", "cq", _NVENC_OPTIONS, tag="hvc1"),
@@ -102,7 +113,16 @@ class Encoding:
         """The encoder's own options."""
         codec = CODECS[self.codec]
         chosen = {codec.crf_option: self.crf, "preset": self.preset}
-        return {**codec.options, **{key: str(it) for key, it in chosen.items() if it is not None}}
+        given = {key: str(it) for key, it in chosen.items() if it is not None}
+        return {**codec.options, **given, **(codec.odd_options if self._cuts_a_block else {})}
+
+    @property
+    def _cuts_a_block(self) -> bool:
+        """Whether the last samples of chroma stand for fewer pixels than the others."""
+        chroma, _ = _kind(self.pixel_format)
+        return bool(self.height % 2 and chroma in ("420", "440")) or bool(
+            self.width % 2 and chroma in ("420", "422")
+        )
 
 
 def encoding(
@@ -126,11 +146,12 @@ def encoding(
     if crf is not None and chosen.crf is None:
         raise UsageError(f"{codec} has no --crf", "leave it out")
     width, height = size or clip.size
+    own = upright_format(clip.pixel_format, clip.turn) if chosen.exact and not depth else None
     settings = Encoding(
         codec,
         width,
         height,
-        _pixel_format(codec, clip.chroma, depth or clip.depth, width, height),
+        own or _pixel_format(codec, clip.chroma, depth or clip.depth, width, height),
         clip.time_base,
         clip.rate,
         clip.aspect,
@@ -180,13 +201,20 @@ class Encoder:
         colours = guessed(settings.colours, settings.width, settings.height)
         self._converter = Converter(colours, settings.width, settings.height)
 
-    def encode(self, pixels: np.ndarray, pts: int) -> Iterator[Packet]:
+    def encode(self, picture: np.ndarray | Planes, pts: int) -> Iterator[Packet]:
         """Packets that are ready after a frame, [H, W, 3] uint8 or uint16, shown at `pts`."""
-        frame = self._converter.from_rgb(pixels, self._settings.pixel_format)
+        frame = self._frame(picture)
         frame.pts, frame.time_base = pts, self._settings.time_base
         frame.color_primaries = self._settings.colours.primaries  # ProRes writes them into frames
         frame.color_trc = self._settings.colours.transfer
         yield from map(_packet, self._context.encode(frame))
+
+    def _frame(self, picture: np.ndarray | Planes) -> Any:
+        """Planes are encoded as they are where they are of the wanted format already."""
+        wanted = self._settings.pixel_format
+        if isinstance(picture, np.ndarray):
+            return self._converter.from_rgb(picture, wanted)
+        return self._converter.from_frame(picture.frame(), wanted, picture.colours.range)
 
     def flush(self) -> Iterator[Packet]:
         """The packets that were held back."""
@@ -240,7 +268,7 @@ def _kind(pixel_format: str) -> tuple[str, bool]:
     """Chroma resolution, and whether a sample has ten bits."""
     if pixel_format == "p010le":
         return "420", True
-    return pixel_format[3:6], pixel_format.endswith("10le")
+    return pixel_format.replace("yuva", "yuv")[3:6], pixel_format.endswith("10le")
 
 
 def _try(settings: Encoding) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 from dseinvert.errors import InputError, OutputError
 from dseinvert.media.atomic import remove_stale_parts, replacing, shown
 from dseinvert.media.encoding import Encoder, Encoding, Packet
+from dseinvert.media.planes import Planes
 
 EVERY = 250
 _SUFFIX = ".segment"
@@ -82,14 +83,14 @@ class Segments:
                 raise
         self._stack.__exit__(kind, error, trace)
 
-    def write(self, pixels: np.ndarray, pts: int) -> None:
+    def write(self, picture: np.ndarray | Planes, pts: int) -> None:
         """Encode the next frame, [H, W, 3] uint8 or uint16, shown at `pts` ticks."""
         if self.last is not None and pts <= self.last:
             raise ValueError(f"a frame at {pts} after one at {self.last}")
         if self._encoder is None:
             self._open()
         assert self._encoder is not None
-        self._put(self._encoder.encode(pixels, pts))
+        self._put(self._encoder.encode(picture, pts))
         self.last = pts
         self._open_frames += 1
         if self._open_frames == self.every:
