@@ -157,7 +157,10 @@ class VideoOptions:
     """Frames a second of a folder of frames, such as 25 or 30000/1001. None = as its times.csv
     says."""
     codec: str | None = None
-    """h264, h265, av1, prores or ffv1, and with _nvenc on a GPU. None = h264."""
+    """h264, h265, av1, vp9, prores or ffv1, and with _nvenc on a GPU; or an encoder in hardware by
+    FFmpeg's name, such as hevc_videotoolbox. None = h264, or h265 of more than 8 bits."""
+    pix_fmt: str | None = None
+    """Pixel format by FFmpeg's name, such as yuv422p10le. None = one that players take."""
     crf: Annotated[float | None, Option(least=0, most=63)] = None
     """Quality, less is better and larger. None = looks like the source."""
     preview: Switch = False

@@ -103,6 +103,9 @@ class Clip:
     times: tuple[int, ...] = ()
     """Their `pts`."""
 
+    alpha: bool = False
+    """Whether its pictures are transparent."""
+
     @property
     def size(self) -> tuple[int, int]:
         """Width and height, upright."""
@@ -319,6 +322,7 @@ def _described(path: Path, container: Any, stream: Any, frame: Any) -> Clip:
         metadata=dict(container.metadata),
         partial="the file ends early" if ends_early(path) else "",
         notes=tuple(_notes(container, stream, frame)),
+        alpha=any(part.is_alpha for part in frame.format.components),
     )
 
 
@@ -373,4 +377,4 @@ def _notes(container: Any, stream: Any, frame: Any) -> Iterator[str]:
     if frame.interlaced_frame:
         yield "is interlaced; its frames are read and written as progressive ones"
     if any(part.is_alpha for part in frame.format.components):
-        yield "is transparent; its alpha is dropped"
+        yield "is transparent"

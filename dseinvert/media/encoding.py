@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
@@ -15,7 +16,7 @@ from dseinvert.errors import MissingError, UsageError
 from dseinvert.media.atomic import shown
 from dseinvert.media.clip import Clip
 from dseinvert.media.colour import FULL, LIMITED, Colours, Converter, guessed
-from dseinvert.media.planes import Planes, upright_format
+from dseinvert.media.planes import Planes, grown, upright_format
 
 CONTAINERS: Mapping[str, str] = {
     ".mp4": "mp4",
@@ -83,11 +84,45 @@ CODECS: Mapping[str, Codec] = {
         odd_options={"slices": "0"},  # as many as it can make of them
         exact=True,
     ),
+    "vp9": Codec(
+        *("libvpx-vp9", ("yuv420p", "yuva420p"), 24),
+        options={"b": "0", "row-mt": "1", "cpu-used": "2", "auto-alt-ref": "0"},
+    ),
     "h264_nvenc": Codec("h264_nvenc", _NVENC[:2], 19, "p5", "cq", _NVENC_OPTIONS),
     "h265_nvenc": Codec("hevc_nvenc", _NVENC, 21, "p5", "cq", _NVENC_OPTIONS, tag="hvc1"),
     "av1_nvenc": Codec("av1_nvenc", ("yuv420p", "p010le"), 26, "p5", "cq", _NVENC_OPTIONS),
 }
 """The codecs by the names that `--codec` takes."""
+
+_HARDWARE = re.compile(
+    r"(h264|hevc|av1|vp9|prores)_(amf|mf|nvenc|qsv|rkmpp|v4l2m2m|vaapi|videotoolbox|vulkan)"
+)
+_SAME = {"hevc_nvenc": "h265_nvenc"}
+
+
+def codec_of(name: str) -> Codec:
+    """The codec by a name of `CODECS`, or by FFmpeg's name of an encoder in hardware.
+
+    Raises UsageError for a name of neither, MissingError for an encoder that this FFmpeg lacks.
+    """
+    chosen = CODECS.get(_SAME.get(name, name))
+    if chosen is not None:
+        return chosen
+    found = _HARDWARE.fullmatch(name)
+    if not found:
+        raise UsageError(f"unknown codec {name!r}", f"one of {', '.join(CODECS)}")
+    return _in_hardware(name, tag="hvc1" if found[1] == "hevc" else "")
+
+
+def _in_hardware(name: str, tag: str) -> Codec:
+    import av
+
+    try:
+        taken = {one.name for one in av.Codec(name, "w").video_formats or ()}
+    except ValueError as error:
+        raise MissingError(f"this FFmpeg has no encoder {name}", "use --codec h264") from error
+    formats = [one for one in ("nv12", "yuv420p", "p010le", "yuv422p10le") if one in taken]
+    return Codec(name, tuple(formats) or ("yuv420p",), None, tag=tag)
 
 
 @dataclass(frozen=True)
@@ -104,15 +139,25 @@ class Encoding:
     colours: Colours
     crf: float | None
     preset: str | None
+    padded: bool = False
+    """Whether pictures grow to this size by their last columns and rows; else they are scaled."""
+
+    bitrate: int | None = None
+    """Bits a second, in place of `crf`; None = none is asked for."""
 
     def as_json(self) -> dict[str, Any]:
-        """The settings as plain values."""
-        return {key: str(value) for key, value in asdict(self).items()}
+        """The settings as plain values; those that came later only where they are used."""
+        later = {"padded": False, "bitrate": None}
+        return {
+            key: str(value)
+            for key, value in asdict(self).items()
+            if key not in later or value != later[key]
+        }
 
     def options(self) -> dict[str, str]:
         """The encoder's own options."""
-        codec = CODECS[self.codec]
-        chosen = {codec.crf_option: self.crf, "preset": self.preset}
+        codec = codec_of(self.codec)
+        chosen = {codec.crf_option: self.crf, "preset": self.preset, "b": self.bitrate}
         given = {key: str(it) for key, it in chosen.items() if it is not None}
         return {**codec.options, **given, **(codec.odd_options if self._cuts_a_block else {})}
 
@@ -132,32 +177,37 @@ def encoding(
     preset: str | None = None,
     size: tuple[int, int] | None = None,
     depth: int | None = None,
+    pixel_format: str | None = None,
+    bitrate: int | None = None,
+    padded: bool = False,
 ) -> Encoding:
     """Settings that keep what `clip` is: its times, colours, chroma resolution and depth.
 
     crf, preset: None = the codec's own. size: width and height; None = the clip's. depth: 8 or 10
-    bits; None = the clip's. A size that 4:2:0 cannot hold because it is odd is written as 4:4:4,
-    so that no row is lost or added. Raises UsageError for what the codec cannot do and MissingError
-    for an encoder that does not work on this machine.
+    bits; None = the clip's. pixel_format: by FFmpeg's name; None = one that loses nothing: a size
+    that 4:2:0 cannot hold because it is odd is then written as 4:4:4, so that no row is lost or
+    added. bitrate, padded: see `Encoding`. Raises UsageError for what the codec cannot do and
+    MissingError for an encoder that does not work on this machine.
     """
-    chosen = CODECS.get(codec)
-    if chosen is None:
-        raise UsageError(f"unknown codec {codec!r}", f"one of {', '.join(CODECS)}")
+    chosen = codec_of(codec)
     if crf is not None and chosen.crf is None:
         raise UsageError(f"{codec} has no --crf", "leave it out")
     width, height = size or clip.size
     own = upright_format(clip.pixel_format, clip.turn) if chosen.exact and not depth else None
+    wanted = pixel_format or own
     settings = Encoding(
         codec,
         width,
         height,
-        own or _pixel_format(codec, clip.chroma, depth or clip.depth, width, height),
+        wanted or _pixel_format(codec, clip.chroma, depth or clip.depth, width, height),
         clip.time_base,
         clip.rate,
         clip.aspect,
         _kept(clip, chosen),
-        chosen.crf if crf is None else crf,
+        chosen.crf if crf is None and bitrate is None else crf,
         preset or chosen.preset,
+        padded,
+        bitrate,
     )
     _try(settings)
     return settings
@@ -195,7 +245,7 @@ class Encoder:
         import av
 
         self._settings = settings
-        self._context = av.CodecContext.create(CODECS[settings.codec].encoder, "w")
+        self._context = av.CodecContext.create(codec_of(settings.codec).encoder, "w")
         configure(self._context, settings)
         self._context.open()
         colours = guessed(settings.colours, settings.width, settings.height)
@@ -211,9 +261,14 @@ class Encoder:
 
     def _frame(self, picture: np.ndarray | Planes) -> Any:
         """Planes are encoded as they are where they are of the wanted format already."""
-        wanted = self._settings.pixel_format
+        wanted, size = self._settings.pixel_format, (self._settings.width, self._settings.height)
         if isinstance(picture, np.ndarray):
+            if self._settings.padded:
+                picture = grown(picture, *size[::-1])
             return self._converter.from_rgb(picture, wanted)
+        if self._settings.padded:
+            picture = picture.padded(*size)
+        picture = picture.without_alpha() if "yuva" not in wanted else picture
         return self._converter.from_frame(picture.frame(), wanted, picture.colours.range)
 
     def flush(self) -> Iterator[Packet]:
@@ -250,7 +305,7 @@ def _kept(clip: Clip, codec: Codec) -> Colours:
 
 def _pixel_format(codec: str, chroma: str, depth: int, width: int, height: int) -> str:
     """The least of the codec's formats that loses nothing, or the best it has."""
-    chosen = CODECS[codec]
+    chosen = codec_of(codec)
     odd = (height % 2 and chroma == "420") or (width % 2 and chroma != "444")
     wanted = ("444" if odd and not chosen.odd_420 else chroma, depth > 8)
     formats = chosen.formats
@@ -266,8 +321,8 @@ def _pixel_format(codec: str, chroma: str, depth: int, width: int, height: int) 
 
 def _kind(pixel_format: str) -> tuple[str, bool]:
     """Chroma resolution, and whether a sample has ten bits."""
-    if pixel_format == "p010le":
-        return "420", True
+    if pixel_format in ("p010le", "nv12"):
+        return "420", pixel_format == "p010le"
     return pixel_format.replace("yuva", "yuv")[3:6], pixel_format.endswith("10le")
 
 
@@ -279,7 +334,7 @@ def _try(settings: Encoding) -> None:
     try:
         Encoder(settings)
     except (av.error.FFmpegError, ValueError) as error:
-        name = CODECS[settings.codec].encoder
+        name = codec_of(settings.codec).encoder
         why = (getattr(error, "strerror", None) or str(error)).lower()
         what = f"the encoder {name} does not work here with {settings.pixel_format} at "
         size = f"{settings.width} x {settings.height}"

@@ -71,17 +71,15 @@ class Planes:
         down, right = self.block
         small = -(-height // down), -(-width // right)
         shapes = (height, width), small, small, (height, width)
-        grown = (_grown(part, *shape) for part, shape in zip(self.parts, shapes, strict=False))
-        return replace(self, parts=tuple(grown))
+        pairs = zip(self.parts, shapes, strict=False)
+        return replace(self, parts=tuple(grown(part, *shape) for part, shape in pairs))
 
-    def whole(self) -> Planes:
-        """`padded` to whole blocks of chroma."""
-        down, right = self.block
-        width, height = self.size
-        return self.padded(-(-width // right) * right, -(-height // down) * down)
+    def without_alpha(self) -> Planes:
+        """Y, U and V alone."""
+        return replace(self, format=self.format.replace("yuva", "yuv"), parts=self.parts[:3])
 
     def beside(self, other: Planes) -> Planes:
-        """Both in one picture, this one on the left; both are `whole`."""
+        """Both in one picture, this one on the left; the width of both is even."""
         pairs = zip(self.parts, other.parts, strict=True)
         return replace(self, parts=tuple(np.hstack(pair) for pair in pairs))
 
@@ -121,7 +119,7 @@ class Planes:
         _add_to(parts[0][window], change[..., 0], _depth(self.format))
         rows, columns = self.block
         height, width = change.shape[:2]
-        wide = _grown(change[..., 1:], -(-height // rows) * rows, -(-width // columns) * columns)
+        wide = grown(change[..., 1:], -(-height // rows) * rows, -(-width // columns) * columns)
         small = (wide.shape[1] // columns, wide.shape[0] // rows)
         shared = cv2.resize(wide, small, interpolation=cv2.INTER_AREA)
         y, x = window[0].start // rows, window[1].start // columns
@@ -184,7 +182,8 @@ def _depth(name: str) -> int:
     return _read(name)[2]
 
 
-def _grown(part: NDArray[Any], height: int, width: int) -> NDArray[Any]:
+def grown(part: NDArray[Any], height: int, width: int) -> NDArray[Any]:
+    """[H, W] or [H, W, C] with its last row and column repeated up to a height and a width."""
     below, right = height - part.shape[0], width - part.shape[1]
     if not (below or right):
         return part

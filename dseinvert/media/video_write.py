@@ -19,7 +19,7 @@ from typing import Any
 from dseinvert.errors import OutputError, UsageError
 from dseinvert.media.atomic import part_path, replacing, shown
 from dseinvert.media.clip import Clip, Trouble, open_video, packets
-from dseinvert.media.encoding import CODECS, CONTAINERS, Encoding, configure, container_of
+from dseinvert.media.encoding import CONTAINERS, Encoding, codec_of, configure, container_of
 from dseinvert.media.segments import EVERY, Segments, read_segment, segment_files, segment_times
 from dseinvert.media.video_verify import verify
 
@@ -107,18 +107,42 @@ def join(
 
 def check_output(path: Path, settings: Encoding, source: Clip | None = None) -> None:
     """Raise UsageError where `path`'s container cannot hold a stream; nothing is written."""
-    with ExitStack() as stack:
-        _laid_out(stack, path, io.BytesIO(), settings, source, WHOLE)
+    try:
+        _check(path, settings, source)
+    except _CannotHoldError as error:
+        named = (suffix for suffix in CONTAINERS if suffix != ".m4v")
+        others = [suffix for suffix in named if _holds(suffix, settings, source)]
+        advice = f"end the name in {' or '.join(others)}" if others else "use another --codec"
+        raise UsageError(f"{shown(path)}: {error}", advice) from error
 
 
 def suffix_for(source: Clip, settings: Encoding) -> str:
-    """The suffix of a container that holds all streams: the source's own, else .mp4, else .mkv."""
+    """The suffix of a container that holds all streams, and that players or editors take.
+
+    The source's own, else .mp4, else .mkv; of ProRes .mov before any other.
+    """
     own = source.path.suffix.lower()
-    for suffix in (own, ".mp4", ".mkv") if own in CONTAINERS else (".mp4", ".mkv"):
-        with suppress(UsageError):
-            check_output(Path(f"x{suffix}"), settings, source)
-            return suffix
-    return ".mkv"
+    order = [*[own] * (own in CONTAINERS), ".mp4", ".mov", ".mkv"]
+    if codec_of(settings.codec).encoder.startswith("prores"):
+        order.insert(0, ".mov")
+    return next((suffix for suffix in order if _holds(suffix, settings, source)), ".mkv")
+
+
+class _CannotHoldError(Exception):
+    """What a container cannot hold, as a phrase that follows its name."""
+
+
+def _holds(suffix: str, settings: Encoding, source: Clip | None) -> bool:
+    try:
+        _check(Path(f"x{suffix}"), settings, source)
+    except _CannotHoldError:
+        return False
+    return True
+
+
+def _check(path: Path, settings: Encoding, source: Clip | None) -> None:
+    with ExitStack() as stack:
+        _laid_out(stack, path, io.BytesIO(), settings, source, WHOLE)
 
 
 @dataclass(frozen=True, order=True)
@@ -167,28 +191,25 @@ def _laid_out(
     output = av.open(file, "w", format=kind, container_options=options)
     stack.callback(_closed, output)
     opened = stack.enter_context(open_video(source.path)) if source and not source.files else None
-    codec = CODECS[settings.codec]
+    codec = codec_of(settings.codec)
     try:
         video = output.add_stream(codec.encoder, settings.rate)
     except ValueError as error:
-        raise UsageError(f"{shown(path)}: {kind} cannot hold {settings.codec}", _INSTEAD) from error
+        raise _CannotHoldError(f"{kind} cannot hold {settings.codec}") from error
     configure(video.codec_context, settings)
     video.time_base = settings.time_base
     if codec.tag and kind in ("mp4", "mov"):
         video.codec_context.codec_tag = codec.tag
     copies: dict[int, Any] = {}
     if opened:
-        copies = _add_copies(path, kind, output, opened)
+        copies = _add_copies(kind, output, opened)
         _describe(output, video, opened, source, cut)
     try:
         output.start_encoding()
     except (av.error.ArgumentError, av.error.InvalidDataError) as error:
-        what = f"{shown(path)}: {kind} cannot hold these streams: {error.strerror}"
-        raise UsageError(what, _INSTEAD) from error
+        what = f"{kind} cannot hold these streams: {error.strerror}"
+        raise _CannotHoldError(what) from error
     return output, opened, copies
-
-
-_INSTEAD = "end the name in .mkv, which holds everything"
 
 
 def _closed(container: Any) -> None:
@@ -213,7 +234,7 @@ def _muxer_options(kind: str, settings: Encoding, faststart: bool) -> dict[str, 
     return options
 
 
-def _add_copies(path: Path, kind: str, output: Any, opened: Any) -> dict[int, Any]:
+def _add_copies(kind: str, output: Any, opened: Any) -> dict[int, Any]:
     copies = {}
     for stream in opened.streams:
         if stream.type not in _COPIED:
@@ -228,8 +249,8 @@ def _add_copies(path: Path, kind: str, output: Any, opened: Any) -> dict[int, An
         except ValueError as error:
             codec = stream.codec_context.name if stream.codec_context else "unknown"
             what = f"the {stream.type}" if stream.type == "attachment" else f"{codec} {stream.type}"
-            message = f"{shown(path)}: {kind} cannot hold {what} of {shown(Path(opened.name[5:]))}"
-            raise UsageError(message, _INSTEAD) from error
+            message = f"{kind} cannot hold {what} of {shown(Path(opened.name[5:]))}"
+            raise _CannotHoldError(message) from error
         copy.metadata.update(_kept_tags(stream.metadata))
         copy.disposition = stream.disposition
         copies[stream.index] = copy

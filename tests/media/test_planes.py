@@ -178,7 +178,7 @@ def test_padding_repeats_the_last_column_and_two_lie_side_by_side() -> None:
     parts = tuple(
         np.arange(n * m, dtype=np.uint8).reshape(n, m) for n, m in ((3, 5), (2, 3), (2, 3))
     )
-    planes = Planes("yuv420p", Colours(1, 1), parts).whole()
+    planes = Planes("yuv420p", Colours(1, 1), parts).padded(6, 4)
     assert planes.size == (6, 4) and (planes.parts[0][:, 5] == planes.parts[0][:, 4]).all()
     both = planes.beside(planes)
     assert both.size == (12, 4) and both.parts[1].shape == (2, 6)

@@ -65,7 +65,7 @@ RENDER: tuple[Setting[Asked], ...] = (
     *LATENTS,
     Setting(("paste",), lambda asked: {"paste": asked.options.paste}),
     Setting(("side_by_side",), lambda asked: {"side_by_side": asked.options.side_by_side}),
-    Setting(("codec", "crf", "preview", "frames", "out"), _encoding),
+    Setting(("codec", "pix_fmt", "crf", "preview", "frames", "out"), _encoding),
     Setting(("segment",), lambda asked: {"segment": asked.options.segment}),
     Setting(("edits",), lambda asked: {"edit": [*asked.edit]}),
 )

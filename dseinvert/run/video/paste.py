@@ -14,7 +14,7 @@ from dseinvert.faces.align import crop
 from dseinvert.faces.paste import AGREEMENT_SIDE, agreement, tightened, window_of
 from dseinvert.faces.tone import tone_of
 from dseinvert.media.pixels import Pixels
-from dseinvert.media.planes import Planes
+from dseinvert.media.planes import Planes, grown
 from dseinvert.run.video.draw import ClipFace, Drawn, Shot
 from dseinvert.run.video.steady import Patches, Steady
 from dseinvert.run.video.studio import RECON, Studio
@@ -116,10 +116,21 @@ def painted(studio: Studio, shot: Shot, patches: Sequence[Patches]) -> dict[str,
 def _finished(studio: Studio, shot: Shot, result: Pixels) -> Pixels | Planes:
     frame, planes = shot.frame.pixels, shot.frame.planes
     if planes is None:
-        return np.hstack([frame, result]) if studio.side_by_side else result
+        return _beside(studio, frame, result) if studio.side_by_side else result
     windows = [window_of(frame, face.quad) for face in shot.faces]
     edited = planes.with_change(frame, result, windows) if windows else planes
-    return planes.whole().beside(edited.whole()) if studio.side_by_side else edited
+    if not studio.side_by_side:
+        return edited
+    width, height = planes.size
+    left, right = (part.padded(width + width % 2, height) for part in (planes, edited))
+    return left.beside(right)
+
+
+def _beside(studio: Studio, frame: Pixels, result: Pixels) -> Pixels:
+    """Of even widths in a video, where the middle must not fall between two samples of chroma."""
+    height, width = frame.shape[:2]
+    even = width if studio.options.frames else width + width % 2
+    return np.hstack([grown(part, height, even) for part in (frame, result)])
 
 
 def _paste_one(

@@ -17,8 +17,9 @@ from dseinvert.inversion.tune_clip import clip_refining
 from dseinvert.media.atomic import shown, within
 from dseinvert.media.clip import Clip, probe
 from dseinvert.media.digest import file_sha256
-from dseinvert.media.encoding import CONTAINERS, Encoding, default_codec, encoding
+from dseinvert.media.encoding import CONTAINERS, Encoding, encoding
 from dseinvert.media.frame_files import probe_frames
+from dseinvert.media.playable import Choice, playable
 from dseinvert.media.scan import Problem, looks_like_image, scan
 from dseinvert.media.video_write import Cut, check_output, suffix_for
 from dseinvert.run.flow.names import assign, folded
@@ -62,6 +63,8 @@ class Task:
     settings: Encoding | None
     """None = frames are written as pictures."""
     outputs: tuple[Output, ...]
+    notes: tuple[str, ...] = ()
+    """What the user should know about how they are written, a phrase each."""
 
     @property
     def frames(self) -> int:
@@ -138,7 +141,8 @@ def make_task(
     """
     sha256 = source_sha256(clip)
     cut = cut_of(clip, options)
-    settings = None if options.frames else encoding_of(clip, options)
+    choice = None if options.frames else encoding_of(clip, options)
+    settings = None if choice is None else choice.settings
     asked = Asked(clip, cut, options, model, settings)
     paths = _paths(clip, name, options, settings, [*edits] or ["recon"])
     if settings is not None:
@@ -153,21 +157,22 @@ def make_task(
     _check_paths(clip, outputs)
     folder = outputs[0].path.parent
     keys = key_of(TRACKS, asked, sha256), key_of(LATENTS, asked, sha256)
-    return Task(clip, name, folder, sha256, cut, *keys, settings, outputs)
+    notes = () if choice is None else choice.notes
+    return Task(clip, name, folder, sha256, cut, *keys, settings, outputs, notes)
 
 
-def encoding_of(clip: Clip, options: VideoOptions) -> Encoding:
+def encoding_of(clip: Clip, options: VideoOptions) -> Choice:
     """The encoder's settings for what the options ask."""
     width, height = clip.size
     if options.preview:
         scale = min(Fraction(1), Fraction(_PREVIEW_SIDE, min(width, height)))
         width, height = (max(2, round(side * scale / 2) * 2) for side in (width, height))
-    size = (2 * width if options.side_by_side else width, height)
+    size = (2 * (width + width % 2) if options.side_by_side else width, height)
     if options.preview:
-        return encoding(clip, "h264", _PREVIEW_CRF, _PREVIEW_PRESET, size, depth=8)
-    named = options.out if options.out is not None and _is_file(options.out) else Path("x.mp4")
-    codec = options.codec or default_codec(named)
-    return encoding(clip, codec, options.crf, size=size)
+        settings = encoding(clip, "h264", _PREVIEW_CRF, _PREVIEW_PRESET, size, 8, "yuv420p")
+        return Choice(settings, ())
+    named = options.out.suffix if options.out is not None and _is_file(options.out) else ""
+    return playable(clip, options.codec, options.pix_fmt, named, size, crf=options.crf)
 
 
 def check_options(options: VideoOptions, inputs: int) -> None:

@@ -109,7 +109,7 @@ def _task(studio: Studio, path: Path, name: str) -> Task:
 def _result(studio: Studio, work: Work) -> Result:
     """Do one clip; what is wrong with it alone does not stop the others."""
     source = shown(work.clip.path)
-    for note in work.clip.notes:
+    for note in (*work.clip.notes, *work.task.notes):
         work.watcher.note(f"{source}: {note}")
     try:
         with working(work.task):
