@@ -163,6 +163,8 @@ class VideoOptions:
     """Pixel format by FFmpeg's name, such as yuv422p10le. None = one that players take."""
     crf: Annotated[float | None, Option(least=0, most=63)] = None
     """Quality, less is better and larger. None = looks like the source."""
+    keep_gps: Switch = False
+    """Keep where the clip was taken, too."""
     preview: Switch = False
     """A small, quickly encoded video for a first look."""
     side_by_side: Switch = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +15,7 @@ from dseinvert.errors import InputError
 from dseinvert.media.atomic import shown
 from dseinvert.media.colour import UNSPECIFIED, Colours, Turn, guessed, turn_of
 from dseinvert.media.cut import ends_early, is_protected, whole_length
+from dseinvert.media.described import hdr10_of
 from dseinvert.media.images import HEAD_BYTES, sniff
 
 # Demuxers that read this one file and nothing else: no playlists, no lists of files, no devices.
@@ -105,6 +106,9 @@ class Clip:
 
     alpha: bool = False
     """Whether its pictures are transparent."""
+
+    hdr10: str = ""
+    """Mastering display and light levels as x265 takes them; "" = there are none."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -206,12 +210,13 @@ def decoded(container: Any, stream: Any, trouble: Trouble) -> Iterator[Any]:
     """The frames of `stream` in order of presentation; a bad packet costs its frame, no other."""
     import av
 
-    _set_threads(stream.codec_context)
+    context = _decoder(stream)
+    _set_threads(context)
     for packet in packets(container, [stream], trouble):
         if packet.is_corrupt and packet.size:
             trouble.damage("is damaged: a packet is cut short")
         try:
-            frames = packet.decode()
+            frames = context.decode(packet)
         except EOFError:
             return
         except (av.error.FFmpegError, ValueError) as error:
@@ -222,6 +227,18 @@ def decoded(container: Any, stream: Any, trouble: Trouble) -> Iterator[Any]:
             if frame.is_corrupt:
                 trouble.damage("has damaged frames, which the decoder patched")
             yield frame
+
+
+def _decoder(stream: Any) -> Any:
+    """The stream's own, or for VP8 and VP9 with alpha the one that reads it."""
+    import av
+
+    name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.name, "")
+    tags = {key.lower(): value for key, value in stream.metadata.items()}
+    if name and tags.get("alpha_mode") == "1":
+        with suppress(ValueError):  # it is not in every FFmpeg
+            return av.CodecContext.create(name, "r")
+    return stream.codec_context
 
 
 def _set_threads(context: Any) -> None:
@@ -323,6 +340,7 @@ def _described(path: Path, container: Any, stream: Any, frame: Any) -> Clip:
         partial="the file ends early" if ends_early(path) else "",
         notes=tuple(_notes(container, stream, frame)),
         alpha=any(part.is_alpha for part in frame.format.components),
+        hdr10=hdr10_of(frame),
     )
 
 
@@ -369,8 +387,9 @@ def _notes(container: Any, stream: Any, frame: Any) -> Iterator[str]:
         yield "holds a cover picture, which is dropped"
     if len(others) > covers:
         yield f"holds several video streams; only stream {stream.index} is read and written"
-    # In mp4 the chapters are a data stream too, which is made anew.
-    if sum(other.type == "data" for other in container.streams) > bool(container.chapters()):
+    # In mp4 chapters and timecode are data streams too, which are made anew.
+    data = [other for other in container.streams if other.type == "data"]
+    if sum("timecode" not in other.metadata for other in data) > bool(container.chapters()):
         yield "holds data streams, which are dropped"
     if _colours(frame).hdr:
         yield "is HDR: its colours are kept as coded, not tone-mapped for the model"

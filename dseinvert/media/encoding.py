@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -26,6 +26,9 @@ CONTAINERS: Mapping[str, str] = {
     ".webm": "webm",
 }
 """The file suffixes that can be written, and their formats."""
+
+BESIDE: Literal["matroska_block_additional"] = "matroska_block_additional"
+"""What FFmpeg calls the alpha of a packet."""
 
 # A fixed number, for x264 decides by it: the same frames give the same bytes on every machine.
 THREADS = 4
@@ -145,9 +148,12 @@ class Encoding:
     bitrate: int | None = None
     """Bits a second, in place of `crf`; None = none is asked for."""
 
+    hdr10: str = ""
+    """Mastering display and light levels as x265 takes them; "" = there are none to write."""
+
     def as_json(self) -> dict[str, Any]:
         """The settings as plain values; those that came later only where they are used."""
-        later = {"padded": False, "bitrate": None}
+        later = {"padded": False, "bitrate": None, "hdr10": ""}
         return {
             key: str(value)
             for key, value in asdict(self).items()
@@ -158,8 +164,11 @@ class Encoding:
         """The encoder's own options."""
         codec = codec_of(self.codec)
         chosen = {codec.crf_option: self.crf, "preset": self.preset, "b": self.bitrate}
+        own = dict(codec.options)
+        if self.hdr10:
+            own["x265-params"] += f":hdr10=1:{self.hdr10}"
         given = {key: str(it) for key, it in chosen.items() if it is not None}
-        return {**codec.options, **given, **(codec.odd_options if self._cuts_a_block else {})}
+        return {**own, **given, **(codec.odd_options if self._cuts_a_block else {})}
 
     @property
     def _cuts_a_block(self) -> bool:
@@ -208,6 +217,7 @@ def encoding(
         preset or chosen.preset,
         padded,
         bitrate,
+        clip.hdr10 if "x265-params" in chosen.options else "",
     )
     _try(settings)
     return settings
@@ -236,6 +246,8 @@ class Packet:
     pts: int
     key: bool
     data: bytes
+    alpha: bytes = b""
+    """What WebM keeps beside it where the picture is transparent."""
 
 
 class Encoder:
@@ -293,7 +305,8 @@ def configure(context: Any, settings: Encoding) -> None:
 
 
 def _packet(packet: Any) -> Packet:
-    return Packet(packet.pts, bool(packet.is_keyframe), bytes(packet))
+    beside = packet.get_sidedata(BESIDE) if packet.has_sidedata(BESIDE) else b""
+    return Packet(packet.pts, bool(packet.is_keyframe), bytes(packet), bytes(beside))
 
 
 def _kept(clip: Clip, codec: Codec) -> Colours:

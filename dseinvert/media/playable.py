@@ -112,6 +112,8 @@ def _notes(
     written = av.VideoFormat(settings.pixel_format, 16, 16)
     said = [] if asked or settings.codec == "h264" else [f"is written as {settings.codec}"]
     lost = [*_lost(clip, written)]
+    if clip.hdr10 and not settings.hdr10:
+        lost.append("its mastering display and light levels")
     if lost:
         said.append(f"is written as {settings.pixel_format}, which loses {' and '.join(lost)}")
     if settings.padded:

@@ -1,7 +1,8 @@
 """Encoded frames kept in files of a few seconds each, so that a killed run loses at most one.
 
 A segment holds a line of JSON, the encoder's settings, then the packets in decoding order, each
-behind its time, whether it is a key frame, and its length. It has its name only once it is full.
+behind its time, whether it is a key frame or has alpha, and its length; alpha stands behind the
+packet, whose own length then stands before it. It has its name only once it is full.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from dseinvert.media.planes import Planes
 
 EVERY = 250
 _SUFFIX = ".segment"
-_PACKET = struct.Struct("<q?I")
+_PACKET = struct.Struct("<qBI")
+_KEY, _ALPHA = 1, 2
+_LENGTH = struct.Struct("<I")
 
 
 class Segments:
@@ -106,8 +109,11 @@ class Segments:
     def _put(self, packets: Iterator[Packet]) -> None:
         assert self._file is not None
         for packet in packets:
-            self._file.write(_PACKET.pack(packet.pts, packet.key, len(packet.data)))
-            self._file.write(packet.data)
+            data, marks = packet.data, _KEY * packet.key
+            if packet.alpha:
+                data, marks = _LENGTH.pack(len(data)) + data + packet.alpha, marks | _ALPHA
+            self._file.write(_PACKET.pack(packet.pts, marks, len(data)))
+            self._file.write(data)
 
     def _close(self) -> None:
         assert self._encoder is not None
@@ -156,8 +162,12 @@ def read_segment(path: Path, settings: Encoding) -> Iterator[Packet]:
     with path.open("rb") as file:
         _check_head(path, file, settings)
         while head := file.read(_PACKET.size):
-            pts, key, length = _PACKET.unpack(head)
-            yield Packet(pts, key, file.read(length))
+            pts, marks, length = _PACKET.unpack(head)
+            data, alpha = file.read(length), b""
+            if marks & _ALPHA:
+                end = _LENGTH.size + _LENGTH.unpack_from(data)[0]
+                data, alpha = data[_LENGTH.size : end], data[end:]
+            yield Packet(pts, bool(marks & _KEY), data, alpha)
 
 
 def _head(settings: Encoding) -> bytes:

@@ -14,20 +14,24 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from dseinvert.errors import OutputError, UsageError
 from dseinvert.media.atomic import part_path, replacing, shown
 from dseinvert.media.clip import Clip, Trouble, open_video, packets
-from dseinvert.media.encoding import CONTAINERS, Encoding, codec_of, configure, container_of
+from dseinvert.media.described import kept_tags, needs_a_table, without_place
+from dseinvert.media.encoding import (
+    BESIDE,
+    CONTAINERS,
+    Encoding,
+    codec_of,
+    configure,
+    container_of,
+)
 from dseinvert.media.segments import EVERY, Segments, read_segment, segment_files, segment_times
 from dseinvert.media.video_verify import verify
 
 _COPIED = ("audio", "subtitle", "attachment")
-_STALE_TAGS = frozenset(
-    {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "rotate"}
-    | {"bps", "number_of_frames", "number_of_bytes", "vendor_id"}
-)
 _MOST_TICKS = (1 << 31) - 1
 _LONGEST_LAST = 100  # average frames
 
@@ -187,7 +191,7 @@ def _laid_out(
     import av
 
     kind = container_of(path)
-    options = _muxer_options(kind, settings, faststart=isinstance(file, str))
+    options = _muxer_options(kind, settings, source, faststart=isinstance(file, str))
     output = av.open(file, "w", format=kind, container_options=options)
     stack.callback(_closed, output)
     opened = stack.enter_context(open_video(source.path)) if source and not source.files else None
@@ -202,8 +206,11 @@ def _laid_out(
         video.codec_context.codec_tag = codec.tag
     copies: dict[int, Any] = {}
     if opened:
+        assert source is not None
         copies = _add_copies(kind, output, opened)
         _describe(output, video, opened, source, cut)
+        if settings.codec == "vp9" and settings.pixel_format.startswith("yuva"):
+            video.metadata["alpha_mode"] = "1"
     try:
         output.start_encoding()
     except (av.error.ArgumentError, av.error.InvalidDataError) as error:
@@ -220,7 +227,9 @@ def _closed(container: Any) -> None:
         container.close()
 
 
-def _muxer_options(kind: str, settings: Encoding, faststart: bool) -> dict[str, str]:
+def _muxer_options(
+    kind: str, settings: Encoding, source: Clip | None, faststart: bool
+) -> dict[str, str]:
     options = {"fflags": "+bitexact"}  # or Matroska draws random numbers as names
     if kind in ("matroska", "webm"):
         # Sound often begins before 0, with what its decoder needs to start up; by itself FFmpeg
@@ -230,7 +239,10 @@ def _muxer_options(kind: str, settings: Encoding, faststart: bool) -> dict[str, 
         ticks = settings.time_base.denominator
         if ticks <= _MOST_TICKS:  # both, for the start of a track is told in those of the movie
             options |= {"video_track_timescale": str(ticks), "movie_timescale": str(ticks)}
-        options |= {"movflags": "+faststart"} if faststart else {}
+        flags = "+faststart" * faststart
+        if source is not None and needs_a_table(source.metadata):
+            flags += "+use_metadata_tags"
+        options |= {"movflags": flags} if flags else {}
     return options
 
 
@@ -251,18 +263,19 @@ def _add_copies(kind: str, output: Any, opened: Any) -> dict[int, Any]:
             what = f"the {stream.type}" if stream.type == "attachment" else f"{codec} {stream.type}"
             message = f"{kind} cannot hold {what} of {shown(Path(opened.name[5:]))}"
             raise _CannotHoldError(message) from error
-        copy.metadata.update(_kept_tags(stream.metadata))
+        copy.metadata.update(kept_tags(without_place(stream.metadata), Fraction(1), Fraction(0)))
         copy.disposition = stream.disposition
         copies[stream.index] = copy
     return copies
 
 
-def _describe(output: Any, video: Any, opened: Any, source: Clip | None, cut: Cut) -> None:
+def _describe(output: Any, video: Any, opened: Any, source: Clip, cut: Cut) -> None:
     """Copy tags and chapters."""
-    assert source is not None
-    output.metadata.update(_kept_tags(opened.metadata))
-    video.metadata.update(_kept_tags(opened.streams[source.stream].metadata))
-    video.disposition = opened.streams[source.stream].disposition
+    pictures, gone = opened.streams[source.stream], cut.start or Fraction(0)
+    moved = max(gone - source.start, Fraction(0)) if cut.start is not None else gone
+    output.metadata.update(kept_tags(source.metadata, source.rate, moved))
+    video.metadata.update(kept_tags(without_place(pictures.metadata), source.rate, moved))
+    video.disposition = pictures.disposition
     zero, chapters = cut.zero(source), []
     for chapter in opened.chapters():
         base = chapter["time_base"]
@@ -272,14 +285,6 @@ def _describe(output: Any, video: Any, opened: Any, source: Clip | None, cut: Cu
     output.set_chapters(chapters)
 
 
-def _kept_tags(tags: dict[str, str]) -> dict[str, str]:
-    return {
-        key: value
-        for key, value in tags.items()
-        if key.lower() not in _STALE_TAGS and not key.startswith("_STATISTICS")
-    }
-
-
 def _last_duration(order: list[int], settings: Encoding, source: Clip | None, cut: Cut) -> int:
     """Ticks the last frame is shown: what the source's length leaves for it, or the average."""
     step = max(1, round(1 / (settings.rate * settings.time_base)))
@@ -287,7 +292,21 @@ def _last_duration(order: list[int], settings: Encoding, source: Clip | None, cu
         left = round((source.start + source.duration) / settings.time_base) - max(order)
         if source.container.startswith("mov") and 0 < left <= _LONGEST_LAST * step:
             return left
-    return step
+    return _own_duration(max(order), source) or step
+
+
+def _own_duration(pts: int, source: Clip | None) -> int:
+    """Ticks for which a frame is shown by what its packet says; 0 = that says nothing."""
+    import av
+
+    if source is None or source.files or source.container.startswith(("mov", "avi", "mpeg")):
+        return 0
+    with open_video(source.path) as opened:
+        stream = opened.streams[source.stream]
+        with suppress(av.error.FFmpegError):
+            opened.seek(pts, stream=stream)
+        found = packets(opened, [stream], Trouble())
+        return next((packet.duration or 0 for packet in found if packet.pts == pts), 0)
 
 
 def _stamped(
@@ -311,8 +330,19 @@ def _stamped(
         packet.pts, packet.dts = pts, dts
         packet.duration = ends[rank[pts]] - pts
         packet.is_keyframe = kept.key
+        if kept.alpha:
+            packet.set_sidedata(_beside(kept.alpha))
         packet.time_base = settings.time_base
         yield packet
+
+
+def _beside(alpha: bytes) -> Any:
+    from av.packet import PacketSideData, PktSideDataT
+
+    kind = get_args(PktSideDataT).index(BESIDE)
+    data = PacketSideData.__new__(PacketSideData, kind, len(alpha))
+    data.update(alpha)
+    return data
 
 
 def _decoding_times(

@@ -66,6 +66,7 @@ RENDER: tuple[Setting[Asked], ...] = (
     Setting(("paste",), lambda asked: {"paste": asked.options.paste}),
     Setting(("side_by_side",), lambda asked: {"side_by_side": asked.options.side_by_side}),
     Setting(("codec", "pix_fmt", "crf", "preview", "frames", "out"), _encoding),
+    Setting(("keep_gps",), lambda asked: {"gps": True} if asked.options.keep_gps else {}),
     Setting(("segment",), lambda asked: {"segment": asked.options.segment}),
     Setting(("edits",), lambda asked: {"edit": [*asked.edit]}),
 )

@@ -16,6 +16,7 @@ from dseinvert.errors import InputError, NoInputError, OutputError, UsageError
 from dseinvert.inversion.tune_clip import clip_refining
 from dseinvert.media.atomic import shown, within
 from dseinvert.media.clip import Clip, probe
+from dseinvert.media.described import without_place
 from dseinvert.media.digest import file_sha256
 from dseinvert.media.encoding import CONTAINERS, Encoding, encoding
 from dseinvert.media.frame_files import probe_frames
@@ -158,6 +159,10 @@ def make_task(
     folder = outputs[0].path.parent
     keys = key_of(TRACKS, asked, sha256), key_of(LATENTS, asked, sha256)
     notes = () if choice is None else choice.notes
+    tags = clip.metadata if options.frames or options.keep_gps else without_place(clip.metadata)
+    if choice is not None and len(tags) < len(clip.metadata):
+        notes += ("where it was taken (GPS) is left out; --keep-gps keeps it",)
+        clip = replace(clip, metadata=tags)
     return Task(clip, name, folder, sha256, cut, *keys, settings, outputs, notes)
 
 
