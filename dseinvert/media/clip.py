@@ -104,6 +104,9 @@ class Clip:
     times: tuple[int, ...] = ()
     """Their `pts`."""
 
+    sound: Path | None = None
+    """The file with the sound of a folder of frames; None = there is none."""
+
     alpha: bool = False
     """Whether its pictures are transparent."""
 

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from dseinvert.errors import OutputError, UsageError
 from dseinvert.media.atomic import part_path, replacing, shown
@@ -109,6 +109,33 @@ def join(
     return trouble.problems
 
 
+def write_sound(path: Path, source: Clip, cut: Cut = WHOLE) -> list[str]:
+    """Write the sound of `source` alone, as it is, with the times of its own clock, as Matroska.
+
+    Returns what was wrong with it, a phrase each. Without sound nothing is written.
+    """
+    import av
+
+    beside, trouble = source.sound if source.files else source.path, Trouble()
+    if beside is None:
+        return []
+    with open_video(beside) as opened:
+        streams = list(opened.streams.audio)
+        if not streams:
+            return []
+        options = {"fflags": "+bitexact", "avoid_negative_ts": "disabled"}
+        with (
+            replacing(path) as part,
+            av.open(str(part), "w", format="matroska", container_options=options) as output,
+        ):
+            copies = {
+                one.index: output.add_stream_from_template(one, opaque=True) for one in streams
+            }
+            for item in _copied(opened, copies, cut, Fraction(0), trouble):
+                output.mux_one(item.packet)
+    return trouble.problems
+
+
 def check_output(path: Path, settings: Encoding, source: Clip | None = None) -> None:
     """Raise UsageError where `path`'s container cannot hold a stream; nothing is written."""
     try:
@@ -194,7 +221,8 @@ def _laid_out(
     options = _muxer_options(kind, settings, source, faststart=isinstance(file, str))
     output = av.open(file, "w", format=kind, container_options=options)
     stack.callback(_closed, output)
-    opened = stack.enter_context(open_video(source.path)) if source and not source.files else None
+    beside = None if source is None else source.sound if source.files else source.path
+    opened = stack.enter_context(open_video(beside)) if beside else None
     codec = codec_of(settings.codec)
     try:
         video = output.add_stream(codec.encoder, settings.rate)
@@ -208,7 +236,8 @@ def _laid_out(
     if opened:
         assert source is not None
         copies = _add_copies(kind, output, opened)
-        _describe(output, video, opened, source, cut)
+        if not source.files:
+            _describe(output, video, opened, source, cut)
         if settings.codec == "vp9" and settings.pixel_format.startswith("yuva"):
             video.metadata["alpha_mode"] = "1"
     try:
@@ -337,10 +366,10 @@ def _stamped(
 
 
 def _beside(alpha: bytes) -> Any:
-    from av.packet import PacketSideData, PktSideDataT
+    from av import packet
 
-    kind = get_args(PktSideDataT).index(BESIDE)
-    data = PacketSideData.__new__(PacketSideData, kind, len(alpha))
+    kind, made = get_args(packet.PktSideDataT).index(BESIDE), cast(Any, packet.PacketSideData)
+    data = made.__new__(made, kind, len(alpha))
     data.update(alpha)
     return data
 

@@ -61,14 +61,22 @@ LATENTS: tuple[Setting[Asked], ...] = (
     Setting(("refine",), _refine),
 )
 """What decides about the latents: all of the above as well."""
-RENDER: tuple[Setting[Asked], ...] = (
+_BEFORE: tuple[Setting[Asked], ...] = (
     *LATENTS,
     Setting(("paste",), lambda asked: {"paste": asked.options.paste}),
     Setting(("side_by_side",), lambda asked: {"side_by_side": asked.options.side_by_side}),
-    Setting(("codec", "pix_fmt", "crf", "preview", "frames", "out"), _encoding),
-    Setting(("keep_gps",), lambda asked: {"gps": True} if asked.options.keep_gps else {}),
+)
+_AFTER: tuple[Setting[Asked], ...] = (
     Setting(("segment",), lambda asked: {"segment": asked.options.segment}),
     Setting(("edits",), lambda asked: {"edit": [*asked.edit]}),
+)
+PICTURES: tuple[Setting[Asked], ...] = (*_BEFORE, *_AFTER)
+"""What decides about the pictures of an output, however they are encoded."""
+RENDER: tuple[Setting[Asked], ...] = (
+    *_BEFORE,
+    Setting(("codec", "pix_fmt", "crf", "preview", "frames", "out"), _encoding),
+    Setting(("keep_gps",), lambda asked: {"gps": True} if asked.options.keep_gps else {}),
+    *_AFTER,
 )
 """What decides about an output: all of the above as well. Every option is in here or below."""
 CHANGES_NOTHING = frozenset({"device", "backend", "batch", "overwrite", "dry_run"})

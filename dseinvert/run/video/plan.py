@@ -18,17 +18,21 @@ from dseinvert.media.atomic import shown, within
 from dseinvert.media.clip import Clip, probe
 from dseinvert.media.described import without_place
 from dseinvert.media.digest import file_sha256
-from dseinvert.media.encoding import CONTAINERS, Encoding, encoding
+from dseinvert.media.encoding import CONTAINERS, Encoding, container_of, encoding
 from dseinvert.media.frame_files import probe_frames
 from dseinvert.media.playable import Choice, playable
 from dseinvert.media.scan import Problem, looks_like_image, scan
 from dseinvert.media.video_write import Cut, check_output, suffix_for
 from dseinvert.run.flow.names import assign, folded
-from dseinvert.run.video.keys import LATENTS, RENDER, TRACKS, Asked, key_of
+from dseinvert.run.video.keys import LATENTS, PICTURES, RENDER, TRACKS, Asked, key_of
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg"}
     | {".wmv", ".asf", ".flv", ".ogv", ".3gp", ".3g2", ".mxf", ".y4m"}
+)
+_OTHER_FILES = frozenset(
+    {".gif", ".apng", ".png", ".jpg", ".jpeg", ".webp", ".mp3", ".m4a", ".wav", ".ogg", ".f4v"}
+    | {".m2v", ".vob", ".rm", ".nut", ".divx", ".h264", ".h265", ".264", ".265", ".hevc"}
 )
 # What follows the stem in the name of a video this program wrote.
 _OURS = re.compile(r"(recon|recon\..*|.*[+-]\d.*)\.(frames|mp4|m4v|mov|mkv|webm)")
@@ -44,6 +48,8 @@ class Output:
     path: Path
     key: str
     """Of source, settings and model together: an equal key means an equal result."""
+    look: str = ""
+    """Of all that but the encoding: an equal one means the same pictures."""
 
 
 @dataclass(frozen=True)
@@ -150,20 +156,31 @@ def make_task(
         for path in paths.values():
             check_output(path, settings, clip)
     outputs = tuple(
-        Output(
-            label, path, key_of(RENDER, replace(asked, edit=(label, edits.get(label, ""))), sha256)
-        )
+        _output(label, path, replace(asked, edit=(label, edits.get(label, ""))), sha256)
         for label, path in paths.items()
     )
     _check_paths(clip, outputs)
     folder = outputs[0].path.parent
     keys = key_of(TRACKS, asked, sha256), key_of(LATENTS, asked, sha256)
-    notes = () if choice is None else choice.notes
-    tags = clip.metadata if options.frames or options.keep_gps else without_place(clip.metadata)
-    if choice is not None and len(tags) < len(clip.metadata):
-        notes += ("where it was taken (GPS) is left out; --keep-gps keeps it",)
-        clip = replace(clip, metadata=tags)
+    clip, notes = _told(clip, options, choice)
     return Task(clip, name, folder, sha256, cut, *keys, settings, outputs, notes)
+
+
+def _output(label: str, path: Path, asked: Asked, sha256: str) -> Output:
+    return Output(label, path, key_of(RENDER, asked, sha256), key_of(PICTURES, asked, sha256))
+
+
+def _told(clip: Clip, options: VideoOptions, choice: Choice | None) -> tuple[Clip, tuple[str, ...]]:
+    """The clip as it is to be described in its outputs, and what the user should know of them."""
+    notes = () if choice is None else choice.notes
+    if options.fps is not None and not clip.files:
+        notes += ("--fps is for folders of frames; a video keeps the times of its frames",)
+    if choice is None or options.keep_gps:
+        return clip, notes
+    tags = without_place(clip.metadata)
+    if len(tags) < len(clip.metadata):
+        notes += ("where it was taken (GPS) is left out; --keep-gps keeps it",)
+    return replace(clip, metadata=tags), notes
 
 
 def encoding_of(clip: Clip, options: VideoOptions) -> Choice:
@@ -193,6 +210,8 @@ def check_options(options: VideoOptions, inputs: int) -> None:
         )
     if options.start is not None and options.end is not None and options.end <= options.start:
         raise UsageError("--end is not behind --start")
+    if options.out is not None and _is_no_folder(options.out):
+        container_of(options.out)
     if options.out is not None and _is_file(options.out):
         if options.frames:
             raise UsageError("--frames writes folders", "let --out name a folder")
@@ -208,7 +227,7 @@ def source_sha256(clip: Clip) -> str:
     if not clip.files:
         return file_sha256(clip.path)
     digest = hashlib.sha256(repr((clip.times, str(clip.time_base))).encode())
-    for file in clip.files:
+    for file in (*clip.files, *([clip.sound] if clip.sound else [])):
         digest.update(bytes.fromhex(file_sha256(file)))
     return digest.hexdigest()
 
@@ -228,6 +247,11 @@ def check_room(task: Task, bytes_per_frame: int) -> None:
 
 def _is_file(path: Path) -> bool:
     return path.suffix.lower() in CONTAINERS and not path.is_dir()
+
+
+def _is_no_folder(path: Path) -> bool:
+    """Whether a name is that of a file that cannot be a folder for what is written."""
+    return path.suffix.lower() in VIDEO_SUFFIXES | _OTHER_FILES and not path.is_dir()
 
 
 def _paths(

@@ -203,6 +203,7 @@ def _recorded(
         without_face=bare,
         faces=len(faces),
         lost=work.seen.lost,
+        look=output.look,
         metrics={**numbers, **seen_at_rim, **steadiness},
     )
 

@@ -10,9 +10,9 @@ from typing import Protocol
 import numpy as np
 
 from dseinvert.media.atomic import output_error, remove_stale_parts, replace_folder
-from dseinvert.media.frame_files import FrameFiles, writing_frames
+from dseinvert.media.frame_files import SOUND, FrameFiles, writing_frames
 from dseinvert.media.planes import Planes
-from dseinvert.media.video_write import writing
+from dseinvert.media.video_write import write_sound, writing
 from dseinvert.run.video.plan import Output
 from dseinvert.run.video.unfinished import aside
 from dseinvert.run.video.work import Work
@@ -66,7 +66,9 @@ def _frames(work: Work, output: Output, kept: Path) -> Iterator[Sink]:
         while done < work.count and (kept / f"frame-{done + 1:06d}.png").exists():
             files.rows.append((f"frame-{done + 1:06d}.png", int(work.seen.pts[done])))
             done += 1
-        yield _Frames(files, done)
+        frames = _Frames(files, done)
+        yield frames
+        frames.problems += write_sound(kept / SOUND, work.clip, work.task.cut)
     try:
         replace_folder(kept, output.path, aside(work.task, output))
     except OSError as error:

@@ -15,7 +15,7 @@ from dseinvert.media.lock import locked
 from dseinvert.names import file_name, json_value, table, text
 from dseinvert.run.video.plan import Output, Task
 
-_INTENT = "outputs.json"
+_INTENT, _SOURCE = "outputs.json", "source.txt"
 _ASIDE = ".old"
 
 
@@ -25,13 +25,16 @@ def working(task: Task) -> Iterator[None]:
     if task.kept.is_symlink():
         raise OutputError(f"{shown(task.kept)}: is a link", "remove it")
     made = [f for f in (task.folder, *task.folder.parents) if not f.exists()]
+    _take_over(task)
     with _locked(task.kept):
         try:
+            write_bytes(task.kept / _SOURCE, task.sha256.encode())
             _restore(task)
             _drop_other_work(task)
             yield
             shutil.rmtree(task.kept, ignore_errors=True)
         finally:
+            _forget_source(task)
             for folder in (task.kept, *made):  # where nothing was written, nothing stays
                 with suppress(OSError):
                     folder.rmdir()
@@ -76,6 +79,22 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
+def _take_over(task: Task) -> None:
+    """What a killed run left of the same bytes under another name goes on under this one."""
+    for folder in task.folder.glob(".*.dse-work") if not task.kept.exists() else ():
+        with suppress(OSError, UnicodeDecodeError), locked(folder) as alone:
+            if alone and (folder / _SOURCE).read_text("ascii") == task.sha256:
+                folder.rename(task.kept)
+                return
+
+
+def _forget_source(task: Task) -> None:
+    """Where nothing else is left of a run, so that the folder can go."""
+    with suppress(OSError):
+        if [path.name for path in task.kept.iterdir()] == [_SOURCE]:
+            (task.kept / _SOURCE).unlink()
+
+
 def _restore(task: Task) -> None:
     """Outputs that a killed run had laid aside are back, whatever this run is going to make."""
     for path in task.kept.glob(f"*{_ASIDE}"):
@@ -88,7 +107,7 @@ def _restore(task: Task) -> None:
 
 def _drop_other_work(task: Task) -> None:
     """Remove what was left by runs with other settings."""
-    ours = (f"tracks-{task.tracks_key}", f"latents-{task.latents_key}", _INTENT)
+    ours = (f"tracks-{task.tracks_key}", f"latents-{task.latents_key}", _INTENT, _SOURCE)
     keys = tuple(output.key for output in task.outputs)
     for path in task.kept.iterdir():
         ours_too = path.name.startswith(ours) or path.name.endswith(keys)
