@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from dseinvert.written import (
     ANY_RATE,
     BATCH,
+    BITRATE,
     FACES,
     LABEL,
     PASTE,
@@ -163,6 +164,16 @@ class VideoOptions:
     """Pixel format by FFmpeg's name, such as yuv422p10le. None = one that players take."""
     crf: Annotated[float | None, Option(least=0, most=63)] = None
     """Quality, less is better and larger. None = looks like the source."""
+    bitrate: Annotated[int | None, BITRATE] = None
+    """Bits a second, such as 4M, in place of --crf. None = as many as the quality takes."""
+    preset: str | None = None
+    """How thoroughly the encoder works, by its own name, such as slow. None = a usual one."""
+    height: Annotated[int | None, Option(least=16)] = None
+    """Rows of the video; its width follows, and both are even. None = as the source."""
+    audio: Path | None = None
+    """File whose sound takes the place of the clip's. None = the clip's own."""
+    deinterlace: Switch = False
+    """Make whole pictures of interlaced ones."""
     keep_gps: Switch = False
     """Keep where the clip was taken, too."""
     preview: Switch = False

@@ -66,7 +66,7 @@ class Video:
         self.path, self._model, self._fast = path, model, fast
         self._options, self._watcher = options, watcher
         self._folder = folder or TemporaryDirectory(prefix="dseinvert-")
-        self._clip: Clip = open_source(path, options.fps)
+        self._clip: Clip = open_source(path, options.fps, deinterlace=options.deinterlace)
         # What cannot be is said now.
         open_studio(options, model)
         clip_refining(options.refine)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +26,12 @@ _FORMATS = (
 _ERRORS = "surrogateescape"
 _AGAIN = "copy or download it again"
 _BAD_PACKETS_IN_A_ROW = 64
+INTERLACED = (
+    "is interlaced; its frames are read and written as progressive ones; --deinterlace makes whole "
+    "pictures of them"
+)
+"""The note of an interlaced clip."""
+
 _FALLBACK_RATE = Fraction(25)
 
 
@@ -105,7 +111,11 @@ class Clip:
     """Their `pts`."""
 
     sound: Path | None = None
-    """The file with the sound of a folder of frames; None = there is none."""
+    """The file whose sound goes with the pictures in place of the clip's own; None = there is none.
+    """
+
+    deinterlaced: bool = False
+    """Whether whole pictures are made of interlaced ones."""
 
     alpha: bool = False
     """Whether its pictures are transparent."""
@@ -147,7 +157,7 @@ class Trouble:
         self.note(problem)
 
 
-def probe(path: Path) -> Clip:
+def probe(path: Path, *, deinterlace: bool = False) -> Clip:
     """Open `path` and decode its first frame; raises InputError saying what is wrong with it."""
     _refuse_what_is_no_video(path)
     with open_video(path) as container:
@@ -155,7 +165,10 @@ def probe(path: Path) -> Clip:
         frame = next(decoded(container, stream, Trouble()), None)
         if frame is None:
             raise InputError(f"{shown(path)}: none of its frames can be decoded", _AGAIN)
-        return _described(path, container, stream, frame)
+        clip = _described(path, container, stream, frame)
+    if not deinterlace:
+        return clip
+    return replace(clip, deinterlaced=True, notes=tuple(n for n in clip.notes if n != INTERLACED))
 
 
 @contextmanager
@@ -397,6 +410,6 @@ def _notes(container: Any, stream: Any, frame: Any) -> Iterator[str]:
     if _colours(frame).hdr:
         yield "is HDR: its colours are kept as coded, not tone-mapped for the model"
     if frame.interlaced_frame:
-        yield "is interlaced; its frames are read and written as progressive ones"
+        yield INTERLACED
     if any(part.is_alpha for part in frame.format.components):
         yield "is transparent"

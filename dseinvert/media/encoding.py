@@ -201,6 +201,10 @@ def encoding(
     chosen = codec_of(codec)
     if crf is not None and chosen.crf is None:
         raise UsageError(f"{codec} has no --crf", "leave it out")
+    if bitrate is not None and (chosen.exact or chosen.encoder.startswith("prores")):
+        raise UsageError(f"{codec} has no --bitrate", "leave it out")
+    if preset is not None and chosen.preset is None and codec in CODECS:
+        raise UsageError(f"{codec} has no --preset", "leave it out")
     width, height = size or clip.size
     own = upright_format(clip.pixel_format, clip.turn) if chosen.exact and not depth else None
     wanted = pixel_format or own

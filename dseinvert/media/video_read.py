@@ -12,6 +12,7 @@ import numpy as np
 
 from dseinvert.media.clip import Clip, Trouble, decoded, open_video
 from dseinvert.media.colour import Colours, Converter, guessed, own_range
+from dseinvert.media.deinterlace import whole_pictures
 from dseinvert.media.frame_files import read_frame_file
 from dseinvert.media.planes import Planes, planes_of, upright_format
 
@@ -92,7 +93,8 @@ class Reading:
         width, height = clip.size[::-1] if clip.turn.transpose else clip.size
         colours = guessed(clip.colours, width, height)
         converter = Converter(colours, width, height)
-        for pts, frame in timed_frames(clip, self.trouble, self._start, self._whole):
+        frames = timed_frames(clip, self.trouble, self._start, self._whole)
+        for pts, frame in whole_pictures(frames) if clip.deinterlaced else frames:
             if self._over(pts):
                 return
             if self._wanted(pts):

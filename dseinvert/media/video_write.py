@@ -16,7 +16,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from dseinvert.errors import OutputError, UsageError
+from dseinvert.errors import InputError, OutputError, UsageError
 from dseinvert.media.atomic import part_path, replacing, shown
 from dseinvert.media.clip import Clip, Trouble, open_video, packets
 from dseinvert.media.described import kept_tags, needs_a_table, without_place
@@ -116,7 +116,7 @@ def write_sound(path: Path, source: Clip, cut: Cut = WHOLE) -> list[str]:
     """
     import av
 
-    beside, trouble = source.sound if source.files else source.path, Trouble()
+    beside, trouble = source.sound or (None if source.files else source.path), Trouble()
     if beside is None:
         return []
     with open_video(beside) as opened:
@@ -199,10 +199,11 @@ def _mux(
 
     with ExitStack() as stack:
         try:
-            output, opened, copies = _laid_out(stack, path, str(part), settings, source, cut)
+            output, inputs = _laid_out(stack, path, str(part), settings, source, cut)
             own = _numbered(pictures, output.streams[0])
-            others = _copied(opened, copies, cut, cut.zero(source), trouble)
-            for item in heapq.merge(own, others):
+            zero = cut.zero(source)
+            others = (_copied(opened, copies, cut, zero, trouble) for opened, copies in inputs)
+            for item in heapq.merge(own, *others):
                 output.mux_one(item.packet)
             output.close()
         except av.error.FFmpegError as error:
@@ -213,16 +214,14 @@ def _mux(
 
 def _laid_out(
     stack: ExitStack, path: Path, file: Any, settings: Encoding, source: Clip | None, cut: Cut
-) -> tuple[Any, Any, dict[int, Any]]:
-    """The output with its header written, the opened source, and the copy of each stream in it."""
+) -> tuple[Any, list[tuple[Any, dict[int, Any]]]]:
+    """The output with its header written, and each opened input with the copies of its streams."""
     import av
 
     kind = container_of(path)
     options = _muxer_options(kind, settings, source, faststart=isinstance(file, str))
     output = av.open(file, "w", format=kind, container_options=options)
     stack.callback(_closed, output)
-    beside = None if source is None else source.sound if source.files else source.path
-    opened = stack.enter_context(open_video(beside)) if beside else None
     codec = codec_of(settings.codec)
     try:
         video = output.add_stream(codec.encoder, settings.rate)
@@ -232,20 +231,25 @@ def _laid_out(
     video.time_base = settings.time_base
     if codec.tag and kind in ("mp4", "mov"):
         video.codec_context.codec_tag = codec.tag
-    copies: dict[int, Any] = {}
-    if opened:
-        assert source is not None
-        copies = _add_copies(kind, output, opened)
-        if not source.files:
-            _describe(output, video, opened, source, cut)
+    inputs = []
+    if source is not None and not source.files:
+        opened = stack.enter_context(open_video(source.path))
+        kinds = tuple(one for one in _COPIED if one != "audio" or source.sound is None)
+        inputs.append((opened, _add_copies(kind, output, opened, kinds)))
+        _describe(output, video, opened, source, cut)
         if settings.codec == "vp9" and settings.pixel_format.startswith("yuva"):
             video.metadata["alpha_mode"] = "1"
+    if source is not None and source.sound is not None:
+        heard = stack.enter_context(open_video(source.sound))
+        if not heard.streams.audio:
+            raise InputError(f"{shown(source.sound)}: holds no sound")
+        inputs.append((heard, _add_copies(kind, output, heard, ("audio",))))
     try:
         output.start_encoding()
     except (av.error.ArgumentError, av.error.InvalidDataError) as error:
         what = f"{kind} cannot hold these streams: {error.strerror}"
         raise _CannotHoldError(what) from error
-    return output, opened, copies
+    return output, inputs
 
 
 def _closed(container: Any) -> None:
@@ -275,10 +279,10 @@ def _muxer_options(
     return options
 
 
-def _add_copies(kind: str, output: Any, opened: Any) -> dict[int, Any]:
+def _add_copies(kind: str, output: Any, opened: Any, kinds: tuple[str, ...]) -> dict[int, Any]:
     copies = {}
     for stream in opened.streams:
-        if stream.type not in _COPIED:
+        if stream.type not in kinds:
             continue
         try:
             if stream.type == "attachment":

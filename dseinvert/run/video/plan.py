@@ -34,6 +34,7 @@ _OTHER_FILES = frozenset(
     {".gif", ".apng", ".png", ".jpg", ".jpeg", ".webp", ".mp3", ".m4a", ".wav", ".ogg", ".f4v"}
     | {".m2v", ".vob", ".rm", ".nut", ".divx", ".h264", ".h265", ".264", ".265", ".hevc"}
 )
+_OF_ENCODERS = ("pix_fmt", "bitrate", "preset", "height")
 # What follows the stem in the name of a video this program wrote.
 _OURS = re.compile(r"(recon|recon\..*|.*[+-]\d.*)\.(frames|mp4|m4v|mov|mkv|webm)")
 _PREVIEW_SIDE, _PREVIEW_CRF, _PREVIEW_PRESET = 480, 30, "veryfast"
@@ -120,9 +121,9 @@ def name_tasks(sources: Sequence[Path]) -> dict[Path, str]:
     return assign(sources, {}, ())
 
 
-def open_source(path: Path, fps: Fraction | None) -> Clip:
+def open_source(path: Path, fps: Fraction | None, *, deinterlace: bool = False) -> Clip:
     """A video, or a folder of frames; InputError where it cannot be used."""
-    return probe_frames(path, fps) if path.is_dir() else probe(path)
+    return probe_frames(path, fps) if path.is_dir() else probe(path, deinterlace=deinterlace)
 
 
 def cut_of(clip: Clip, options: VideoOptions) -> Cut:
@@ -147,6 +148,7 @@ def make_task(
         InputError, UsageError, OutputError, MissingError: what cannot be done, before any work.
     """
     sha256 = source_sha256(clip)
+    clip = replace(clip, sound=options.audio) if options.audio is not None else clip
     cut = cut_of(clip, options)
     choice = None if options.frames else encoding_of(clip, options)
     settings = None if choice is None else choice.settings
@@ -189,12 +191,16 @@ def encoding_of(clip: Clip, options: VideoOptions) -> Choice:
     if options.preview:
         scale = min(Fraction(1), Fraction(_PREVIEW_SIDE, min(width, height)))
         width, height = (max(2, round(side * scale / 2) * 2) for side in (width, height))
+    if options.height is not None:
+        width = max(2, round(Fraction(width * options.height, 2 * height)) * 2)
+        height = options.height - options.height % 2
     size = (2 * (width + width % 2) if options.side_by_side else width, height)
     if options.preview:
         settings = encoding(clip, "h264", _PREVIEW_CRF, _PREVIEW_PRESET, size, 8, "yuv420p")
         return Choice(settings, ())
     named = options.out.suffix if options.out is not None and _is_file(options.out) else ""
-    return playable(clip, options.codec, options.pix_fmt, named, size, crf=options.crf)
+    given = {"crf": options.crf, "preset": options.preset, "bitrate": options.bitrate}
+    return playable(clip, options.codec, options.pix_fmt, named, size, **given)
 
 
 def check_options(options: VideoOptions, inputs: int) -> None:
@@ -204,6 +210,13 @@ def check_options(options: VideoOptions, inputs: int) -> None:
         raise UsageError("--preview chooses --codec and --crf itself", "leave them out")
     if options.frames and (options.codec or options.crf is not None or options.preview):
         raise UsageError("--frames writes pictures", "leave out --codec, --crf and --preview")
+    encoder = {f"--{name.replace('_', '-')}": getattr(options, name) for name in _OF_ENCODERS}
+    asked = [name for name, value in encoder.items() if value is not None]
+    if asked and (options.preview or options.frames):
+        what = "--preview" if options.preview else "--frames"
+        raise UsageError(f"{what} goes without {asked[0]}", "leave one of them out")
+    if options.bitrate is not None and options.crf is not None:
+        raise UsageError("--bitrate takes the place of --crf", "leave one of them out")
     if options.paste == "difference" and not options.edits:
         raise UsageError(
             "--paste difference shows what an edit changed", "add --edit NAME=STRENGTH"

@@ -100,7 +100,7 @@ def _plan(studio: Studio, sources: Sequence[Path]) -> tuple[list[Task], list[Res
 
 
 def _task(studio: Studio, path: Path, name: str) -> Task:
-    clip = open_source(path, studio.options.fps)
+    clip = open_source(path, studio.options.fps, deinterlace=studio.options.deinterlace)
     task = make_task(clip, name, studio.options, studio.decisive(), studio.fingerprints())
     check_room(task, studio.bytes_per_frame())
     return task
@@ -190,7 +190,8 @@ def _recorded(
         numbers = reconstruction(latents)
         faces = {*latents.read("track").tolist()}
         bare = work.count - len({*latents.read("frame").tolist()})
-    steadiness = {} if studio.options.preview else measured(work, output, studio.detector)
+    scaled = studio.options.preview or studio.options.height is not None
+    steadiness = {} if scaled else measured(work, output, studio.detector)
     seen_at_rim = seams(pictures.result().values(), output.label)
     return Record(
         video=output.path.name,

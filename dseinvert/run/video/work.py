@@ -125,7 +125,9 @@ class Work:
         same.
         """
         # After damage, or with times made up, only a reading from the beginning is sure to agree.
-        skip = first and not (self.seen.partial or self.seen.problems)
+        # A whole picture of an interlaced one is made with the frame before it, too.
+        doubtful = self.seen.partial or self.seen.problems or self.clip.deinterlaced
+        skip = first and not doubtful
         start = self.seconds(first) if skip else self.task.cut.start
         place = first - 1 if skip else -1
         for frame in read_frames(self.clip, start, self.task.cut.end, depth, planes=planes):
