@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from dseinvert.written import (
     ANY_RATE,
     BATCH,
+    BITRATE,
     FACES,
     LABEL,
     PASTE,
@@ -157,9 +158,24 @@ class VideoOptions:
     """Frames a second of a folder of frames, such as 25 or 30000/1001. None = as its times.csv
     says."""
     codec: str | None = None
-    """h264, h265, av1, prores or ffv1, and with _nvenc on a GPU. None = h264."""
+    """h264, h265, av1, vp9, prores or ffv1, and with _nvenc on a GPU; or an encoder in hardware by
+    FFmpeg's name, such as hevc_videotoolbox. None = h264, or h265 of more than 8 bits."""
+    pix_fmt: str | None = None
+    """Pixel format by FFmpeg's name, such as yuv422p10le. None = one that players take."""
     crf: Annotated[float | None, Option(least=0, most=63)] = None
     """Quality, less is better and larger. None = looks like the source."""
+    bitrate: Annotated[int | None, BITRATE] = None
+    """Bits a second, such as 4M, in place of --crf. None = as many as the quality takes."""
+    preset: str | None = None
+    """How thoroughly the encoder works, by its own name, such as slow. None = a usual one."""
+    height: Annotated[int | None, Option(least=16)] = None
+    """Rows of the video; its width follows, and both are even. None = as the source."""
+    audio: Path | None = None
+    """File whose sound takes the place of the clip's. None = the clip's own."""
+    deinterlace: Switch = False
+    """Make whole pictures of interlaced ones."""
+    keep_gps: Switch = False
+    """Keep where the clip was taken, too."""
     preview: Switch = False
     """A small, quickly encoded video for a first look."""
     side_by_side: Switch = False

@@ -57,6 +57,14 @@ class Text:
         return (self.none or None) if value is None else str(value)
 
 
+def _bits(text: str) -> int:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([kM]?)", text)
+    bits = round(float(found[1]) * {"": 1, "k": 1e3, "M": 1e6}[found[2]]) if found else 0
+    if bits < 1:
+        raise ValueError(text)
+    return bits
+
+
 def _number(text: str, least: int, most: int | None = None) -> int:
     if not text.isdecimal() or int(text) < least or (most is not None and int(text) > most):
         raise ValueError(text)
@@ -110,6 +118,7 @@ ROTATE = Text(_rotate, "auto, 0, 90, 180 or 270")
 SMOOTH = Text(_smooth, "auto, or a number from 0 to 1")
 SECONDS = Text(_seconds, "seconds such as 12.5, or H:MM:SS")
 RATE = Text(_frame_rate, "frames a second such as 25 or 30000/1001")
+BITRATE = Text(_bits, "bits a second such as 800k or 4M")
 ANY_RATE = Text(Fraction, "such as 25 or 30000/1001", wrong="{option} {text!r}: not a rate")
 PASTE = Text(_paste, "difference or replace")
 WIDTHS = Text(

@@ -18,6 +18,7 @@ from dseinvert.media.atomic import make_folder, shown
 from dseinvert.media.clip import Clip
 from dseinvert.media.encoding import CONTAINERS
 from dseinvert.media.pixels import Pixels
+from dseinvert.media.planes import Planes
 from dseinvert.models import Model
 from dseinvert.progress import Watcher
 from dseinvert.run.flow.batchsize import torch_threads_kept
@@ -65,7 +66,7 @@ class Video:
         self.path, self._model, self._fast = path, model, fast
         self._options, self._watcher = options, watcher
         self._folder = folder or TemporaryDirectory(prefix="dseinvert-")
-        self._clip: Clip = open_source(path, options.fps)
+        self._clip: Clip = open_source(path, options.fps, deinterlace=options.deinterlace)
         # What cannot be is said now.
         open_studio(options, model)
         clip_refining(options.refine)
@@ -109,7 +110,9 @@ class Video:
         with self._working(lossless) as (studio, work), drawing(studio, work, 0) as frames:
             (output,) = work.task.outputs
             for number, (place, _, pictures) in enumerate(frames):
-                yield VideoFrame(number, work.seconds(place), pictures[output.label])
+                pixels = pictures[output.label]
+                assert not isinstance(pixels, Planes)  # they were not asked for
+                yield VideoFrame(number, work.seconds(place), pixels)
 
     def write(
         self,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +15,7 @@ from dseinvert.errors import InputError
 from dseinvert.media.atomic import shown
 from dseinvert.media.colour import UNSPECIFIED, Colours, Turn, guessed, turn_of
 from dseinvert.media.cut import ends_early, is_protected, whole_length
+from dseinvert.media.described import hdr10_of
 from dseinvert.media.images import HEAD_BYTES, sniff
 
 # Demuxers that read this one file and nothing else: no playlists, no lists of files, no devices.
@@ -25,6 +26,12 @@ _FORMATS = (
 _ERRORS = "surrogateescape"
 _AGAIN = "copy or download it again"
 _BAD_PACKETS_IN_A_ROW = 64
+INTERLACED = (
+    "is interlaced; its frames are read and written as progressive ones; --deinterlace makes whole "
+    "pictures of them"
+)
+"""The note of an interlaced clip."""
+
 _FALLBACK_RATE = Fraction(25)
 
 
@@ -103,6 +110,19 @@ class Clip:
     times: tuple[int, ...] = ()
     """Their `pts`."""
 
+    sound: Path | None = None
+    """The file whose sound goes with the pictures in place of the clip's own; None = there is none.
+    """
+
+    deinterlaced: bool = False
+    """Whether whole pictures are made of interlaced ones."""
+
+    alpha: bool = False
+    """Whether its pictures are transparent."""
+
+    hdr10: str = ""
+    """Mastering display and light levels as x265 takes them; "" = there are none."""
+
     @property
     def size(self) -> tuple[int, int]:
         """Width and height, upright."""
@@ -137,7 +157,7 @@ class Trouble:
         self.note(problem)
 
 
-def probe(path: Path) -> Clip:
+def probe(path: Path, *, deinterlace: bool = False) -> Clip:
     """Open `path` and decode its first frame; raises InputError saying what is wrong with it."""
     _refuse_what_is_no_video(path)
     with open_video(path) as container:
@@ -145,7 +165,10 @@ def probe(path: Path) -> Clip:
         frame = next(decoded(container, stream, Trouble()), None)
         if frame is None:
             raise InputError(f"{shown(path)}: none of its frames can be decoded", _AGAIN)
-        return _described(path, container, stream, frame)
+        clip = _described(path, container, stream, frame)
+    if not deinterlace:
+        return clip
+    return replace(clip, deinterlaced=True, notes=tuple(n for n in clip.notes if n != INTERLACED))
 
 
 @contextmanager
@@ -203,12 +226,13 @@ def decoded(container: Any, stream: Any, trouble: Trouble) -> Iterator[Any]:
     """The frames of `stream` in order of presentation; a bad packet costs its frame, no other."""
     import av
 
-    _set_threads(stream.codec_context)
+    context = _decoder(stream)
+    _set_threads(context)
     for packet in packets(container, [stream], trouble):
         if packet.is_corrupt and packet.size:
             trouble.damage("is damaged: a packet is cut short")
         try:
-            frames = packet.decode()
+            frames = context.decode(packet)
         except EOFError:
             return
         except (av.error.FFmpegError, ValueError) as error:
@@ -219,6 +243,18 @@ def decoded(container: Any, stream: Any, trouble: Trouble) -> Iterator[Any]:
             if frame.is_corrupt:
                 trouble.damage("has damaged frames, which the decoder patched")
             yield frame
+
+
+def _decoder(stream: Any) -> Any:
+    """The stream's own, or for VP8 and VP9 with alpha the one that reads it."""
+    import av
+
+    name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.name, "")
+    tags = {key.lower(): value for key, value in stream.metadata.items()}
+    if name and tags.get("alpha_mode") == "1":
+        with suppress(ValueError):  # it is not in every FFmpeg
+            return av.CodecContext.create(name, "r")
+    return stream.codec_context
 
 
 def _set_threads(context: Any) -> None:
@@ -319,6 +355,8 @@ def _described(path: Path, container: Any, stream: Any, frame: Any) -> Clip:
         metadata=dict(container.metadata),
         partial="the file ends early" if ends_early(path) else "",
         notes=tuple(_notes(container, stream, frame)),
+        alpha=any(part.is_alpha for part in frame.format.components),
+        hdr10=hdr10_of(frame),
     )
 
 
@@ -365,12 +403,13 @@ def _notes(container: Any, stream: Any, frame: Any) -> Iterator[str]:
         yield "holds a cover picture, which is dropped"
     if len(others) > covers:
         yield f"holds several video streams; only stream {stream.index} is read and written"
-    # In mp4 the chapters are a data stream too, which is made anew.
-    if sum(other.type == "data" for other in container.streams) > bool(container.chapters()):
+    # In mp4 chapters and timecode are data streams too, which are made anew.
+    data = [other for other in container.streams if other.type == "data"]
+    if sum("timecode" not in other.metadata for other in data) > bool(container.chapters()):
         yield "holds data streams, which are dropped"
     if _colours(frame).hdr:
         yield "is HDR: its colours are kept as coded, not tone-mapped for the model"
     if frame.interlaced_frame:
-        yield "is interlaced; its frames are read and written as progressive ones"
+        yield INTERLACED
     if any(part.is_alpha for part in frame.format.components):
-        yield "is transparent; its alpha is dropped"
+        yield "is transparent"

@@ -17,6 +17,12 @@ LIMITED, FULL = 1, 2
 
 # The scaler has its own numbers for the matrices it knows.
 _SCALER = {BT709: 1, FCC: 4, _BT470BG: 5, BT601: 5, SMPTE240M: 7, BT2020: 9, _BT2020_CONSTANT: 9}
+# Red's and blue's share of luma (H.273 table 4), for the matrices that the scaler knows.
+_LUMA = {
+    **{BT709: (0.2126, 0.0722), FCC: (0.30, 0.11), _BT470BG: (0.299, 0.114)},
+    **{BT601: (0.299, 0.114), SMPTE240M: (0.212, 0.087)},
+    **{BT2020: (0.2627, 0.0593), _BT2020_CONSTANT: (0.2627, 0.0593)},
+}
 # Bilinear, area; both with accurate rounding and chroma at full width: within half a step of the
 # formula where the default of the scaler is off by three; a round trip costs 0.05 steps^2.
 _EXACT = 0x40000 | 0x2000 | 0x4000
@@ -81,6 +87,11 @@ def guessed(colours: Colours, width: int, height: int) -> Colours:
     return Colours(colours.range or LIMITED, matrix, colours.primaries, colours.transfer)
 
 
+def luma_weights(matrix: int) -> tuple[float, float]:
+    """Red's and blue's share of luma by a matrix that `guessed` gives."""
+    return _LUMA[matrix]
+
+
 class Converter:
     """Decoded frames to RGB and back, with the buffers of the scaler kept between frames."""
 
@@ -95,7 +106,7 @@ class Converter:
 
     def to_rgb(self, frame: Any, depth: int = 8) -> np.ndarray:
         """[H, W, 3] uint8 of full range, or uint16 for a `depth` of 16."""
-        own = _own_range(frame, self._range)
+        own = own_range(frame, self._range)
         packed = "rgb24" if depth == 8 else "rgb48le"
         pixels = self._reformat(frame, packed, _TO_RGB, (own, FULL)).to_ndarray()
         if depth == 8 or frame.format.is_rgb:
@@ -111,6 +122,13 @@ class Converter:
             pixels = _scaled(pixels, _WHITE[LIMITED] / 65535)
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format=packed)
         return self._reformat(frame, pixel_format, _FROM_RGB, (FULL, self._range))
+
+    def from_frame(self, frame: Any, pixel_format: str, own: int) -> Any:
+        """A frame of `pixel_format`: the same one where it needs no change. own: its range."""
+        as_it_is = frame.format.name == pixel_format and own == self._range
+        if as_it_is and (frame.width, frame.height) == self._size:
+            return frame
+        return self._reformat(frame, pixel_format, _FROM_RGB, (own, self._range))
 
     def _reformat(self, frame: Any, pixel_format: str, how: int, ranges: tuple[int, int]) -> Any:
         return self._scaler.reformat(
@@ -132,6 +150,6 @@ def _scaled(pixels: np.ndarray, factor: float) -> np.ndarray:
     return cv2.addWeighted(pixels, factor, pixels, 0, 0)
 
 
-def _own_range(frame: Any, otherwise: int) -> int:
-    """RGB, grey of JPEG and the `yuvj` formats are of full range whatever the tags say."""
+def own_range(frame: Any, otherwise: int) -> int:
+    """A frame's: RGB and the `yuvj` formats are of full range whatever the tags say."""
     return FULL if frame.format.is_rgb or frame.format.name.startswith("yuvj") else otherwise

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from dseinvert.errors import MissingError, UsageError
 from dseinvert.media.atomic import shown
 from dseinvert.media.clip import Clip
 from dseinvert.media.colour import FULL, LIMITED, Colours, Converter, guessed
+from dseinvert.media.planes import Planes, grown, upright_format
 
 CONTAINERS: Mapping[str, str] = {
     ".mp4": "mp4",
@@ -24,6 +26,9 @@ CONTAINERS: Mapping[str, str] = {
     ".webm": "webm",
 }
 """The file suffixes that can be written, and their formats."""
+
+BESIDE: Literal["matroska_block_additional"] = "matroska_block_additional"
+"""What FFmpeg calls the alpha of a packet."""
 
 # A fixed number, for x264 decides by it: the same frames give the same bytes on every machine.
 THREADS = 4
@@ -46,6 +51,12 @@ class Codec:
     full_range: bool = True
     odd_420: bool = False
     """Whether 4:2:0 pictures may have an odd number of rows or columns."""
+
+    odd_options: Mapping[str, str] = field(default_factory=dict)
+    """Options for such pictures."""
+
+    exact: bool = False
+    """Whether it loses nothing, and so takes what the source stores as it is."""
 
     tag: str = ""
     """Sample entry in mp4 and mov where the default one is not played everywhere."""
@@ -70,13 +81,51 @@ CODECS: Mapping[str, Codec] = {
         full_range=False,
     ),
     "ffv1": Codec(
-        "ffv1", _PLANAR, None, options={"level": "3", "slices": "4", "slicecrc": "1", "g": "1"}
+        *("ffv1", _PLANAR, None),
+        options={"level": "3", "slices": "4", "slicecrc": "1", "g": "1"},
+        odd_420=True,
+        odd_options={"slices": "0"},  # as many as it can make of them
+        exact=True,
+    ),
+    "vp9": Codec(
+        *("libvpx-vp9", ("yuv420p", "yuva420p"), 24),
+        options={"b": "0", "row-mt": "1", "cpu-used": "2", "auto-alt-ref": "0"},
     ),
     "h264_nvenc": Codec("h264_nvenc", _NVENC[:2], 19, "p5", "cq", _NVENC_OPTIONS),
     "h265_nvenc": Codec("hevc_nvenc", _NVENC, 21, "p5", "cq", _NVENC_OPTIONS, tag="hvc1"),
     "av1_nvenc": Codec("av1_nvenc", ("yuv420p", "p010le"), 26, "p5", "cq", _NVENC_OPTIONS),
 }
 """The codecs by the names that `--codec` takes."""
+
+_HARDWARE = re.compile(
+    r"(h264|hevc|av1|vp9|prores)_(amf|mf|nvenc|qsv|rkmpp|v4l2m2m|vaapi|videotoolbox|vulkan)"
+)
+_SAME = {"hevc_nvenc": "h265_nvenc"}
+
+
+def codec_of(name: str) -> Codec:
+    """The codec by a name of `CODECS`, or by FFmpeg's name of an encoder in hardware.
+
+    Raises UsageError for a name of neither, MissingError for an encoder that this FFmpeg lacks.
+    """
+    chosen = CODECS.get(_SAME.get(name, name))
+    if chosen is not None:
+        return chosen
+    found = _HARDWARE.fullmatch(name)
+    if not found:
+        raise UsageError(f"unknown codec {name!r}", f"one of {', '.join(CODECS)}")
+    return _in_hardware(name, tag="hvc1" if found[1] == "hevc" else "")
+
+
+def _in_hardware(name: str, tag: str) -> Codec:
+    import av
+
+    try:
+        taken = {one.name for one in av.Codec(name, "w").video_formats or ()}
+    except ValueError as error:
+        raise MissingError(f"this FFmpeg has no encoder {name}", "use --codec h264") from error
+    formats = [one for one in ("nv12", "yuv420p", "p010le", "yuv422p10le") if one in taken]
+    return Codec(name, tuple(formats) or ("yuv420p",), None, tag=tag)
 
 
 @dataclass(frozen=True)
@@ -93,16 +142,41 @@ class Encoding:
     colours: Colours
     crf: float | None
     preset: str | None
+    padded: bool = False
+    """Whether pictures grow to this size by their last columns and rows; else they are scaled."""
+
+    bitrate: int | None = None
+    """Bits a second, in place of `crf`; None = none is asked for."""
+
+    hdr10: str = ""
+    """Mastering display and light levels as x265 takes them; "" = there are none to write."""
 
     def as_json(self) -> dict[str, Any]:
-        """The settings as plain values."""
-        return {key: str(value) for key, value in asdict(self).items()}
+        """The settings as plain values; those that came later only where they are used."""
+        later = {"padded": False, "bitrate": None, "hdr10": ""}
+        return {
+            key: str(value)
+            for key, value in asdict(self).items()
+            if key not in later or value != later[key]
+        }
 
     def options(self) -> dict[str, str]:
         """The encoder's own options."""
-        codec = CODECS[self.codec]
-        chosen = {codec.crf_option: self.crf, "preset": self.preset}
-        return {**codec.options, **{key: str(it) for key, it in chosen.items() if it is not None}}
+        codec = codec_of(self.codec)
+        chosen = {codec.crf_option: self.crf, "preset": self.preset, "b": self.bitrate}
+        own = dict(codec.options)
+        if self.hdr10:
+            own["x265-params"] += f":hdr10=1:{self.hdr10}"
+        given = {key: str(it) for key, it in chosen.items() if it is not None}
+        return {**own, **given, **(codec.odd_options if self._cuts_a_block else {})}
+
+    @property
+    def _cuts_a_block(self) -> bool:
+        """Whether the last samples of chroma stand for fewer pixels than the others."""
+        chroma, _ = _kind(self.pixel_format)
+        return bool(self.height % 2 and chroma in ("420", "440")) or bool(
+            self.width % 2 and chroma in ("420", "422")
+        )
 
 
 def encoding(
@@ -112,31 +186,42 @@ def encoding(
     preset: str | None = None,
     size: tuple[int, int] | None = None,
     depth: int | None = None,
+    pixel_format: str | None = None,
+    bitrate: int | None = None,
+    padded: bool = False,
 ) -> Encoding:
     """Settings that keep what `clip` is: its times, colours, chroma resolution and depth.
 
     crf, preset: None = the codec's own. size: width and height; None = the clip's. depth: 8 or 10
-    bits; None = the clip's. A size that 4:2:0 cannot hold because it is odd is written as 4:4:4,
-    so that no row is lost or added. Raises UsageError for what the codec cannot do and MissingError
-    for an encoder that does not work on this machine.
+    bits; None = the clip's. pixel_format: by FFmpeg's name; None = one that loses nothing: a size
+    that 4:2:0 cannot hold because it is odd is then written as 4:4:4, so that no row is lost or
+    added. bitrate, padded: see `Encoding`. Raises UsageError for what the codec cannot do and
+    MissingError for an encoder that does not work on this machine.
     """
-    chosen = CODECS.get(codec)
-    if chosen is None:
-        raise UsageError(f"unknown codec {codec!r}", f"one of {', '.join(CODECS)}")
+    chosen = codec_of(codec)
     if crf is not None and chosen.crf is None:
         raise UsageError(f"{codec} has no --crf", "leave it out")
+    if bitrate is not None and (chosen.exact or chosen.encoder.startswith("prores")):
+        raise UsageError(f"{codec} has no --bitrate", "leave it out")
+    if preset is not None and chosen.preset is None and codec in CODECS:
+        raise UsageError(f"{codec} has no --preset", "leave it out")
     width, height = size or clip.size
+    own = upright_format(clip.pixel_format, clip.turn) if chosen.exact and not depth else None
+    wanted = pixel_format or own
     settings = Encoding(
         codec,
         width,
         height,
-        _pixel_format(codec, clip.chroma, depth or clip.depth, width, height),
+        wanted or _pixel_format(codec, clip.chroma, depth or clip.depth, width, height),
         clip.time_base,
         clip.rate,
         clip.aspect,
         _kept(clip, chosen),
-        chosen.crf if crf is None else crf,
+        chosen.crf if crf is None and bitrate is None else crf,
         preset or chosen.preset,
+        padded,
+        bitrate,
+        clip.hdr10 if "x265-params" in chosen.options else "",
     )
     _try(settings)
     return settings
@@ -165,6 +250,8 @@ class Packet:
     pts: int
     key: bool
     data: bytes
+    alpha: bytes = b""
+    """What WebM keeps beside it where the picture is transparent."""
 
 
 class Encoder:
@@ -174,19 +261,31 @@ class Encoder:
         import av
 
         self._settings = settings
-        self._context = av.CodecContext.create(CODECS[settings.codec].encoder, "w")
+        self._context = av.CodecContext.create(codec_of(settings.codec).encoder, "w")
         configure(self._context, settings)
         self._context.open()
         colours = guessed(settings.colours, settings.width, settings.height)
         self._converter = Converter(colours, settings.width, settings.height)
 
-    def encode(self, pixels: np.ndarray, pts: int) -> Iterator[Packet]:
+    def encode(self, picture: np.ndarray | Planes, pts: int) -> Iterator[Packet]:
         """Packets that are ready after a frame, [H, W, 3] uint8 or uint16, shown at `pts`."""
-        frame = self._converter.from_rgb(pixels, self._settings.pixel_format)
+        frame = self._frame(picture)
         frame.pts, frame.time_base = pts, self._settings.time_base
         frame.color_primaries = self._settings.colours.primaries  # ProRes writes them into frames
         frame.color_trc = self._settings.colours.transfer
         yield from map(_packet, self._context.encode(frame))
+
+    def _frame(self, picture: np.ndarray | Planes) -> Any:
+        """Planes are encoded as they are where they are of the wanted format already."""
+        wanted, size = self._settings.pixel_format, (self._settings.width, self._settings.height)
+        if isinstance(picture, np.ndarray):
+            if self._settings.padded:
+                picture = grown(picture, *size[::-1])
+            return self._converter.from_rgb(picture, wanted)
+        if self._settings.padded:
+            picture = picture.padded(*size)
+        picture = picture.without_alpha() if "yuva" not in wanted else picture
+        return self._converter.from_frame(picture.frame(), wanted, picture.colours.range)
 
     def flush(self) -> Iterator[Packet]:
         """The packets that were held back."""
@@ -210,7 +309,8 @@ def configure(context: Any, settings: Encoding) -> None:
 
 
 def _packet(packet: Any) -> Packet:
-    return Packet(packet.pts, bool(packet.is_keyframe), bytes(packet))
+    beside = packet.get_sidedata(BESIDE) if packet.has_sidedata(BESIDE) else b""
+    return Packet(packet.pts, bool(packet.is_keyframe), bytes(packet), bytes(beside))
 
 
 def _kept(clip: Clip, codec: Codec) -> Colours:
@@ -222,7 +322,7 @@ def _kept(clip: Clip, codec: Codec) -> Colours:
 
 def _pixel_format(codec: str, chroma: str, depth: int, width: int, height: int) -> str:
     """The least of the codec's formats that loses nothing, or the best it has."""
-    chosen = CODECS[codec]
+    chosen = codec_of(codec)
     odd = (height % 2 and chroma == "420") or (width % 2 and chroma != "444")
     wanted = ("444" if odd and not chosen.odd_420 else chroma, depth > 8)
     formats = chosen.formats
@@ -238,9 +338,9 @@ def _pixel_format(codec: str, chroma: str, depth: int, width: int, height: int) 
 
 def _kind(pixel_format: str) -> tuple[str, bool]:
     """Chroma resolution, and whether a sample has ten bits."""
-    if pixel_format == "p010le":
-        return "420", True
-    return pixel_format[3:6], pixel_format.endswith("10le")
+    if pixel_format in ("p010le", "nv12"):
+        return "420", pixel_format == "p010le"
+    return pixel_format.replace("yuva", "yuv")[3:6], pixel_format.endswith("10le")
 
 
 def _try(settings: Encoding) -> None:
@@ -251,7 +351,7 @@ def _try(settings: Encoding) -> None:
     try:
         Encoder(settings)
     except (av.error.FFmpegError, ValueError) as error:
-        name = CODECS[settings.codec].encoder
+        name = codec_of(settings.codec).encoder
         why = (getattr(error, "strerror", None) or str(error)).lower()
         what = f"the encoder {name} does not work here with {settings.pixel_format} at "
         size = f"{settings.width} x {settings.height}"

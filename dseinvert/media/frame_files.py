@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -19,7 +20,9 @@ from dseinvert.media.colour import BT709, LIMITED, Colours, Turn
 from dseinvert.media.images import encode_png, read_image
 from dseinvert.media.scan import scan
 
-TIMES = "times.csv"
+TIMES, SOUND = "times.csv", "sound.mka"
+_NUMBERED = re.compile(r"(.*?)(\d+)")
+_MOST_GAPS = 8  # that are named
 _DAMAGES = (
     *(OSError, ValueError, KeyError, TypeError, IndexError, ZeroDivisionError),
     csv.Error,
@@ -40,6 +43,7 @@ def probe_frames(folder: Path, rate: Fraction | None = None) -> Clip:
     times, time_base = (tuple(range(len(files))), 1 / rate) if rate else _read_times(folder, files)
     height, width = read_image(files[0]).shape[:2]
     span = (times[-1] - times[0]) * time_base
+    sound = folder / SOUND
     average = rate or (Fraction(len(files) - 1) / span if span else Fraction(25))
     return Clip(
         path=folder,
@@ -60,9 +64,29 @@ def probe_frames(folder: Path, rate: Fraction | None = None) -> Clip:
         depth=8,
         aspect=Fraction(1),
         colours=Colours(LIMITED, BT709, BT709, BT709),
+        notes=_gaps(files) if rate else (),
         files=files,
         times=times,
+        sound=sound if sound.is_file() else None,
     )
+
+
+def _gaps(files: tuple[Path, ...]) -> tuple[str, ...]:
+    """A phrase that names the numbers that are missing between pictures numbered in a row."""
+    found = [_NUMBERED.fullmatch(file.stem) for file in files]
+    numbered = [one for one in found if one]
+    if len(numbered) < len(files) or len({one[1] for one in numbered}) > 1:
+        return ()
+    numbers = [int(one[2]) for one in numbered]
+    missing = [
+        f"{first + 1}" if last - first == 2 else f"{first + 1} to {last - 1}"
+        for first, last in pairwise(numbers)
+        if last - first > 1
+    ]
+    if not missing:
+        return ()
+    listed = ", ".join(missing[:_MOST_GAPS]) + ", ..." * (len(missing) > _MOST_GAPS)
+    return (f"its pictures lack the numbers {listed}; the others follow each other without a gap",)
 
 
 def read_frame_file(file: Path, clip: Clip) -> np.ndarray:

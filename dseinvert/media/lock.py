@@ -33,22 +33,33 @@ def lock(descriptor: int) -> bool:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[bool]:
-    """Hold the lock of a folder that is there; False as in `lock`.
+    """Hold the lock of a folder that is there; False as in `lock`, or it was removed meanwhile.
 
     Windows opens no folders: a file of the temporary folder then stands for it.
     """
     try:
         descriptor, proxy = os.open(folder, os.O_RDONLY), None
+    except FileNotFoundError:
+        yield False
+        return
     except PermissionError:
         proxy = Path(tempfile.gettempdir()) / f"dseinvert-{_digest(folder)}.lock"
         descriptor = os.open(proxy, os.O_RDWR | os.O_CREAT)
     try:
-        yield lock(descriptor)
+        yield lock(descriptor) and (proxy is not None or _lies_at(descriptor, folder))
     finally:
         os.close(descriptor)
         if proxy is not None:
             with suppress(OSError):  # whoever else has it open keeps it
                 proxy.unlink()
+
+
+def _lies_at(descriptor: int, folder: Path) -> bool:
+    """False for a folder that was removed, or made anew, after it was opened."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), folder.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _lock_byte(descriptor: int) -> bool:

@@ -1,7 +1,8 @@
 """Encoded frames kept in files of a few seconds each, so that a killed run loses at most one.
 
 A segment holds a line of JSON, the encoder's settings, then the packets in decoding order, each
-behind its time, whether it is a key frame, and its length. It has its name only once it is full.
+behind its time, whether it is a key frame or has alpha, and its length; alpha stands behind the
+packet, whose own length then stands before it. It has its name only once it is full.
 """
 
 from __future__ import annotations
@@ -21,10 +22,13 @@ import numpy as np
 from dseinvert.errors import InputError, OutputError
 from dseinvert.media.atomic import remove_stale_parts, replacing, shown
 from dseinvert.media.encoding import Encoder, Encoding, Packet
+from dseinvert.media.planes import Planes
 
 EVERY = 250
 _SUFFIX = ".segment"
-_PACKET = struct.Struct("<q?I")
+_PACKET = struct.Struct("<qBI")
+_KEY, _ALPHA = 1, 2
+_LENGTH = struct.Struct("<I")
 
 
 class Segments:
@@ -82,14 +86,14 @@ class Segments:
                 raise
         self._stack.__exit__(kind, error, trace)
 
-    def write(self, pixels: np.ndarray, pts: int) -> None:
+    def write(self, picture: np.ndarray | Planes, pts: int) -> None:
         """Encode the next frame, [H, W, 3] uint8 or uint16, shown at `pts` ticks."""
         if self.last is not None and pts <= self.last:
             raise ValueError(f"a frame at {pts} after one at {self.last}")
         if self._encoder is None:
             self._open()
         assert self._encoder is not None
-        self._put(self._encoder.encode(pixels, pts))
+        self._put(self._encoder.encode(picture, pts))
         self.last = pts
         self._open_frames += 1
         if self._open_frames == self.every:
@@ -105,8 +109,11 @@ class Segments:
     def _put(self, packets: Iterator[Packet]) -> None:
         assert self._file is not None
         for packet in packets:
-            self._file.write(_PACKET.pack(packet.pts, packet.key, len(packet.data)))
-            self._file.write(packet.data)
+            data, marks = packet.data, _KEY * packet.key
+            if packet.alpha:
+                data, marks = _LENGTH.pack(len(data)) + data + packet.alpha, marks | _ALPHA
+            self._file.write(_PACKET.pack(packet.pts, marks, len(data)))
+            self._file.write(data)
 
     def _close(self) -> None:
         assert self._encoder is not None
@@ -155,8 +162,12 @@ def read_segment(path: Path, settings: Encoding) -> Iterator[Packet]:
     with path.open("rb") as file:
         _check_head(path, file, settings)
         while head := file.read(_PACKET.size):
-            pts, key, length = _PACKET.unpack(head)
-            yield Packet(pts, key, file.read(length))
+            pts, marks, length = _PACKET.unpack(head)
+            data, alpha = file.read(length), b""
+            if marks & _ALPHA:
+                end = _LENGTH.size + _LENGTH.unpack_from(data)[0]
+                data, alpha = data[_LENGTH.size : end], data[end:]
+            yield Packet(pts, bool(marks & _KEY), data, alpha)
 
 
 def _head(settings: Encoding) -> bytes:

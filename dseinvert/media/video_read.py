@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from dseinvert.media.clip import Clip, Trouble, decoded, open_video
-from dseinvert.media.colour import Converter, guessed
+from dseinvert.media.colour import Colours, Converter, guessed, own_range
+from dseinvert.media.deinterlace import whole_pictures
 from dseinvert.media.frame_files import read_frame_file
+from dseinvert.media.planes import Planes, planes_of, upright_format
 
 _SECONDS_BACK = (0, 5, 60)
 _JUMP = 1  # seconds back from which on a clock has been set anew rather than jittered
@@ -41,6 +43,9 @@ class Frame:
     key: bool
     """True where decoding can begin."""
 
+    planes: Planes | None = None
+    """The samples of `pixels` as the clip stores them; None = not asked for, or it has no such."""
+
 
 class Reading:
     """The frames of `read_frames`, once; `trouble` tells what was lost, as far as it was read."""
@@ -52,10 +57,11 @@ class Reading:
         end: Fraction | None,
         depth: int,
         resume: Fraction | None,
+        planes: bool,
     ) -> None:
         self.clip = clip
         self.trouble = Trouble()
-        self._end, self._depth = end, depth
+        self._end, self._depth, self._planes = end, depth, planes
         self._start, self._whole = (start if resume is None else resume), start is None
 
     @property
@@ -65,8 +71,9 @@ class Reading:
 
     def __iter__(self) -> Iterator[Frame]:
         frames = self._files() if self.clip.files else self._decoded()
-        for index, (pts, duration, pixels, key) in enumerate(frames):
-            yield Frame(index, pts, pts * self.clip.time_base, duration, pixels, key)
+        for index, (pts, duration, pixels, key, planes) in enumerate(frames):
+            time = pts * self.clip.time_base
+            yield Frame(index, pts, time, duration, pixels, key, planes)
 
     def _wanted(self, pts: int) -> bool:
         return self._start is None or pts * self.clip.time_base >= self._start
@@ -74,25 +81,35 @@ class Reading:
     def _over(self, pts: int) -> bool:
         return self._end is not None and pts * self.clip.time_base >= self._end
 
-    def _files(self) -> Iterator[tuple[int, int, np.ndarray, bool]]:
+    def _files(self) -> Iterator[tuple[int, int, np.ndarray, bool, None]]:
         for file, pts in zip(self.clip.files, self.clip.times, strict=True):
             if self._over(pts):
                 return
             if self._wanted(pts):
-                yield pts, 0, read_frame_file(file, self.clip), True
+                yield pts, 0, read_frame_file(file, self.clip), True, None
 
-    def _decoded(self) -> Iterator[tuple[int, int, np.ndarray, bool]]:
+    def _decoded(self) -> Iterator[tuple[int, int, np.ndarray, bool, Planes | None]]:
         clip = self.clip
         width, height = clip.size[::-1] if clip.turn.transpose else clip.size
-        converter = Converter(guessed(clip.colours, width, height), width, height)
-        for pts, frame in timed_frames(clip, self.trouble, self._start, self._whole):
+        colours = guessed(clip.colours, width, height)
+        converter = Converter(colours, width, height)
+        frames = timed_frames(clip, self.trouble, self._start, self._whole)
+        for pts, frame in whole_pictures(frames) if clip.deinterlaced else frames:
             if self._over(pts):
                 return
             if self._wanted(pts):
                 if (frame.width, frame.height) != (width, height):
                     self.trouble.note("changes its size; later frames are scaled to the first")
                 pixels = clip.turn(converter.to_rgb(frame, self._depth))
-                yield pts, frame.duration or 0, pixels, bool(frame.key_frame)
+                planes = self._planes_of(frame, converter, colours)
+                yield pts, frame.duration or 0, pixels, bool(frame.key_frame), planes
+
+    def _planes_of(self, frame: Any, converter: Converter, colours: Colours) -> Planes | None:
+        if not self._planes or upright_format(self.clip.pixel_format, self.clip.turn) is None:
+            return None
+        own = own_range(frame, colours.range)
+        wanted = converter.from_frame(frame, self.clip.pixel_format, own)
+        return planes_of(wanted, self.clip.turn, colours)
 
 
 def read_frames(
@@ -101,6 +118,7 @@ def read_frames(
     end: Fraction | None = None,
     depth: int = 8,
     resume: Fraction | None = None,
+    planes: bool = False,
 ) -> Reading:
     """Decode the frames shown from `start` until before `end`, in seconds; None = the clip's own.
 
@@ -108,8 +126,9 @@ def read_frames(
     repeated times are made up from the average rate. Both are told by `Reading.trouble`. A start
     is reached from the key frame before it and gives the same pixels as reading from the beginning.
     resume: where to begin in place of `start`, for who has read all before it; None = nobody has.
+    planes: whether frames come with the samples of which their pixels were made, too.
     """
-    return Reading(clip, start, end, depth, resume)
+    return Reading(clip, start, end, depth, resume, planes)
 
 
 def frame_times(clip: Clip, trouble: Trouble | None = None) -> list[int]:

@@ -46,6 +46,39 @@ def compare(source: Path, output: Path) -> list[str]:
     return found
 
 
+def facts(path: Path) -> dict[str, str]:
+    """What a file says of itself and its streams beside their packets: a row each, by its name.
+
+    Tags by their names in small letters, side data of the first frame, dispositions and chapters.
+    """
+    rows: dict[str, str] = {}
+    with open_video(path) as container:
+        rows |= {f"tag {key.lower()}": value for key, value in container.metadata.items()}
+        for chapter in container.chapters():
+            start = float(chapter["start"] * chapter["time_base"])
+            rows[f"chapter at {start:.3f}"] = chapter["metadata"].get("title", "")
+        for stream in container.streams:
+            name, context = f"stream {stream.index} {stream.type}", stream.codec_context
+            rows[name] = context.name if context else ""
+            rows[f"{name} disposition"] = str(int(stream.disposition))
+            tags = {f"{name} tag {key.lower()}": it for key, it in stream.metadata.items()}
+            rows |= tags
+        video = container.streams.video[0]
+        rows["pixel format"] = video.codec_context.pix_fmt
+        frame = next(decoded(container, video, Trouble()), None)
+        for data in () if frame is None else frame.side_data:
+            rows[f"side data {data.type.name.lower()}"] = hashlib.sha256(bytes(data)).hexdigest()[
+                :8
+            ]
+    return rows
+
+
+def compared(source: Path, output: Path) -> list[tuple[str, str, str]]:
+    """`facts` of both, a row each with its name; "-" = the file does not say."""
+    before, after = facts(source), facts(output)
+    return [(name, before.get(name, "-"), after.get(name, "-")) for name in {**before, **after}]
+
+
 def verify(part: Path, path: Path, times: Sequence[Fraction]) -> None:
     """Read back a written video: one packet for each of `times`, its ends and middle decodable.
 

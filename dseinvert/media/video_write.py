@@ -14,20 +14,24 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
-from dseinvert.errors import OutputError, UsageError
+from dseinvert.errors import InputError, OutputError, UsageError
 from dseinvert.media.atomic import part_path, replacing, shown
 from dseinvert.media.clip import Clip, Trouble, open_video, packets
-from dseinvert.media.encoding import CODECS, CONTAINERS, Encoding, configure, container_of
+from dseinvert.media.described import kept_tags, needs_a_table, without_place
+from dseinvert.media.encoding import (
+    BESIDE,
+    CONTAINERS,
+    Encoding,
+    codec_of,
+    configure,
+    container_of,
+)
 from dseinvert.media.segments import EVERY, Segments, read_segment, segment_files, segment_times
 from dseinvert.media.video_verify import verify
 
 _COPIED = ("audio", "subtitle", "attachment")
-_STALE_TAGS = frozenset(
-    {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "rotate"}
-    | {"bps", "number_of_frames", "number_of_bytes", "vendor_id"}
-)
 _MOST_TICKS = (1 << 31) - 1
 _LONGEST_LAST = 100  # average frames
 
@@ -105,20 +109,71 @@ def join(
     return trouble.problems
 
 
+def write_sound(path: Path, source: Clip, cut: Cut = WHOLE) -> list[str]:
+    """Write the sound of `source` alone, as it is, with the times of its own clock, as Matroska.
+
+    Returns what was wrong with it, a phrase each. Without sound nothing is written.
+    """
+    import av
+
+    beside, trouble = source.sound or (None if source.files else source.path), Trouble()
+    if beside is None:
+        return []
+    with open_video(beside) as opened:
+        streams = list(opened.streams.audio)
+        if not streams:
+            return []
+        options = {"fflags": "+bitexact", "avoid_negative_ts": "disabled"}
+        with (
+            replacing(path) as part,
+            av.open(str(part), "w", format="matroska", container_options=options) as output,
+        ):
+            copies = {
+                one.index: output.add_stream_from_template(one, opaque=True) for one in streams
+            }
+            for item in _copied(opened, copies, cut, Fraction(0), trouble):
+                output.mux_one(item.packet)
+    return trouble.problems
+
+
 def check_output(path: Path, settings: Encoding, source: Clip | None = None) -> None:
     """Raise UsageError where `path`'s container cannot hold a stream; nothing is written."""
-    with ExitStack() as stack:
-        _laid_out(stack, path, io.BytesIO(), settings, source, WHOLE)
+    try:
+        _check(path, settings, source)
+    except _CannotHoldError as error:
+        named = (suffix for suffix in CONTAINERS if suffix != ".m4v")
+        others = [suffix for suffix in named if _holds(suffix, settings, source)]
+        advice = f"end the name in {' or '.join(others)}" if others else "use another --codec"
+        raise UsageError(f"{shown(path)}: {error}", advice) from error
 
 
 def suffix_for(source: Clip, settings: Encoding) -> str:
-    """The suffix of a container that holds all streams: the source's own, else .mp4, else .mkv."""
+    """The suffix of a container that holds all streams, and that players or editors take.
+
+    The source's own, else .mp4, else .mkv; of ProRes .mov before any other.
+    """
     own = source.path.suffix.lower()
-    for suffix in (own, ".mp4", ".mkv") if own in CONTAINERS else (".mp4", ".mkv"):
-        with suppress(UsageError):
-            check_output(Path(f"x{suffix}"), settings, source)
-            return suffix
-    return ".mkv"
+    order = [*[own] * (own in CONTAINERS), ".mp4", ".mov", ".mkv"]
+    if codec_of(settings.codec).encoder.startswith("prores"):
+        order.insert(0, ".mov")
+    return next((suffix for suffix in order if _holds(suffix, settings, source)), ".mkv")
+
+
+class _CannotHoldError(Exception):
+    """What a container cannot hold, as a phrase that follows its name."""
+
+
+def _holds(suffix: str, settings: Encoding, source: Clip | None) -> bool:
+    try:
+        _check(Path(f"x{suffix}"), settings, source)
+    except _CannotHoldError:
+        return False
+    return True
+
+
+def _check(path: Path, settings: Encoding, source: Clip | None) -> None:
+    with ExitStack() as stack:
+        _laid_out(stack, path, io.BytesIO(), settings, source, WHOLE)
 
 
 @dataclass(frozen=True, order=True)
@@ -144,10 +199,11 @@ def _mux(
 
     with ExitStack() as stack:
         try:
-            output, opened, copies = _laid_out(stack, path, str(part), settings, source, cut)
+            output, inputs = _laid_out(stack, path, str(part), settings, source, cut)
             own = _numbered(pictures, output.streams[0])
-            others = _copied(opened, copies, cut, cut.zero(source), trouble)
-            for item in heapq.merge(own, others):
+            zero = cut.zero(source)
+            others = (_copied(opened, copies, cut, zero, trouble) for opened, copies in inputs)
+            for item in heapq.merge(own, *others):
                 output.mux_one(item.packet)
             output.close()
         except av.error.FFmpegError as error:
@@ -158,37 +214,42 @@ def _mux(
 
 def _laid_out(
     stack: ExitStack, path: Path, file: Any, settings: Encoding, source: Clip | None, cut: Cut
-) -> tuple[Any, Any, dict[int, Any]]:
-    """The output with its header written, the opened source, and the copy of each stream in it."""
+) -> tuple[Any, list[tuple[Any, dict[int, Any]]]]:
+    """The output with its header written, and each opened input with the copies of its streams."""
     import av
 
     kind = container_of(path)
-    options = _muxer_options(kind, settings, faststart=isinstance(file, str))
+    options = _muxer_options(kind, settings, source, faststart=isinstance(file, str))
     output = av.open(file, "w", format=kind, container_options=options)
     stack.callback(_closed, output)
-    opened = stack.enter_context(open_video(source.path)) if source and not source.files else None
-    codec = CODECS[settings.codec]
+    codec = codec_of(settings.codec)
     try:
         video = output.add_stream(codec.encoder, settings.rate)
     except ValueError as error:
-        raise UsageError(f"{shown(path)}: {kind} cannot hold {settings.codec}", _INSTEAD) from error
+        raise _CannotHoldError(f"{kind} cannot hold {settings.codec}") from error
     configure(video.codec_context, settings)
     video.time_base = settings.time_base
     if codec.tag and kind in ("mp4", "mov"):
         video.codec_context.codec_tag = codec.tag
-    copies: dict[int, Any] = {}
-    if opened:
-        copies = _add_copies(path, kind, output, opened)
+    inputs = []
+    if source is not None and not source.files:
+        opened = stack.enter_context(open_video(source.path))
+        kinds = tuple(one for one in _COPIED if one != "audio" or source.sound is None)
+        inputs.append((opened, _add_copies(kind, output, opened, kinds)))
         _describe(output, video, opened, source, cut)
+        if settings.codec == "vp9" and settings.pixel_format.startswith("yuva"):
+            video.metadata["alpha_mode"] = "1"
+    if source is not None and source.sound is not None:
+        heard = stack.enter_context(open_video(source.sound))
+        if not heard.streams.audio:
+            raise InputError(f"{shown(source.sound)}: holds no sound")
+        inputs.append((heard, _add_copies(kind, output, heard, ("audio",))))
     try:
         output.start_encoding()
     except (av.error.ArgumentError, av.error.InvalidDataError) as error:
-        what = f"{shown(path)}: {kind} cannot hold these streams: {error.strerror}"
-        raise UsageError(what, _INSTEAD) from error
-    return output, opened, copies
-
-
-_INSTEAD = "end the name in .mkv, which holds everything"
+        what = f"{kind} cannot hold these streams: {error.strerror}"
+        raise _CannotHoldError(what) from error
+    return output, inputs
 
 
 def _closed(container: Any) -> None:
@@ -199,7 +260,9 @@ def _closed(container: Any) -> None:
         container.close()
 
 
-def _muxer_options(kind: str, settings: Encoding, faststart: bool) -> dict[str, str]:
+def _muxer_options(
+    kind: str, settings: Encoding, source: Clip | None, faststart: bool
+) -> dict[str, str]:
     options = {"fflags": "+bitexact"}  # or Matroska draws random numbers as names
     if kind in ("matroska", "webm"):
         # Sound often begins before 0, with what its decoder needs to start up; by itself FFmpeg
@@ -209,14 +272,17 @@ def _muxer_options(kind: str, settings: Encoding, faststart: bool) -> dict[str, 
         ticks = settings.time_base.denominator
         if ticks <= _MOST_TICKS:  # both, for the start of a track is told in those of the movie
             options |= {"video_track_timescale": str(ticks), "movie_timescale": str(ticks)}
-        options |= {"movflags": "+faststart"} if faststart else {}
+        flags = "+faststart" * faststart
+        if source is not None and needs_a_table(source.metadata):
+            flags += "+use_metadata_tags"
+        options |= {"movflags": flags} if flags else {}
     return options
 
 
-def _add_copies(path: Path, kind: str, output: Any, opened: Any) -> dict[int, Any]:
+def _add_copies(kind: str, output: Any, opened: Any, kinds: tuple[str, ...]) -> dict[int, Any]:
     copies = {}
     for stream in opened.streams:
-        if stream.type not in _COPIED:
+        if stream.type not in kinds:
             continue
         try:
             if stream.type == "attachment":
@@ -228,20 +294,21 @@ def _add_copies(path: Path, kind: str, output: Any, opened: Any) -> dict[int, An
         except ValueError as error:
             codec = stream.codec_context.name if stream.codec_context else "unknown"
             what = f"the {stream.type}" if stream.type == "attachment" else f"{codec} {stream.type}"
-            message = f"{shown(path)}: {kind} cannot hold {what} of {shown(Path(opened.name[5:]))}"
-            raise UsageError(message, _INSTEAD) from error
-        copy.metadata.update(_kept_tags(stream.metadata))
+            message = f"{kind} cannot hold {what} of {shown(Path(opened.name[5:]))}"
+            raise _CannotHoldError(message) from error
+        copy.metadata.update(kept_tags(without_place(stream.metadata), Fraction(1), Fraction(0)))
         copy.disposition = stream.disposition
         copies[stream.index] = copy
     return copies
 
 
-def _describe(output: Any, video: Any, opened: Any, source: Clip | None, cut: Cut) -> None:
+def _describe(output: Any, video: Any, opened: Any, source: Clip, cut: Cut) -> None:
     """Copy tags and chapters."""
-    assert source is not None
-    output.metadata.update(_kept_tags(opened.metadata))
-    video.metadata.update(_kept_tags(opened.streams[source.stream].metadata))
-    video.disposition = opened.streams[source.stream].disposition
+    pictures, gone = opened.streams[source.stream], cut.start or Fraction(0)
+    moved = max(gone - source.start, Fraction(0)) if cut.start is not None else gone
+    output.metadata.update(kept_tags(source.metadata, source.rate, moved))
+    video.metadata.update(kept_tags(without_place(pictures.metadata), source.rate, moved))
+    video.disposition = pictures.disposition
     zero, chapters = cut.zero(source), []
     for chapter in opened.chapters():
         base = chapter["time_base"]
@@ -251,14 +318,6 @@ def _describe(output: Any, video: Any, opened: Any, source: Clip | None, cut: Cu
     output.set_chapters(chapters)
 
 
-def _kept_tags(tags: dict[str, str]) -> dict[str, str]:
-    return {
-        key: value
-        for key, value in tags.items()
-        if key.lower() not in _STALE_TAGS and not key.startswith("_STATISTICS")
-    }
-
-
 def _last_duration(order: list[int], settings: Encoding, source: Clip | None, cut: Cut) -> int:
     """Ticks the last frame is shown: what the source's length leaves for it, or the average."""
     step = max(1, round(1 / (settings.rate * settings.time_base)))
@@ -266,7 +325,21 @@ def _last_duration(order: list[int], settings: Encoding, source: Clip | None, cu
         left = round((source.start + source.duration) / settings.time_base) - max(order)
         if source.container.startswith("mov") and 0 < left <= _LONGEST_LAST * step:
             return left
-    return step
+    return _own_duration(max(order), source) or step
+
+
+def _own_duration(pts: int, source: Clip | None) -> int:
+    """Ticks for which a frame is shown by what its packet says; 0 = that says nothing."""
+    import av
+
+    if source is None or source.files or source.container.startswith(("mov", "avi", "mpeg")):
+        return 0
+    with open_video(source.path) as opened:
+        stream = opened.streams[source.stream]
+        with suppress(av.error.FFmpegError):
+            opened.seek(pts, stream=stream)
+        found = packets(opened, [stream], Trouble())
+        return next((packet.duration or 0 for packet in found if packet.pts == pts), 0)
 
 
 def _stamped(
@@ -290,8 +363,19 @@ def _stamped(
         packet.pts, packet.dts = pts, dts
         packet.duration = ends[rank[pts]] - pts
         packet.is_keyframe = kept.key
+        if kept.alpha:
+            packet.set_sidedata(_beside(kept.alpha))
         packet.time_base = settings.time_base
         yield packet
+
+
+def _beside(alpha: bytes) -> Any:
+    from av import packet
+
+    kind, made = get_args(packet.PktSideDataT).index(BESIDE), cast(Any, packet.PacketSideData)
+    data = made.__new__(made, kind, len(alpha))
+    data.update(alpha)
+    return data
 
 
 def _decoding_times(

@@ -9,9 +9,14 @@ import av
 import pytest
 
 from dseinvert.errors import OutputError
-from dseinvert.media.video_verify import audio_packets_sha256, compare, verify
+from dseinvert.media.clip import probe
+from dseinvert.media.encoding import encoding
+from dseinvert.media.video_read import read_frames
+from dseinvert.media.video_verify import audio_packets_sha256, compare, compared, verify
+from dseinvert.media.video_write import writing
 
 Clips = Callable[..., Path]
+MADE = "2024-05-01T08:00:00.000000Z"
 TIMES = [Fraction(index, 25) for index in range(30)]
 
 
@@ -83,3 +88,34 @@ def test_a_damaged_file_is_found_out(clip_of: Clips, tmp_path: Path) -> None:
         path.write_bytes(data)
         with pytest.raises(OutputError, match="the written file is not as it should be"):
             verify(path, Path("out.mp4"), TIMES)
+
+
+@pytest.mark.parametrize("name", ["a.mov", "a.mp4", "a.mkv", "a.webm"])
+def test_a_copy_says_of_itself_what_its_source_says(
+    clip_of: Clips, tmp_path: Path, name: str
+) -> None:
+    """All but what the muxers say about themselves, and the codec."""
+    webm, options = name == "a.webm", dict[str, object]()
+    if webm:
+        options = {"codec": "libvpx-vp9", "sound_codec": "libopus"}
+    tags = {"title": "T", "artist": "me", "com.android.version": "14", "creation_time": MADE}
+    source = clip_of(
+        name,
+        6,
+        sounds=1,
+        chapters=True,
+        metadata=tags,
+        container={} if webm or name == "a.mkv" else {"movflags": "+use_metadata_tags"},
+        **options,
+    )
+    clip = probe(source)
+    output = tmp_path / f"out{Path(name).suffix}"
+    with writing(output, encoding(clip, "av1" if webm else "h264"), clip) as sink:
+        for frame in read_frames(clip):
+            sink.write(frame.pixels, frame.pts)
+    rows = compared(source, output)
+    own = ("encoder", "duration", "compatible_brands", "minor_version", "stream 0 video")
+    own += ("side data sei_unregistered",)  # the settings of x264
+    left = [row for row in rows if row[1] != row[2] and not row[0].endswith(own)]
+    assert left == []
+    assert {("tag title", "T", "T"), ("chapter at 0.500", "part 1", "part 1")} <= {*rows}

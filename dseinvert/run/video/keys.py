@@ -9,6 +9,7 @@ from typing import Any
 from dseinvert.config import VideoOptions
 from dseinvert.inversion.tune_clip import clip_refining
 from dseinvert.media.clip import Clip
+from dseinvert.media.digest import file_sha256
 from dseinvert.media.encoding import Encoding
 from dseinvert.media.video_write import Cut
 from dseinvert.run.flow.keys import Setting, result_key, settings_of
@@ -45,10 +46,18 @@ def _encoding(asked: Asked) -> dict[str, Any]:
     return {"encoding": "frames" if asked.encoding is None else asked.encoding.as_json()}
 
 
+def _sound(asked: Asked) -> dict[str, Any]:
+    sound = asked.options.audio
+    return {} if sound is None else {"audio": file_sha256(sound)}
+
+
 TRACKS: tuple[Setting[Asked], ...] = (
     Setting((), lambda asked: {"outputs": OUTPUTS}),
     Setting(("start",), lambda asked: {"start": str(asked.cut.start)}),
     Setting(("end",), lambda asked: {"end": str(asked.cut.end)}),
+    Setting(
+        ("deinterlace",), lambda asked: {"deinterlace": True} if asked.options.deinterlace else {}
+    ),
     Setting((), lambda asked: {"detector": asked.model["detector"]}),
 )
 """What decides where the faces are."""
@@ -61,13 +70,26 @@ LATENTS: tuple[Setting[Asked], ...] = (
     Setting(("refine",), _refine),
 )
 """What decides about the latents: all of the above as well."""
-RENDER: tuple[Setting[Asked], ...] = (
+_BEFORE: tuple[Setting[Asked], ...] = (
     *LATENTS,
     Setting(("paste",), lambda asked: {"paste": asked.options.paste}),
     Setting(("side_by_side",), lambda asked: {"side_by_side": asked.options.side_by_side}),
-    Setting(("codec", "crf", "preview", "frames", "out"), _encoding),
+)
+_AFTER: tuple[Setting[Asked], ...] = (
     Setting(("segment",), lambda asked: {"segment": asked.options.segment}),
     Setting(("edits",), lambda asked: {"edit": [*asked.edit]}),
+)
+PICTURES: tuple[Setting[Asked], ...] = (*_BEFORE, *_AFTER)
+"""What decides about the pictures of an output, however they are encoded."""
+RENDER: tuple[Setting[Asked], ...] = (
+    *_BEFORE,
+    Setting(
+        ("codec", "pix_fmt", "crf", "bitrate", "preset", "height", "preview", "frames", "out"),
+        _encoding,
+    ),
+    Setting(("audio",), _sound),
+    Setting(("keep_gps",), lambda asked: {"gps": True} if asked.options.keep_gps else {}),
+    *_AFTER,
 )
 """What decides about an output: all of the above as well. Every option is in here or below."""
 CHANGES_NOTHING = frozenset({"device", "backend", "batch", "overwrite", "dry_run"})

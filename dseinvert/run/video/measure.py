@@ -165,7 +165,8 @@ def frames_of(work: Work, output: Output, first: int) -> Iterator[Pixels]:
         width = frame.pixels.shape[1]
         # Side by side, the result is on the right.
         doubled = round(width * source.height / frame.pixels.shape[0] / source.width) == 2
-        yield frame.pixels[:, width // 2 :] if doubled else frame.pixels
+        picture = frame.pixels[:, width // 2 :] if doubled else frame.pixels
+        yield picture[: source.height, : source.width]  # without what it was padded by
 
 
 class Marks:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dseinvert.faces.align import crop
-from dseinvert.faces.paste import AGREEMENT_SIDE, agreement, tightened
+from dseinvert.faces.paste import AGREEMENT_SIDE, agreement, tightened, window_of
 from dseinvert.faces.tone import tone_of
 from dseinvert.media.pixels import Pixels
+from dseinvert.media.planes import Planes, grown
 from dseinvert.run.video.draw import ClipFace, Drawn, Shot
 from dseinvert.run.video.steady import Patches, Steady
 from dseinvert.run.video.studio import RECON, Studio
@@ -25,7 +26,7 @@ _FLOW_SIDES, _CHANGE_SIDE = (128, 256), 256
 # How far beyond the face's mask a change may be carried that came from within it.
 _GROWN = 1.15
 
-Pasted = tuple[int, int, dict[str, Pixels]]
+Pasted = tuple[int, int, Mapping[str, Pixels | Planes]]
 """Place, time in ticks, and the frame of each output."""
 
 
@@ -91,19 +92,45 @@ def _masked(face: ClipFace, change: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def pasted(studio: Studio, patched: tuple[Shot, list[Patches]]) -> Pasted:
-    """A frame of each output."""
+    """A frame of each output: as the clip stores it where it was read so, else as RGB."""
     shot, patches = patched
-    frame = shot.frame.pixels
+    results = painted(studio, shot, patches)
+    pictures = {label: _finished(studio, shot, result) for label, result in results.items()}
+    return shot.place, shot.frame.pts, pictures
+
+
+def painted(studio: Studio, shot: Shot, patches: Sequence[Patches]) -> dict[str, Pixels]:
+    """The frame [H, W, 3] with the faces of each output in it."""
     # A change brings its own mask, and is only held back from going astray.
     grown = _GROWN if studio.paste == "difference" else 1.0
     masks = [face_mask(face.points, face.quad, grown=grown) * face.presence for face in shot.faces]
     pictures = {}
     for label in studio.edits:
-        result = frame
+        result = shot.frame.pixels
         for face, mask, of_face in zip(shot.faces, masks, patches, strict=True):
             result = _paste_one(result, face, mask, of_face[label], studio.paste)
-        pictures[label] = np.hstack([frame, result]) if studio.side_by_side else result
-    return shot.place, shot.frame.pts, pictures
+        pictures[label] = result
+    return pictures
+
+
+def _finished(studio: Studio, shot: Shot, result: Pixels) -> Pixels | Planes:
+    frame, planes = shot.frame.pixels, shot.frame.planes
+    if planes is None:
+        return _beside(studio, frame, result) if studio.side_by_side else result
+    windows = [window_of(frame, face.quad) for face in shot.faces]
+    edited = planes.with_change(frame, result, windows) if windows else planes
+    if not studio.side_by_side:
+        return edited
+    width, height = planes.size
+    left, right = (part.padded(width + width % 2, height) for part in (planes, edited))
+    return left.beside(right)
+
+
+def _beside(studio: Studio, frame: Pixels, result: Pixels) -> Pixels:
+    """Of even widths in a video, where the middle must not fall between two samples of chroma."""
+    height, width = frame.shape[:2]
+    even = width if studio.options.frames else width + width % 2
+    return np.hstack([grown(part, height, even) for part in (frame, result)])
 
 
 def _paste_one(

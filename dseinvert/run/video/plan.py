@@ -16,18 +16,25 @@ from dseinvert.errors import InputError, NoInputError, OutputError, UsageError
 from dseinvert.inversion.tune_clip import clip_refining
 from dseinvert.media.atomic import shown, within
 from dseinvert.media.clip import Clip, probe
+from dseinvert.media.described import without_place
 from dseinvert.media.digest import file_sha256
-from dseinvert.media.encoding import CONTAINERS, Encoding, default_codec, encoding
+from dseinvert.media.encoding import CONTAINERS, Encoding, container_of, encoding
 from dseinvert.media.frame_files import probe_frames
+from dseinvert.media.playable import Choice, playable
 from dseinvert.media.scan import Problem, looks_like_image, scan
 from dseinvert.media.video_write import Cut, check_output, suffix_for
 from dseinvert.run.flow.names import assign, folded
-from dseinvert.run.video.keys import LATENTS, RENDER, TRACKS, Asked, key_of
+from dseinvert.run.video.keys import LATENTS, PICTURES, RENDER, TRACKS, Asked, key_of
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg"}
     | {".wmv", ".asf", ".flv", ".ogv", ".3gp", ".3g2", ".mxf", ".y4m"}
 )
+_OTHER_FILES = frozenset(
+    {".gif", ".apng", ".png", ".jpg", ".jpeg", ".webp", ".mp3", ".m4a", ".wav", ".ogg", ".f4v"}
+    | {".m2v", ".vob", ".rm", ".nut", ".divx", ".h264", ".h265", ".264", ".265", ".hevc"}
+)
+_OF_ENCODERS = ("pix_fmt", "bitrate", "preset", "height")
 # What follows the stem in the name of a video this program wrote.
 _OURS = re.compile(r"(recon|recon\..*|.*[+-]\d.*)\.(frames|mp4|m4v|mov|mkv|webm)")
 _PREVIEW_SIDE, _PREVIEW_CRF, _PREVIEW_PRESET = 480, 30, "veryfast"
@@ -42,6 +49,8 @@ class Output:
     path: Path
     key: str
     """Of source, settings and model together: an equal key means an equal result."""
+    look: str = ""
+    """Of all that but the encoding: an equal one means the same pictures."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,8 @@ class Task:
     settings: Encoding | None
     """None = frames are written as pictures."""
     outputs: tuple[Output, ...]
+    notes: tuple[str, ...] = ()
+    """What the user should know about how they are written, a phrase each."""
 
     @property
     def frames(self) -> int:
@@ -110,9 +121,9 @@ def name_tasks(sources: Sequence[Path]) -> dict[Path, str]:
     return assign(sources, {}, ())
 
 
-def open_source(path: Path, fps: Fraction | None) -> Clip:
+def open_source(path: Path, fps: Fraction | None, *, deinterlace: bool = False) -> Clip:
     """A video, or a folder of frames; InputError where it cannot be used."""
-    return probe_frames(path, fps) if path.is_dir() else probe(path)
+    return probe_frames(path, fps) if path.is_dir() else probe(path, deinterlace=deinterlace)
 
 
 def cut_of(clip: Clip, options: VideoOptions) -> Cut:
@@ -137,37 +148,59 @@ def make_task(
         InputError, UsageError, OutputError, MissingError: what cannot be done, before any work.
     """
     sha256 = source_sha256(clip)
+    clip = replace(clip, sound=options.audio) if options.audio is not None else clip
     cut = cut_of(clip, options)
-    settings = None if options.frames else encoding_of(clip, options)
+    choice = None if options.frames else encoding_of(clip, options)
+    settings = None if choice is None else choice.settings
     asked = Asked(clip, cut, options, model, settings)
     paths = _paths(clip, name, options, settings, [*edits] or ["recon"])
     if settings is not None:
         for path in paths.values():
             check_output(path, settings, clip)
     outputs = tuple(
-        Output(
-            label, path, key_of(RENDER, replace(asked, edit=(label, edits.get(label, ""))), sha256)
-        )
+        _output(label, path, replace(asked, edit=(label, edits.get(label, ""))), sha256)
         for label, path in paths.items()
     )
     _check_paths(clip, outputs)
     folder = outputs[0].path.parent
     keys = key_of(TRACKS, asked, sha256), key_of(LATENTS, asked, sha256)
-    return Task(clip, name, folder, sha256, cut, *keys, settings, outputs)
+    clip, notes = _told(clip, options, choice)
+    return Task(clip, name, folder, sha256, cut, *keys, settings, outputs, notes)
 
 
-def encoding_of(clip: Clip, options: VideoOptions) -> Encoding:
+def _output(label: str, path: Path, asked: Asked, sha256: str) -> Output:
+    return Output(label, path, key_of(RENDER, asked, sha256), key_of(PICTURES, asked, sha256))
+
+
+def _told(clip: Clip, options: VideoOptions, choice: Choice | None) -> tuple[Clip, tuple[str, ...]]:
+    """The clip as it is to be described in its outputs, and what the user should know of them."""
+    notes = () if choice is None else choice.notes
+    if options.fps is not None and not clip.files:
+        notes += ("--fps is for folders of frames; a video keeps the times of its frames",)
+    if choice is None or options.keep_gps:
+        return clip, notes
+    tags = without_place(clip.metadata)
+    if len(tags) < len(clip.metadata):
+        notes += ("where it was taken (GPS) is left out; --keep-gps keeps it",)
+    return replace(clip, metadata=tags), notes
+
+
+def encoding_of(clip: Clip, options: VideoOptions) -> Choice:
     """The encoder's settings for what the options ask."""
     width, height = clip.size
     if options.preview:
         scale = min(Fraction(1), Fraction(_PREVIEW_SIDE, min(width, height)))
         width, height = (max(2, round(side * scale / 2) * 2) for side in (width, height))
-    size = (2 * width if options.side_by_side else width, height)
+    if options.height is not None:
+        width = max(2, round(Fraction(width * options.height, 2 * height)) * 2)
+        height = options.height - options.height % 2
+    size = (2 * (width + width % 2) if options.side_by_side else width, height)
     if options.preview:
-        return encoding(clip, "h264", _PREVIEW_CRF, _PREVIEW_PRESET, size, depth=8)
-    named = options.out if options.out is not None and _is_file(options.out) else Path("x.mp4")
-    codec = options.codec or default_codec(named)
-    return encoding(clip, codec, options.crf, size=size)
+        settings = encoding(clip, "h264", _PREVIEW_CRF, _PREVIEW_PRESET, size, 8, "yuv420p")
+        return Choice(settings, ())
+    named = options.out.suffix if options.out is not None and _is_file(options.out) else ""
+    given = {"crf": options.crf, "preset": options.preset, "bitrate": options.bitrate}
+    return playable(clip, options.codec, options.pix_fmt, named, size, **given)
 
 
 def check_options(options: VideoOptions, inputs: int) -> None:
@@ -177,12 +210,21 @@ def check_options(options: VideoOptions, inputs: int) -> None:
         raise UsageError("--preview chooses --codec and --crf itself", "leave them out")
     if options.frames and (options.codec or options.crf is not None or options.preview):
         raise UsageError("--frames writes pictures", "leave out --codec, --crf and --preview")
+    encoder = {f"--{name.replace('_', '-')}": getattr(options, name) for name in _OF_ENCODERS}
+    asked = [name for name, value in encoder.items() if value is not None]
+    if asked and (options.preview or options.frames):
+        what = "--preview" if options.preview else "--frames"
+        raise UsageError(f"{what} goes without {asked[0]}", "leave one of them out")
+    if options.bitrate is not None and options.crf is not None:
+        raise UsageError("--bitrate takes the place of --crf", "leave one of them out")
     if options.paste == "difference" and not options.edits:
         raise UsageError(
             "--paste difference shows what an edit changed", "add --edit NAME=STRENGTH"
         )
     if options.start is not None and options.end is not None and options.end <= options.start:
         raise UsageError("--end is not behind --start")
+    if options.out is not None and _is_no_folder(options.out):
+        container_of(options.out)
     if options.out is not None and _is_file(options.out):
         if options.frames:
             raise UsageError("--frames writes folders", "let --out name a folder")
@@ -198,7 +240,7 @@ def source_sha256(clip: Clip) -> str:
     if not clip.files:
         return file_sha256(clip.path)
     digest = hashlib.sha256(repr((clip.times, str(clip.time_base))).encode())
-    for file in clip.files:
+    for file in (*clip.files, *([clip.sound] if clip.sound else [])):
         digest.update(bytes.fromhex(file_sha256(file)))
     return digest.hexdigest()
 
@@ -218,6 +260,11 @@ def check_room(task: Task, bytes_per_frame: int) -> None:
 
 def _is_file(path: Path) -> bool:
     return path.suffix.lower() in CONTAINERS and not path.is_dir()
+
+
+def _is_no_folder(path: Path) -> bool:
+    """Whether a name is that of a file that cannot be a folder for what is written."""
+    return path.suffix.lower() in VIDEO_SUFFIXES | _OTHER_FILES and not path.is_dir()
 
 
 def _paths(

@@ -39,6 +39,8 @@ class Record:
     faces: int
     """Tracks that were edited."""
     lost: int
+    look: str = ""
+    """Tells apart pictures, however they are encoded; "" = of an earlier version."""
     metrics: dict[str, float] = field(default_factory=dict)
 
 
@@ -106,6 +108,17 @@ def refuse_strangers(task: Task) -> None:
                 f"{shown(output.path)}: is there already, made of something else",
                 "choose another --out, or --overwrite",
             )
+        if record is not None and ours and _encoded_otherwise(record, output):
+            raise OutputError(
+                f"{shown(output.path)}: is there already, with another codec, quality or size",
+                "choose another --out, or --overwrite",
+            )
+
+
+def _encoded_otherwise(record: Record, output: Output) -> bool:
+    """Whether what is there shows the same pictures in another encoding."""
+    same = record.look == output.look and record.key != output.key
+    return same and output.path.exists()
 
 
 def table_path(task: Task) -> Path:
@@ -164,7 +177,8 @@ def _adopt(task: Task, records: dict[str, Record]) -> None:
         if note.get("key") == output.key and now not in (None, note.get("before")):
             sha256 = output_sha256(output.path)
             records[output.path.name] = Record(
-                output.path.name, output.label, output.key, task.sha256, "", sha256, 0, 0, 0, 0
+                *(output.path.name, output.label, output.key, task.sha256, "", sha256),
+                *(0, 0, 0, 0, output.look),
             )
 
 
@@ -172,6 +186,7 @@ def _record(row: Mapping[str, str], folder: Path) -> Record | None:
     """None = no record of an output in that folder."""
     try:
         told: dict[str, Any] = {name: check(plain(row[name])) for name, check in _PLAIN.items()}
+        told["look"] = text(plain(row.get("look") or ""))
         metrics = {name: float(row[name]) for name in METRICS if row.get(name)}
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -16,7 +16,14 @@ from dseinvert.run.flow.batchsize import computing
 from dseinvert.run.flow.relay import relay
 from dseinvert.run.flow.stream import ahead, regroup, threads
 from dseinvert.run.video.draw import Shot, drawer, faces_of
-from dseinvert.run.video.paste import Pasted, mask_of, pasted, patches_of, steadied
+from dseinvert.run.video.paste import (
+    Pasted,
+    mask_of,
+    painted,
+    pasted,
+    patches_of,
+    steadied,
+)
 from dseinvert.run.video.plan import Output
 from dseinvert.run.video.sinks import Sink, open_sink
 from dseinvert.run.video.steady import Steady
@@ -55,7 +62,7 @@ def _written(studio: Studio, work: Work, sinks: Mapping[str, Sink], first: int) 
     """The place of each frame that all sinks have taken, [an encoder an output], in order."""
     if first >= work.count:
         return
-    with drawing(studio, work, first) as results, ExitStack() as stack:
+    with drawing(studio, work, first, planes=True) as results, ExitStack() as stack:
         for label, sink in sinks.items():
             encoder = stack.enter_context(threads(1))
             results = ahead(encoder, partial(_write, label, sink), results, _AHEAD)
@@ -64,15 +71,19 @@ def _written(studio: Studio, work: Work, sinks: Mapping[str, Sink], first: int) 
 
 
 @contextmanager
-def drawing(studio: Studio, work: Work, first: int) -> Iterator[Iterator[Pasted]]:
+def drawing(
+    studio: Studio, work: Work, first: int, *, planes: bool = False
+) -> Iterator[Iterator[Pasted]]:
     """The frames from place `first` on with each edit of the studio, in order.
+
+    planes: whether videos are wanted as what they store, where they can be, and not as RGB.
 
     decode, steady -> [workers] draw -> [blenders]
     """
     with ExitStack() as stack:
         # In threads of their own run what must see each frame after the one before it, and so
         # cannot share its work among several: decoding, steadying, and each encoder.
-        shots = stack.enter_context(relay(_shots(studio, work, first), _AHEAD))
+        shots = stack.enter_context(relay(_shots(studio, work, first, planes), _AHEAD))
         workers = stack.enter_context(computing(studio.side, studio.generator.device))
         drawn = regroup(
             work.stop.until(shots),
@@ -90,15 +101,16 @@ def drawing(studio: Studio, work: Work, first: int) -> Iterator[Iterator[Pasted]
 
 def _window(work: Work) -> int:
     """How many frames may wait for their faces."""
-    size = 3 * work.clip.width * work.clip.height * (2 if work.clip.depth > 8 else 1)
+    size = 6 * work.clip.width * work.clip.height * (2 if work.clip.depth > 8 else 1)
     return max(_FEWEST, min(_MOST, _HELD // size))
 
 
-def _shots(studio: Studio, work: Work, first: int) -> Iterator[Shot]:
-    depth = 16 if work.clip.depth > 8 and work.task.settings is not None else 8
+def _shots(studio: Studio, work: Work, first: int, planes: bool) -> Iterator[Shot]:
+    video = work.task.settings is not None
+    depth = 16 if work.clip.depth > 8 and video else 8
     with work.latents() as latents:
         faces = faces_of(studio, work, latents, rims=studio.paste == "replace")
-        for place, frame in work.frames(first, depth):
+        for place, frame in work.frames(first, depth, planes=planes and video):
             yield Shot(place, frame, faces.at(place))
 
 
@@ -141,7 +153,7 @@ def pictured(studio: Studio, work: Work, places: Sequence[int]) -> dict[int, Pic
         results: dict[str, Pixels] = {}
         pictures = list(islice(drawn, len(shot.faces)))
         for how in (plain, replaced):
-            results |= pasted(how, (shot, patches_of(how, shot, pictures)))[2]
+            results |= painted(how, shot, patches_of(how, shot, pictures))
         found[shot.place] = Pictured(shot.frame.pixels, mask_of(shot), results)
     return found
 

@@ -100,7 +100,7 @@ def _plan(studio: Studio, sources: Sequence[Path]) -> tuple[list[Task], list[Res
 
 
 def _task(studio: Studio, path: Path, name: str) -> Task:
-    clip = open_source(path, studio.options.fps)
+    clip = open_source(path, studio.options.fps, deinterlace=studio.options.deinterlace)
     task = make_task(clip, name, studio.options, studio.decisive(), studio.fingerprints())
     check_room(task, studio.bytes_per_frame())
     return task
@@ -109,7 +109,7 @@ def _task(studio: Studio, path: Path, name: str) -> Task:
 def _result(studio: Studio, work: Work) -> Result:
     """Do one clip; what is wrong with it alone does not stop the others."""
     source = shown(work.clip.path)
-    for note in work.clip.notes:
+    for note in (*work.clip.notes, *work.task.notes):
         work.watcher.note(f"{source}: {note}")
     try:
         with working(work.task):
@@ -190,7 +190,8 @@ def _recorded(
         numbers = reconstruction(latents)
         faces = {*latents.read("track").tolist()}
         bare = work.count - len({*latents.read("frame").tolist()})
-    steadiness = {} if studio.options.preview else measured(work, output, studio.detector)
+    scaled = studio.options.preview or studio.options.height is not None
+    steadiness = {} if scaled else measured(work, output, studio.detector)
     seen_at_rim = seams(pictures.result().values(), output.label)
     return Record(
         video=output.path.name,
@@ -203,6 +204,7 @@ def _recorded(
         without_face=bare,
         faces=len(faces),
         lost=work.seen.lost,
+        look=output.look,
         metrics={**numbers, **seen_at_rim, **steadiness},
     )
 

@@ -10,8 +10,9 @@ from typing import Protocol
 import numpy as np
 
 from dseinvert.media.atomic import output_error, remove_stale_parts, replace_folder
-from dseinvert.media.frame_files import FrameFiles, writing_frames
-from dseinvert.media.video_write import writing
+from dseinvert.media.frame_files import SOUND, FrameFiles, writing_frames
+from dseinvert.media.planes import Planes
+from dseinvert.media.video_write import write_sound, writing
 from dseinvert.run.video.plan import Output
 from dseinvert.run.video.unfinished import aside
 from dseinvert.run.video.work import Work
@@ -25,8 +26,8 @@ class Sink(Protocol):
     problems: list[str]
     """What was wrong beside the frames; whole on leaving."""
 
-    def write(self, pixels: np.ndarray, pts: int) -> None:
-        """The next frame, [H, W, 3], and when it is shown in ticks."""
+    def write(self, picture: np.ndarray | Planes, pts: int) -> None:
+        """The next frame, RGB [H, W, 3] for pictures, and when it is shown in ticks."""
 
 
 @contextmanager
@@ -51,9 +52,10 @@ class _Frames:
         self.done, self.problems = done, list[str]()
         self._files = files
 
-    def write(self, pixels: np.ndarray, pts: int) -> None:
+    def write(self, picture: np.ndarray | Planes, pts: int) -> None:
         """See `Sink`."""
-        self._files.write(pixels, pts)
+        assert isinstance(picture, np.ndarray)
+        self._files.write(picture, pts)
 
 
 @contextmanager
@@ -64,7 +66,9 @@ def _frames(work: Work, output: Output, kept: Path) -> Iterator[Sink]:
         while done < work.count and (kept / f"frame-{done + 1:06d}.png").exists():
             files.rows.append((f"frame-{done + 1:06d}.png", int(work.seen.pts[done])))
             done += 1
-        yield _Frames(files, done)
+        frames = _Frames(files, done)
+        yield frames
+        frames.problems += write_sound(kept / SOUND, work.clip, work.task.cut)
     try:
         replace_folder(kept, output.path, aside(work.task, output))
     except OSError as error:

@@ -15,7 +15,7 @@ from dseinvert.media.lock import locked
 from dseinvert.names import file_name, json_value, table, text
 from dseinvert.run.video.plan import Output, Task
 
-_INTENT = "outputs.json"
+_INTENT, _SOURCE = "outputs.json", "source.txt"
 _ASIDE = ".old"
 
 
@@ -25,17 +25,19 @@ def working(task: Task) -> Iterator[None]:
     if task.kept.is_symlink():
         raise OutputError(f"{shown(task.kept)}: is a link", "remove it")
     made = [f for f in (task.folder, *task.folder.parents) if not f.exists()]
-    make_folder(task.kept)
-    try:
-        with _locked(task.kept):
+    _take_over(task)
+    with _locked(task.kept):
+        try:
+            write_bytes(task.kept / _SOURCE, task.sha256.encode())
             _restore(task)
             _drop_other_work(task)
             yield
             shutil.rmtree(task.kept, ignore_errors=True)
-    finally:
-        for folder in (task.kept, *made):  # where nothing was written, nothing stays
-            with suppress(OSError):
-                folder.rmdir()
+        finally:
+            _forget_source(task)
+            for folder in (task.kept, *made):  # where nothing was written, nothing stays
+                with suppress(OSError):
+                    folder.rmdir()
 
 
 def aside(task: Task, output: Output) -> Path:
@@ -69,10 +71,28 @@ def identity(path: Path) -> list[int] | None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
+    """The folder made and locked; only who holds the lock may remove anything."""
+    make_folder(folder)
     with locked(folder) as alone:
         if not alone:
             raise OutputError(f"{shown(folder)}: another run is working here", "wait for it")
         yield
+
+
+def _take_over(task: Task) -> None:
+    """What a killed run left of the same bytes under another name goes on under this one."""
+    for folder in task.folder.glob(".*.dse-work") if not task.kept.exists() else ():
+        with suppress(OSError, UnicodeDecodeError), locked(folder) as alone:
+            if alone and (folder / _SOURCE).read_text("ascii") == task.sha256:
+                folder.rename(task.kept)
+                return
+
+
+def _forget_source(task: Task) -> None:
+    """Where nothing else is left of a run, so that the folder can go."""
+    with suppress(OSError):
+        if [path.name for path in task.kept.iterdir()] == [_SOURCE]:
+            (task.kept / _SOURCE).unlink()
 
 
 def _restore(task: Task) -> None:
@@ -87,7 +107,7 @@ def _restore(task: Task) -> None:
 
 def _drop_other_work(task: Task) -> None:
     """Remove what was left by runs with other settings."""
-    ours = (f"tracks-{task.tracks_key}", f"latents-{task.latents_key}", _INTENT)
+    ours = (f"tracks-{task.tracks_key}", f"latents-{task.latents_key}", _INTENT, _SOURCE)
     keys = tuple(output.key for output in task.outputs)
     for path in task.kept.iterdir():
         ours_too = path.name.startswith(ours) or path.name.endswith(keys)

@@ -116,16 +116,21 @@ class Work:
         """Its latents, opened; they must have been written. One thread at a time reads them."""
         return ClipLatents(self.task.latents)
 
-    def frames(self, first: int, depth: int = 8) -> Iterator[tuple[int, Frame]]:
+    def frames(
+        self, first: int, depth: int = 8, *, planes: bool = False
+    ) -> Iterator[tuple[int, Frame]]:
         """The frames from place `first` on, each with its place; the same as when they were `seen`.
 
-        depth: bits a sample. Raises InputError where they are not the same.
+        depth: bits a sample; planes: as in `read_frames`. Raises InputError where they are not the
+        same.
         """
         # After damage, or with times made up, only a reading from the beginning is sure to agree.
-        skip = first and not (self.seen.partial or self.seen.problems)
+        # A whole picture of an interlaced one is made with the frame before it, too.
+        doubtful = self.seen.partial or self.seen.problems or self.clip.deinterlaced
+        skip = first and not doubtful
         start = self.seconds(first) if skip else self.task.cut.start
         place = first - 1 if skip else -1
-        for frame in read_frames(self.clip, start, self.task.cut.end, depth):
+        for frame in read_frames(self.clip, start, self.task.cut.end, depth, planes=planes):
             place += 1
             if place >= self.count or frame.pts != self.seen.pts[place]:
                 raise self.changed()

@@ -1,0 +1,116 @@
+"""What lies beside the pictures of a clip as words and numbers: tags, timecode, HDR10 values."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+_STALE_TAGS = frozenset(
+    {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "rotate"}
+    | {"bps", "number_of_frames", "number_of_bytes", "vendor_id", "alpha_mode"}
+)
+# What FFmpeg writes into mp4 and mov of its own accord; more needs a table of names and values.
+_ATOMS = frozenset(
+    {
+        "title",
+        "artist",
+        "album_artist",
+        "composer",
+        "album",
+        "date",
+        "comment",
+        "genre",
+        "copyright",
+    }
+    | {"copyright", "grouping", "lyrics", "description", "synopsis", "show", "episode_id"}
+    | {"network", "keywords", "episode_sort", "season_number", "media_type", "compilation"}
+    | {
+        "hd_video",
+        "gapless_playback",
+        "creation_time",
+        "track",
+        "disc",
+        "timecode",
+        "language",
+        "handler_name",
+    }
+)
+_PLACE = re.compile(r"location|iso6709|gps|^xyz$", re.IGNORECASE)
+_TIMECODE = re.compile(r"(\d+):(\d\d):(\d\d)([:;.])(\d+)")
+_MASTERING = struct.Struct("<20i2i")
+# The steps in which x265 counts chromaticity, and candela per square metre.
+_CHROMATICITY, _LIGHT = 50_000, 10_000
+
+
+def kept_tags(tags: Mapping[str, str], rate: Fraction, start: Fraction) -> dict[str, str]:
+    """The tags that are true of a copy that begins `start` seconds later."""
+    kept = {
+        key: value
+        for key, value in tags.items()
+        if key.lower() not in _STALE_TAGS and not key.startswith("_STATISTICS")
+    }
+    return {
+        key: later(value, rate, start) if key.lower() == "timecode" else value
+        for key, value in kept.items()
+    }
+
+
+def without_place(tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags without those that say where a clip was taken."""
+    return {key: value for key, value in tags.items() if not _PLACE.search(key)}
+
+
+def needs_a_table(tags: Mapping[str, str]) -> bool:
+    """Whether mp4 and mov hold some of the tags in a table of names and values only."""
+    return not {key.lower() for key in tags} <= _ATOMS | _STALE_TAGS
+
+
+def later(timecode: str, rate: Fraction, seconds: Fraction) -> str:
+    """A timecode, of drop frames where it has a `;` or `.`, some seconds later (SMPTE ST 12-1)."""
+    found = _TIMECODE.fullmatch(timecode)
+    if not found:
+        return timecode
+    drop, nominal = found[4] != ":", round(rate)
+    hours, minutes, full, frames = (int(found[k]) for k in (1, 2, 3, 5))
+    skipped = 2 * nominal // 30 if drop else 0  # numbers at the start of nine minutes in ten
+    passed = 60 * hours + minutes
+    count = (60 * passed + full) * nominal + frames - skipped * (passed - passed // 10)
+    count += round(seconds * rate)
+    per_minute, per_ten = 60 * nominal - skipped, 600 * nominal - 9 * skipped
+    tens, rest = divmod(count, per_ten)
+    beyond = max(0, rest - skipped) // per_minute
+    count += skipped * (9 * tens + beyond)
+    full, frames = divmod(count, nominal)
+    hours, full = divmod(full, 3600)
+    return f"{hours % 24:02}:{full // 60:02}:{full % 60:02}{found[4]}{frames:02}"
+
+
+def hdr10_of(frame: Any) -> str:
+    """The mastering display and light levels of a frame as x265 takes them; "" = it has none."""
+    return ":".join(part for part in (_mastering(frame), _light(frame)) if part)
+
+
+def _mastering(frame: Any) -> str:
+    data = frame.side_data.get("MASTERING_DISPLAY_METADATA")
+    if data is None or len(bytes(data)) < _MASTERING.size:
+        return ""
+    *numbers, has_colours, has_light = _MASTERING.unpack_from(bytes(data))
+    if not (has_colours and has_light) or 0 in numbers[1::2]:
+        return ""
+    values = [Fraction(*pair) for pair in zip(numbers[::2], numbers[1::2], strict=True)]
+    red, green, blue, white = (
+        f"({','.join(str(round(one * _CHROMATICITY)) for one in values[k : k + 2])})"
+        for k in (0, 2, 4, 6)
+    )
+    least, most = (round(one * _LIGHT) for one in values[8:])
+    return f"master-display=G{green}B{blue}R{red}WP{white}L({most},{least})"
+
+
+def _light(frame: Any) -> str:
+    data = frame.side_data.get("CONTENT_LIGHT_LEVEL")
+    if data is None:
+        return ""
+    return "max-cll={},{}".format(*struct.unpack_from("<2I", bytes(data)))
