@@ -72,15 +72,15 @@ def paste_difference(
     that of a photo without colours; None = it has some.
     """
     change = edited.astype(np.float32) - reconstruction.astype(np.float32)
-    if tone is not None:
-        change = tone(change)
     if trust is not None:
         change *= trust[..., None]
     result, fitted = photo.copy(), _fitted(change, quad)
     for window in _strips(window_of(photo, quad)):
         mask = _mask(window, quad, feather, roundness)
-        pixels = photo[window] + mask * _warped(fitted, quad, window)
-        result[window] = np.rint(pixels).clip(0, 255).astype(np.uint8)
+        added = mask * _warped(fitted, quad, window)
+        if tone is not None:
+            added = tone(photo[window], added)
+        result[window] = np.rint(photo[window] + added).clip(0, 255).astype(np.uint8)
     return result
 
 
@@ -92,11 +92,11 @@ def keep_original(
     All uint8 [N, N, 3]. As in a photo that is pasted into, the original keeps its detail, and
     where the mask is 0 its pixels bit for bit; one without colours gets none.
     """
-    change = edited.astype(np.float32) - reconstruction.astype(np.float32)
+    change = mask[..., None] * (edited.astype(np.float32) - reconstruction.astype(np.float32))
     tone = tone_of(original)
     if tone is not None:
-        change = tone(change)
-    return np.rint(original + mask[..., None] * change).clip(0, 255).astype(np.uint8)
+        change = tone(original, change)
+    return np.rint(original + change).clip(0, 255).astype(np.uint8)
 
 
 def agreement(original: Pixels, reconstruction: Pixels) -> NDArray[np.float32]:
