@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
@@ -21,6 +20,7 @@ from dseinvert.media.convert import (
     srgb,
     turned,
 )
+from dseinvert.media.deep import deep_colours
 from dseinvert.media.form import Along, Form
 from dseinvert.media.images import decoded, file_bytes, naming
 from dseinvert.media.pixels import Pixels
@@ -145,17 +145,7 @@ def _deep(image: Image.Image, data: bytes, notes: list[str]) -> NDArray[np.uint1
         if image.info.get("icc_profile"):
             return None
         return np.repeat(np.rint(grey * 65535).astype(np.uint16)[..., None], 3, axis=2)
-    if not _has_16_bits(image, data):
-        return None
-    try:
-        deep = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        deep = None
-    wanted = (image.height, image.width)
-    if deep is None or deep.dtype != np.uint16 or deep.ndim != 3 or deep.shape[:2] != wanted:
-        notes.append("was written with 8 bits, for its 16 cannot be read")
-        return None
-    return np.asarray(deep[..., [2, 1, 0, 3][: deep.shape[2]]])
+    return deep_colours(image, data, notes)
 
 
 def _changed(before: Pixels, after: Pixels) -> tuple[slice, slice] | None:
@@ -165,13 +155,6 @@ def _changed(before: Pixels, after: Pixels) -> tuple[slice, slice] | None:
     if not len(rows):
         return None
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-
-
-def _has_16_bits(image: Image.Image, data: bytes) -> bool:
-    if image.format == "PNG":
-        return data[24] == 16
-    bits = getattr(image, "tag_v2", {}).get(258, (8,))
-    return max(bits if isinstance(bits, tuple) else (bits,)) == 16
 
 
 def _dpi(image: Image.Image) -> tuple[float, float] | None:
