@@ -29,7 +29,7 @@ VIDEO_SUFFIXES = frozenset(
     | {".wmv", ".asf", ".flv", ".ogv", ".3gp", ".3g2", ".mxf", ".y4m"}
 )
 # What follows the stem in the name of a video this program wrote.
-_OURS = re.compile(r"(recon|recon\..*|.*[+-]\d.*)\.(frames|mp4|m4v|mov|mkv|webm)")
+_OURS = re.compile(r"(recon|recon\..*|.*([+-]\d|=auto).*)\.(frames|mp4|m4v|mov|mkv|webm)")
 _PREVIEW_SIDE, _PREVIEW_CRF, _PREVIEW_PRESET = 480, 30, "veryfast"
 
 
