@@ -25,9 +25,9 @@ _TONED, _COLOURED = 3.0, 4.5
 _LEAST = 0.4
 # Pixels of one luma that count, and levels over which the curve is smooth; where there are few
 # pixels over as many levels as the second, by this weight.
-_ENOUGH, _SMOOTH, _SMOOTH_FAR, _FAR = 50.0, 2.0, 16.0, 0.005
+_ENOUGH, _SMOOTH, _SMOOTH_FAR, _FAR = 50.0, 2.0, 16.0, 0.02
 # Levels at each end by which it goes on.
-_LEAST_LEVELS = 8
+_LEAST_LEVELS = 24
 # Pixels that a curve can be drawn through, and the least spread of their luma.
 _FEWEST, _FLAT = 64, 1.0
 
@@ -46,16 +46,16 @@ class Tone:
 
         It leads along the curve, from the luma that is there to the one that is to be.
         """
-        luma = pixels @ LUMA.astype(np.float32)
+        luma = np.asarray(pixels @ LUMA, np.float32)
         after = luma + change @ LUMA.astype(np.float32)
-        toned = self._at(after) - self._at(luma)
+        toned = np.asarray(self._at(after) - self._at(luma), np.float32)
         if self.certainty == 1:
             return toned
         return np.asarray(change + self.certainty * (toned - change), np.float32)
 
     def strayed(self, crop: Pixels) -> float:
         """How far the colours of a crop [N, N, 3] stray from the curve, at equal contrasts."""
-        luma = crop @ LUMA.astype(np.float32)
+        luma = np.asarray(crop @ LUMA, np.float32)
         expected = self._at(luma)
         contrast = expected.reshape(-1, 3).std(axis=0) / max(float(luma.std()), _FLAT)
         small = cv2.resize(crop - expected, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
@@ -114,7 +114,7 @@ def _curve(colours: Floats) -> NDArray[np.float32]:
 
 def _extended(there: NDArray[np.intp], channel: Floats, weights: Floats) -> Floats:
     """A channel at every level, straight on where the photo is never as dark or as light."""
-    few = max(_LEAST_LEVELS, len(there) // 16)
+    few = max(_LEAST_LEVELS, len(there) // 8)
     first, last = (
         np.polyfit(there[part], channel[part], 1, w=np.sqrt(weights[part]))[0]
         for part in (slice(None, few), slice(-few, None))

@@ -114,7 +114,7 @@ def test_a_toned_photo_keeps_its_tone(
     lumas, own = curve @ LUMA, result @ LUMA
     expected = np.stack([np.interp(own, lumas, curve[:, k]) for k in range(3)], axis=-1)
     strayed = np.abs(result - expected)
-    assert strayed.max() < 8 and strayed.mean() < 1
+    assert strayed.max() < 24 and strayed.mean() < 1
     known = (own >= (photo @ LUMA).min()) & (own <= (photo @ LUMA).max())
     assert strayed[known].max() < 4
     assert np.abs(result.astype(int) - photo).max() > 40
