@@ -25,7 +25,7 @@ _TONED, _COLOURED = 3.0, 4.5
 _LEAST = 0.4
 # Pixels of one luma that count, and levels over which the curve is smooth; where there are few
 # pixels over as many levels as the second, by this weight.
-_ENOUGH, _SMOOTH, _SMOOTH_FAR, _FAR = 50.0, 2.0, 16.0, 0.02
+_ENOUGH, _SMOOTH, _SMOOTH_FAR, _FAR = 50.0, 2.0, 8.0, 0.02
 # Levels at each end by which it goes on.
 _LEAST_LEVELS = 24
 # Pixels that a curve can be drawn through, and the least spread of their luma.
