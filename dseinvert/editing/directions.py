@@ -95,6 +95,8 @@ def _direction(name: str, vector: Tensor, facts: Mapping[str, Any]) -> Direction
         raise ValueError(f"{name} in the unknown space {known['space']!r}")
     if vector.ndim != 2 or not vector.isfinite().all():
         raise ValueError(f"{name} is no finite [rows, width], but {list(vector.shape)}")
+    if not vector.any():
+        raise ValueError(f"{name} is all zeros, a step nowhere")
     if known.get("layers") is not None:
         first, last = known["layers"]
         known["layers"] = (int(first), int(last))

@@ -19,7 +19,7 @@ from dseinvert.faces.paste import (
     keep_original,
     paste_difference,
 )
-from dseinvert.faces.tone import tone_of
+from dseinvert.faces.tone import tone_in
 from dseinvert.media.images import read_image
 from dseinvert.media.pixels import Pixels
 
@@ -82,7 +82,7 @@ def paste_edit(
 
 def paste_shown(photo: Pixels, crop: Crop, shown: Pixels, recon: Pixels, *, masked: bool) -> Pixels:
     """`paste_edit` of a crop that a mask has met already, where `masked`, or that none will."""
-    tone = tone_of(crop.pixels)
+    tone = tone_in(photo, crop.pixels)
     if masked:
         return paste_difference(photo, shown, crop.pixels, crop.quad, tone=tone)
     trust = agreement(crop.pixels, recon)

@@ -19,8 +19,12 @@ ROUNDNESS = 4.0
 FEATHER = 0.3
 # Where an FFHQ crop holds the face, in fractions of its side, as far as the mask reaches.
 FACE_CENTRE, FACE_RADII = (0.5, 0.58), (0.33, 0.4)
-# Changes of a pixel, of 255, that an automatic mask leaves out and takes in whole.
+# The same of the head with its hair.
+HEAD_CENTRE, HEAD_RADII = (0.5, 0.5), (0.42, 0.52)
+# Changes of a pixel, of 255, that an automatic mask leaves out and takes in whole; and those beyond
+# the head, where a generator tints what is behind it.
 LITTLE, MUCH = 6.0, 24.0
+TINT, NO_TINT = 36.0, 84.0
 # The side at which a reconstruction is compared with its original; what is blurred away of their
 # difference, and what is broad in it and does no harm; grey levels, and times the mean, at which
 # trust falls to 1/e; how far distrust reaches and how softly it ends.
@@ -72,15 +76,15 @@ def paste_difference(
     that of a photo without colours; None = it has some.
     """
     change = edited.astype(np.float32) - reconstruction.astype(np.float32)
-    if tone is not None:
-        change = tone(change)
     if trust is not None:
         change *= trust[..., None]
     result, fitted = photo.copy(), _fitted(change, quad)
     for window in _strips(window_of(photo, quad)):
         mask = _mask(window, quad, feather, roundness)
-        pixels = photo[window] + mask * _warped(fitted, quad, window)
-        result[window] = np.rint(pixels).clip(0, 255).astype(np.uint8)
+        added = mask * _warped(fitted, quad, window)
+        if tone is not None:
+            added = tone(photo[window], added)
+        result[window] = np.rint(photo[window] + added).clip(0, 255).astype(np.uint8)
     return result
 
 
@@ -92,11 +96,11 @@ def keep_original(
     All uint8 [N, N, 3]. As in a photo that is pasted into, the original keeps its detail, and
     where the mask is 0 its pixels bit for bit; one without colours gets none.
     """
-    change = edited.astype(np.float32) - reconstruction.astype(np.float32)
+    change = mask[..., None] * (edited.astype(np.float32) - reconstruction.astype(np.float32))
     tone = tone_of(original)
     if tone is not None:
-        change = tone(change)
-    return np.rint(original + mask[..., None] * change).clip(0, 255).astype(np.uint8)
+        change = tone(original, change)
+    return np.rint(original + change).clip(0, 255).astype(np.uint8)
 
 
 def agreement(original: Pixels, reconstruction: Pixels) -> NDArray[np.float32]:
@@ -136,19 +140,32 @@ def tightened(mask: NDArray[np.float32], change: NDArray[np.floating[Any]]) -> N
 
 
 def change_mask(edited: Pixels, reconstruction: Pixels) -> NDArray[np.float32]:
-    """1 where an edit changed much and around it, softly to 0 where it changed little: [N, N]."""
-    change = np.abs(edited.astype(np.float32) - reconstruction.astype(np.float32)).max(-1)
+    """1 where an edit changed much and around it, softly to 0 where it changed little: [N, N].
+
+    Beyond the head generators tint what is behind it: there only what is far more counts.
+    """
+    change = edited.astype(np.float32) - reconstruction.astype(np.float32)
     side = len(change)
     width = 1 + 2 * (side // 64)
-    change = cv2.dilate(change, np.ones((width, width)))
-    rise = np.clip((cv2.GaussianBlur(change, (0, 0), side / 64) - LITTLE) / (MUCH - LITTLE), 0, 1)
+    size = cv2.dilate(np.abs(change).max(-1), np.ones((width, width)))
+    inside = _oval(side, HEAD_CENTRE, HEAD_RADII)
+    little, much = (
+        inside * head + (1 - inside) * beyond for head, beyond in ((LITTLE, TINT), (MUCH, NO_TINT))
+    )
+    rise = np.clip((cv2.GaussianBlur(size, (0, 0), side / 64) - little) / (much - little), 0, 1)
     return np.asarray(cv2.GaussianBlur(rise, (0, 0), side / 64), np.float32)
 
 
 def face_mask(side: int) -> NDArray[np.float32]:
     """1 on the face of an FFHQ crop, from brows to chin, softly to 0 around it: [N, N]."""
+    return _oval(side, FACE_CENTRE, FACE_RADII)
+
+
+def _oval(
+    side: int, centre: tuple[float, float], radii: tuple[float, float]
+) -> NDArray[np.float32]:
     place = (np.arange(side) + 0.5) / side
-    (x, y), (across, down) = FACE_CENTRE, FACE_RADII
+    (x, y), (across, down) = centre, radii
     return mask_weight((place[None] - x) / across, (place[:, None] - y) / down, roundness=2.5)
 
 

@@ -1,4 +1,4 @@
-"""Direction files: InterFaceGAN boundaries, those of e4e, and GANSpace components."""
+"""Direction files: InterFaceGAN boundaries, those of e4e, GANSpace components, SeFa factors."""
 
 from __future__ import annotations
 
@@ -22,18 +22,22 @@ PUBLISHED = "one unit of the vector, as published"
 DEVIATION = "one standard deviation of the samples the component was found on"
 _BOUNDARY = "direction file"
 _COMPONENTS = "GANSpace components"
+_FACTORS = "closed-form factors of rosinality's code"
 _LONGEST_NAME = LONGEST // 2
 _WIDEST, _LONGEST = 4096, 64  # of a row; rows
 _COMPONENT_KEYS = ("comp", "lat_comp")
+_FACTOR_KEY = "eigvec"
 _FILE_NAME = re.compile(
     r"(?:(?:pggan|stylegan\d?)_[a-z0-9]+_)?(?P<name>.+?)(?P<space>_w)?(?P<kind>_boundary)?"
 )
 
 
 def recognise(content: Any) -> bool:
-    """Whether it is one direction, a table of named ones, or principal components."""
+    """Whether it is one direction, a table of named ones, principal components, or factors."""
     if not isinstance(content, Mapping):
         return _is_direction(content)
+    if _FACTOR_KEY in content:
+        return set(content) <= {_FACTOR_KEY, "ckpt"} and isinstance(content[_FACTOR_KEY], Tensor)
     if any(key in content for key in _COMPONENT_KEYS):
         return all(isinstance(value, Tensor | np.ndarray) for value in content.values())
     return bool(content) and all(
@@ -45,10 +49,12 @@ def convert(content: Any, generator: Generator | None = None) -> Found:
     """The directions, each [1, D] or [L, D]; one that has no name of its own is called "".
 
     Raises:
-        InputError: not finite, or no direction in the generator's latents.
+        InputError: not finite, all zeros, or no direction in the generator's latents.
     """
     if not isinstance(content, Mapping):
         found = Found(_BOUNDARY, directions={"": _rows(content)})
+    elif _FACTOR_KEY in content:
+        found = Found(_FACTORS, directions=_factors(content[_FACTOR_KEY]))
     elif any(key in content for key in _COMPONENT_KEYS):
         found = Found(_COMPONENTS, directions=_components(content))
     else:
@@ -56,6 +62,8 @@ def convert(content: Any, generator: Generator | None = None) -> Found:
     for name, rows in found.directions.items():
         if not rows.isfinite().all():
             raise InputError(f"direction {name}: holds NaN or infinite numbers".replace(" :", ":"))
+        if not rows.any():
+            raise InputError(f"direction {name}: is all zeros, a step nowhere".replace(" :", ":"))
         if generator is not None:
             fitted(rows, generator.spec)
     return found
@@ -105,6 +113,8 @@ def learned(found: Found) -> str:
     """How it was found, as far as a file tells."""
     if found.format == _COMPONENTS:
         return "principal component of samples (GANSpace)"
+    if found.format == _FACTORS:
+        return "eigenvector of the first weights (SeFa)"
     return "published: boundary of a linear classifier (InterFaceGAN), or alike"
 
 
@@ -170,6 +180,14 @@ def _components(content: Mapping[str, Any]) -> dict[str, Tensor]:
     if comp.ndim != 2 or not len(comp) or len(std) != len(comp):
         raise InputError(f"components {list(comp.shape)} with {len(std)} deviations")
     return {f"pca-{i}": (comp[i] * std[i]).reshape(1, -1) for i in range(len(comp))}
+
+
+def _factors(vectors: Tensor) -> dict[str, Tensor]:
+    """The columns of [D, D], the strongest first."""
+    if vectors.ndim != 2 or not 1 < len(vectors) <= _WIDEST or vectors.shape[1] > len(vectors):
+        raise InputError(f"{_FACTOR_KEY}: expected [D, D], found {list(vectors.shape)}")
+    columns = _rows(vectors.T)
+    return {f"sefa-{i}": column[None] for i, column in enumerate(columns)}
 
 
 def _tensor(content: Mapping[str, Any], name: str) -> Tensor:

@@ -1,4 +1,7 @@
-"""What NVlabs' PyTorch pickles of StyleGAN2-ADA and StyleGAN3 have in common."""
+"""What NVlabs' PyTorch networks of StyleGAN2-ADA and StyleGAN3 have in common.
+
+They come as pickles, or as state dicts alone, which do not say what the networks were made with.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,10 @@ from dseinvert.importers.tensors import shape, take
 
 State = Mapping[str, Any]
 Part = tuple[str, Tensor]
+CLAMP = 256.0
+"""What NVlabs' training bounds the outputs of layers by, for 16 bits."""
+_STATE = "a state dict alone"
+_NAMES = ("G_ema", "G", "g_ema", "g")
 
 
 def generator_in(content: Any, mark: str) -> tuple[Module | None, tuple[str, ...]]:
@@ -21,17 +28,43 @@ def generator_in(content: Any, mark: str) -> tuple[Module | None, tuple[str, ...
 
     That of the moving average where there is one; None = there is no such generator.
     """
-    named = content if isinstance(content, Mapping) else {"G_ema": content}
-    for name in ("G_ema", "G"):
-        if isinstance(named.get(name), Foreign):
-            try:
-                network = module(named[name])
-            except (ValueError, TypeError, AttributeError):
-                continue
-            if mark in network.tensors:
-                others = ", ".join(str(other) for other in named if other != name)
-                return network, (f"took {name}; left out {others}",) if others else ()
+    if not isinstance(content, Mapping) or mark in content:
+        return _network(content, mark), ()
+    for name in _NAMES:
+        network = _network(content.get(name), mark)
+        if network is not None:
+            others = ", ".join(str(other) for other in content if other != name)
+            return network, (f"took {name}; left out {others}",) if others else ()
     return None, ()
+
+
+def _network(value: Any, mark: str) -> Module | None:
+    """A pickled network, or a state dict, that has a tensor named `mark`."""
+    if isinstance(value, Mapping):
+        tensors = {name: one for name, one in value.items() if isinstance(one, Tensor)}
+        network = Module(_STATE, (), {}, tensors, {}, {})
+    elif isinstance(value, Foreign):
+        try:
+            network = module(value)
+        except (ValueError, TypeError, AttributeError):
+            return None
+    else:
+        return None
+    return network if mark in network.tensors else None
+
+
+def is_state(network: Module) -> bool:
+    """Whether a network came without what it was made with."""
+    return network.name == _STATE
+
+
+def attribute(network: Module, path: str, name: str, default: Any) -> Any:
+    """What the module of that dotted name has, beside tensors, by a name; else the default.
+
+    Raises:
+        InputError: there is no such module.
+    """
+    return default if is_state(network) else inner(network, path).attributes.get(name, default)
 
 
 def inner(network: Module, path: str) -> Module:
@@ -75,7 +108,7 @@ def mapping(network: Module, z_dim: int, w_dim: int, depth: int, classes: int) -
         yield from dense(state, "mapping.embed", "mapping.embed", w_dim, classes)
         width += w_dim
     for index in range(depth):
-        rate = inner(network, f"mapping.fc{index}").attributes.get("bias_gain", 0.01)
+        rate = attribute(network, f"mapping.fc{index}", "bias_gain", 0.01)
         if not isinstance(rate, int | float) or not math.isfinite(rate):
             raise InputError(f"layer mapping.fc{index}: a learning rate of {rate!r}")
         names = (f"mapping.fc{index}", f"mapping.layers.{index}")

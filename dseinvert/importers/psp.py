@@ -26,6 +26,7 @@ RELATIVE = (
 )
 """Encoders whose rows after the first are offsets from it; the weights do not tell."""
 FACES = ("ffhq", "celeb", "toon")
+_CRITIC = "discriminator_state_dict"
 CARS = (1 / 8, 7 / 8)  # of the height, which is what their code looks at: cars are 4:3
 
 
@@ -44,7 +45,7 @@ def convert(content: Any, generator: Generator | None = None) -> Found:
     Raises:
         InputError: a tensor is missing or misshapen, or encoder and generator do not fit.
     """
-    state, options = content["state_dict"], _options(content.get("opts"))
+    state, options = content["state_dict"], _options(content)
     encoder, decoder = below(state, "encoder."), below(state, "decoder.")
     average = _average(content.get("latent_avg"))
     own = None
@@ -70,11 +71,17 @@ def convert(content: Any, generator: Generator | None = None) -> Found:
     return Found(_name(options, channels), own, built, {}, alignment, tuple(notes))
 
 
-def _options(opts: Any) -> Mapping[str, Any]:
-    """Their command line: a dict, or an argparse.Namespace."""
+def _options(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Their command line: a dict, or an argparse.Namespace; else what the rest of the file tells.
+
+    Of the codes whose encoders have such shapes, e4e's alone trains a critic of latents.
+    """
+    opts = content.get("opts")
     if isinstance(opts, Foreign):
         opts = opts.state if isinstance(opts.state, Mapping) else opts.kwargs
-    return opts if isinstance(opts, Mapping) else {}
+    if isinstance(opts, Mapping):
+        return opts
+    return {"encoder_type": "Encoder4Editing"} if _CRITIC in content else {}
 
 
 def _average(latent: Any) -> Tensor | None:
@@ -117,7 +124,10 @@ def _config(state: State, options: Mapping[str, Any], generator: Generator) -> P
     except ValueError as error:
         raise InputError(f"an encoder that cannot be built: {error}") from error
     if kind is None and config.head in ("pyramid", "last"):
-        raise InputError("opts: names no encoder_type; what its rows mean is not known")
+        raise InputError(
+            "opts: names no encoder_type; what its rows mean is not known",
+            "bring the checkpoint as its training saved it",
+        )
     return config
 
 

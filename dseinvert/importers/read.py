@@ -18,6 +18,7 @@ from dseinvert.generators import Generator, families
 from dseinvert.importers import deep_gan_encoders, deep_gan_generators, directions, psp
 from dseinvert.importers.found import Found
 from dseinvert.importers.pickles import Foreign, load, printable
+from dseinvert.importers.wrapped import forms
 from dseinvert.names import json_value
 
 _MOST_PARTS = 100_000
@@ -55,11 +56,10 @@ def read(path: Path, generator: Generator | None = None) -> Found:
     Raises:
         InputError: of no known kind (says what was found), damaged, or holding NaN.
     """
-    content, stem = _open(path)
-    reader = next((reader for reader in readers() if _recognises(reader, content)), None)
+    held, stem = _open(path)
+    reader, content, unpacked = _known(held)
     if reader is None:
-        held = inventory(content)
-        raise InputError(f"{path}: no model of a known kind; it holds {printable(held)}")
+        raise InputError(f"{path}: no model of a known kind; it holds {printable(inventory(held))}")
     try:
         found = reader.convert(content, generator)
     except InputError as error:
@@ -68,8 +68,23 @@ def read(path: Path, generator: Generator | None = None) -> Found:
         said = printable(str(error))[:200]
         raise InputError(f"{path}: damaged: {type(error).__name__}: {said}") from error
     _check_finite(path, found)
-    told = tuple(printable(note) for note in found.notes)
+    told = tuple(printable(note) for note in (*unpacked, *found.notes))
     return directions.named(replace(found, format=printable(found.format), notes=told), stem)
+
+
+def _known(content: Any) -> tuple[Reader | None, Any, tuple[str, ...]]:
+    """Who reads a content, in which of its forms, and notes on that; None = nobody.
+
+    Directions are any small arrays with names, so they are looked for as the file has them only.
+    """
+    everyone = readers()
+    if _recognises(directions, content):
+        return directions, content, ()
+    for form, notes in forms(content):
+        for reader in everyone:
+            if reader is not directions and _recognises(reader, form):
+                return reader, form, notes
+    return None, content, ()
 
 
 def _recognises(reader: Reader, content: Any) -> bool:

@@ -1,4 +1,4 @@
-"""StyleGAN2 pickles of NVlabs' PyTorch code, with or without classes, from its two repositories."""
+"""StyleGAN2 of NVlabs' PyTorch code, with or without classes, from its two repositories."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ from dseinvert.generators import Generator
 from dseinvert.generators.ops import fir_kernel
 from dseinvert.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from dseinvert.importers.found import Found
-from dseinvert.importers.pickles import Foreign, Module, module
+from dseinvert.importers.nvlabs import CLAMP, attribute, dense, generator_in, is_state
+from dseinvert.importers.pickles import Module
 from dseinvert.importers.tensors import shape, take
 
 State = Mapping[str, Any]
 Part = tuple[str, Tensor]
 
+MARK = "synthesis.b4.conv1.affine.weight"
+
 
 def recognise(content: Any) -> bool:
-    """Whether this is such a pickle: a generator among its networks, or alone."""
-    network, _ = _network(content)
+    """Whether this is such a pickle, a generator among its networks or alone, or a state dict."""
+    network, _ = generator_in(content, MARK)
     return network is not None
 
 
@@ -34,7 +37,7 @@ def convert(content: Any, generator: Generator | None = None) -> Found:
         InputError: a tensor is missing, misshapen or not finite, or the network has a part that
             none of the published ones has.
     """
-    network, notes = _network(content)
+    network, notes = generator_in(content, MARK)
     if network is None:
         raise InputError("no StyleGAN2 generator of NVlabs' PyTorch code")
     _check(network)
@@ -49,26 +52,13 @@ def convert(content: Any, generator: Generator | None = None) -> Found:
     if not known:
         built.measure_mean()
         notes += ("no mean of w in the file: measured",)
+    if is_state(network):
+        notes += (f"a state dict alone: layers are bounded by {CLAMP:g}, as NVlabs trains them",)
     return Found(
-        "StyleGAN2-ADA pickle of NVlabs",
+        f"StyleGAN2-ADA {'state dict' if is_state(network) else 'pickle'} of NVlabs",
         generator=built.eval().requires_grad_(False),
         notes=notes,
     )
-
-
-def _network(content: Any) -> tuple[Module | None, tuple[str, ...]]:
-    """The generator, and what was beside it."""
-    named = content if isinstance(content, Mapping) else {"G_ema": content}
-    for name in ("G_ema", "G"):
-        if isinstance(named.get(name), Foreign):
-            try:
-                network = module(named[name])
-            except (ValueError, TypeError, AttributeError):
-                continue
-            if "synthesis.b4.conv1.affine.weight" in network.tensors:
-                others = ", ".join(str(other) for other in named if other != name)
-                return network, (f"took {name}; left out {others}",) if others else ()
-    return None, ()
 
 
 def _config(network: Module) -> StyleGAN2Config:
@@ -86,7 +76,8 @@ def _config(network: Module) -> StyleGAN2Config:
         architecture = "resnet"
     else:
         architecture = "skip" if "synthesis.b4.torgb.weight" in state else "orig"
-    clamp = _inner(network, "synthesis.b4.conv1").attributes.get("conv_clamp")
+    usual = CLAMP if is_state(network) else None
+    clamp = attribute(network, "synthesis.b4.conv1", "conv_clamp", usual)
     return StyleGAN2Config(
         resolution=max(widths),
         channels=widths,
@@ -146,13 +137,13 @@ def _mapping(network: Module, config: StyleGAN2Config) -> Iterator[Part]:
     width, hidden = config.z_dim, config.mapping_width or config.w_dim
     if config.classes:
         embedded = config.embed_dim or config.w_dim
-        yield from _dense(state, "mapping.embed", "mapping.embed", embedded, config.classes)
+        yield from dense(state, "mapping.embed", "mapping.embed", embedded, config.classes)
         width += embedded
     for index in range(config.mapping_layers):
         out = config.w_dim if index == config.mapping_layers - 1 else hidden
-        rate = float(_inner(network, f"mapping.fc{index}").attributes.get("bias_gain", 0.01))
+        rate = float(attribute(network, f"mapping.fc{index}", "bias_gain", 0.01))
         names = (f"mapping.fc{index}", f"mapping.layers.{index}")
-        yield from _dense(state, *names, out, width, rate)
+        yield from dense(state, *names, out, width, rate)
         width = out
 
 
@@ -160,7 +151,7 @@ def _styled(
     state: State, theirs: str, ours: str, width: int, before: int, res: int, w_dim: int
 ) -> Iterator[Part]:
     yield f"{ours}.conv.weight", take(state, f"{theirs}.weight", width, before, 3, 3)
-    yield from _dense(state, f"{theirs}.affine", f"{ours}.conv.affine", before, w_dim)
+    yield from dense(state, f"{theirs}.affine", f"{ours}.conv.affine", before, w_dim)
     yield f"{ours}.bias", take(state, f"{theirs}.bias", width)
     noisy = f"{theirs}.noise_const" in state
     noise = take(state, f"{theirs}.noise_const", res, res) if noisy else torch.zeros(res, res)
@@ -174,31 +165,8 @@ def _to_rgb(
 ) -> Iterator[Part]:
     kernel = take(state, f"{theirs}.weight", config.image_channels, width, 1, 1)
     yield f"{ours}.conv.weight", kernel / math.sqrt(width)
-    yield from _dense(state, f"{theirs}.affine", f"{ours}.conv.affine", width, config.w_dim)
+    yield from dense(state, f"{theirs}.affine", f"{ours}.conv.affine", width, config.w_dim)
     yield f"{ours}.bias", take(state, f"{theirs}.bias", config.image_channels)
-
-
-def _dense(
-    state: State, theirs: str, ours: str, outputs: int, inputs: int, rate: float = 1
-) -> Iterator[Part]:
-    """A fully connected layer whose learning rate was multiplied by `rate`."""
-    weight = take(state, f"{theirs}.weight", outputs, inputs)
-    yield f"{ours}.weight", weight * (rate / math.sqrt(inputs))
-    yield f"{ours}.bias", take(state, f"{theirs}.bias", outputs) * rate
-
-
-def _inner(network: Module, path: str) -> Module:
-    """The module of that dotted name.
-
-    Raises:
-        InputError: there is none.
-    """
-    for name in path.split("."):
-        try:
-            network = module(network.modules.get(name))
-        except ValueError as error:
-            raise InputError(f"layer {path}: {error}") from error
-    return network
 
 
 def _check(network: Module) -> None:
@@ -211,6 +179,6 @@ def _check(network: Module) -> None:
             if not torch.allclose(kernel, fir_kernel(), atol=1e-6):
                 raise InputError(f"layer {name}: expected the filter [1, 3, 3, 1], found another")
         elif kind == "bias" and not path.endswith((".affine", ".embed")):
-            used = _inner(network, path).attributes.get("activation", "lrelu")
+            used = attribute(network, path, "activation", "lrelu")
             if used != "lrelu":
                 raise InputError(f"layer {path}: expected the activation lrelu, found {used}")

@@ -1,9 +1,10 @@
-"""StyleGAN3 pickles of NVlabs' PyTorch code, configurations T and R, with or without classes."""
+"""StyleGAN3 of NVlabs' PyTorch code, configurations T and R, with or without classes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -39,10 +40,12 @@ NUMBERS = (
 )
 """What the synthesis network was constructed with; the defaults are ours as well."""
 _LARGEST = 16_384
+_BASES = range(4, 21)  # powers of two that channel_base may be
+_PICKLE = "bring the .pkl, which does"
 
 
 def recognise(content: Any) -> bool:
-    """Whether this is such a pickle: a generator among its networks, or alone."""
+    """Whether this is such a pickle, a generator among its networks or alone, or a state dict."""
     network, _ = nvlabs.generator_in(content, MARK)
     return network is not None
 
@@ -65,13 +68,15 @@ def convert(content: Any, generator: Generator | None = None) -> Found:
         raise InputError(f"a StyleGAN3 that cannot be built: {error}") from error
     built.load_state_dict(weights)
     return Found(
-        "StyleGAN3 pickle of NVlabs",
+        f"StyleGAN3 {'state dict' if nvlabs.is_state(network) else 'pickle'} of NVlabs",
         generator=built.eval().requires_grad_(False),
         notes=notes,
     )
 
 
 def _config(network: Module) -> StyleGAN3Config:
+    if nvlabs.is_state(network):
+        return _implied(network.tensors)
     state = network.tensors
     synthesis = nvlabs.inner(network, "synthesis")
     numbers: dict[str, Any] = {
@@ -89,21 +94,54 @@ def _config(network: Module) -> StyleGAN3Config:
     return config
 
 
+def _implied(state: Mapping[str, Any]) -> StyleGAN3Config:
+    """The numbers that names and shapes imply, where the others are those of T and R.
+
+    Raises:
+        InputError: they are not.
+    """
+    layers, resolution = _layers(state)
+    named = sorted(_named(state))
+    first = f"synthesis.L0_{named[0][1]}_{named[0][2]}"
+    w_dim = shape(state, "synthesis.input.affine.weight", 2)[1]
+    config = StyleGAN3Config(
+        resolution,
+        channel_max=max(channels for *_, channels in named),
+        w_dim=w_dim,
+        num_layers=layers - 1,
+        conv_kernel=shape(state, f"{first}.weight", 4)[3],
+        use_radial_filters=state.get(f"{first}.down_filter", torch.ones(1)).ndim == 2,
+        **nvlabs.mapping_sizes(state, w_dim),
+    )
+    for power in _BASES:
+        config = replace(config, channel_base=2**power)
+        signals = [config.signals[0], *config.signals]
+        if [(s.size, s.channels) for s in signals[1:]] == [pair[1:] for pair in named]:
+            return config
+    raise InputError("a StyleGAN3 state dict does not say how its network was made", _PICKLE)
+
+
 def _sensible(number: Any) -> bool:
     return isinstance(number, int | float) and 0 <= number <= 2**20
 
 
 def _layers(state: Mapping[str, Any]) -> tuple[int, int]:
-    """How many layers there are, named L<index>_<side>_<channels>, and the last one's side."""
-    sides = {}
-    for name in state:
-        part = name.removeprefix("synthesis.L").split(".")[0].split("_")
-        if name.startswith("synthesis.L") and len(part) == 3 and all(p.isdecimal() for p in part):
-            sides[int(part[0])] = int(part[1])
+    """How many layers there are, and the last one's side."""
+    sides = {index: side for index, side, _ in _named(state)}
     last = max(sides, default=-1)
     if set(sides) != set(range(len(sides))) or not 0 < sides.get(last, 0) <= _LARGEST:
         raise InputError("layer synthesis.L0: expected layers L0, L1, ..., found a gap or none")
     return len(sides), sides[last]
+
+
+def _named(state: Mapping[str, Any]) -> set[tuple[int, int, int]]:
+    """Index, side and channels of the layers, which are named L<index>_<side>_<channels>."""
+    found = set()
+    for name in state:
+        part = name.removeprefix("synthesis.L").split(".")[0].split("_")
+        if name.startswith("synthesis.L") and len(part) == 3 and all(p.isdecimal() for p in part):
+            found.add((int(part[0]), int(part[1]), int(part[2])))
+    return found
 
 
 def _weights(network: Module, config: StyleGAN3Config) -> Iterator[Part]:

@@ -30,7 +30,7 @@ _ICC_MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 _GREY_MODES = ("1", "L", "LA", "I", "F")
 _FLOAT_WHITES = (1.0, 255.0, 65535.0)
 _DEEP = 65535.0
-_INTEGER_WHITES = (255.0, _DEEP, 2.0**31)
+_INTEGER_WHITES = (_DEEP, 2.0**31)
 # Of 8, 10 and 12 bits in 16; 14 would be as many as a dark photo has.
 _SMALL_WHITES = (255.0, 1023.0, 4095.0)
 _S_MAX_SAMPLE, _MAX_SAMPLE = 341, 281
@@ -102,8 +102,13 @@ def levels(image: Image.Image, notes: list[str]) -> NDArray[np.float32] | None:
     if image.mode == "F":
         notes.append(f"float pixels were read as 0 to {white:g}")
     elif white < _DEEP:
-        notes.append(f"its numbers, up to {values.max():g}, were read as 0 to {white:g}")
+        notes.append(said_small(float(values.max()), white))
     return np.clip(values / np.float32(white), 0, 1)
+
+
+def said_small(peak: float, white: float) -> str:
+    """What there is to say of numbers of fewer bits than their file has room for."""
+    return f"its numbers, up to {peak:g}, were read as 0 to {white:g}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,11 +160,13 @@ def _eight_bits(image: Image.Image, notes: list[str]) -> Image.Image:
 
 def _white(values: NDArray[np.float32], image: Image.Image) -> float:
     """The white level of deep grey: as the file says, else the lowest that suits the numbers."""
-    peak, tagged = float(values.max()), _tagged_white(image)
+    peak, tagged = float(values.max()), tagged_white(image)
     if tagged is not None and peak <= tagged:
         return tagged
+    if image.mode != "F" and (small := _small_white(values, image)) is not None:
+        return small
     if image.mode.startswith("I;"):
-        return next((white for white in _SMALL_WHITES if _fills(values, white)), _DEEP)
+        return _DEEP
     whites = _FLOAT_WHITES if image.mode == "F" else _INTEGER_WHITES
     for white in whites:
         if peak <= white:
@@ -167,7 +174,14 @@ def _white(values: NDArray[np.float32], image: Image.Image) -> float:
     raise InputError(f"has pixel values up to {peak:g}, on no known scale", CONVERT)
 
 
-def _fills(values: NDArray[np.float32], white: float) -> bool:
+def _small_white(values: NDArray[np.float32], image: Image.Image) -> float | None:
+    """White of fewer bits than there is room for, by a look at the numbers; None = of all."""
+    if image.mode == "I" and values.max() <= _SMALL_WHITES[0]:
+        return _SMALL_WHITES[0]
+    return next((white for white in _SMALL_WHITES if fills(values, white)), None)
+
+
+def fills(values: NDArray[np.float32], white: float) -> bool:
     """Whether a picture of 16 bits is rather one of fewer, up to `white`, than a dark one.
 
     Its numbers must reach the upper half of that range and, so that a few hot pixels in the dark
@@ -176,7 +190,7 @@ def _fills(values: NDArray[np.float32], white: float) -> bool:
     return bool(white / 2 < values.max() <= white and values.mean() >= white / 16)
 
 
-def _tagged_white(image: Image.Image) -> float | None:
+def tagged_white(image: Image.Image) -> float | None:
     """The largest number that a TIFF or PNG says it holds; None = it does not say."""
     if image.mode == "F":
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,26 +15,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dseinvert.errors import UsageError
+from dseinvert.media.along import NOTHING, Along
 from dseinvert.media.images import encode_jpeg, encode_png
 
 Format = Literal["png", "jpg", "webp"]
 FORMATS: tuple[Format, ...] = ("png", "jpg", "webp")
 _INCH = 0.0254
-_LONGEST_EXIF = 65_000  # what one segment of a JPEG holds
-
-
-@dataclass(frozen=True)
-class Along:
-    """What stands in a picture file besides its pixels."""
-
-    exif: bytes = b""
-    profile: bytes | None = None
-    """None = sRGB, as pictures without a profile are read."""
-    dpi: tuple[float, float] | None = None
-    """Across and down; None = unknown."""
-
-
-NOTHING = Along()
+_LONGEST = 65_000  # what one segment of a JPEG holds
+_XMP = b"http://ns.adobe.com/xap/1.0/\0"
+_IPTC = b"Photoshop 3.0\0" + b"8BIM" + struct.pack(">H", 0x0404) + b"\0\0"
+_CALLED = {"exif": "EXIF data", "xmp": "XMP", "iptc": "IPTC", "comment": "comment"}
+_PNG_XMP = b"XML:com.adobe.xmp"
 
 
 @dataclass(frozen=True)
@@ -58,9 +49,9 @@ class Form:
 
         What the format cannot hold goes into `notes`, a phrase each.
         """
-        if self.format == "png":
-            return _with_chunks(_png(pixels), along)
         lost = [] if notes is None else notes
+        if self.format == "png":
+            return _with_chunks(_png(pixels), along, lost)
         pixels = _shallow(pixels, lost)
         if self.format == "jpg":
             return self._jpeg(_opaque(pixels, lost), along, lost)
@@ -70,10 +61,8 @@ class Form:
         quality = 92 if self.quality is None else self.quality
         if along == NOTHING and pixels.shape[2] == 3:
             return encode_jpeg(pixels, quality)
-        if len(along.exif) > _LONGEST_EXIF:
-            lost.append("its EXIF data are too long for a JPEG and were left out")
-        exif = along.exif if len(along.exif) <= _LONGEST_EXIF else b""
-        options: dict[str, Any] = {"quality": quality, "subsampling": 0, "exif": exif}
+        options: dict[str, Any] = {"quality": quality, "subsampling": 0}
+        options |= _segments(along, lost)
         if along.dpi is not None:
             options["dpi"] = along.dpi
         return _saved(pixels, "JPEG", icc_profile=along.profile, **options)
@@ -81,6 +70,10 @@ class Form:
     def _webp(self, pixels: NDArray[Any], along: Along, lost: list[str]) -> bytes:
         if along.dpi is not None:
             lost.append("WebP holds no dots per inch")
+        if along.iptc or along.comment:
+            kinds = [what for what in ("iptc", "comment") if getattr(along, what)]
+            lost.append(f"WebP holds no {' and no '.join(_CALLED[kind] for kind in kinds)}")
+        _tell_of_texts(along, lost)
         lossless = self.quality is None
         quality = {} if self.quality is None else {"quality": self.quality}
         return _saved(
@@ -88,7 +81,8 @@ class Form:
             "WEBP",
             lossless=lossless,
             exact=lossless,
-            exif=along.exif,
+            exif=along.described,
+            xmp=along.xmp,
             icc_profile=along.profile,
             **quality,
         )
@@ -111,7 +105,39 @@ def _png(pixels: NDArray[Any]) -> bytes:
     return bytes(cv2.imencode(".png", pixels[..., order])[1])
 
 
-def _with_chunks(png: bytes, along: Along) -> bytes:
+def _segments(along: Along, lost: list[str]) -> dict[str, Any]:
+    """What Pillow writes before the pixels of a JPEG; what is too long for a segment is not."""
+    parts = {
+        "exif": along.described,
+        "xmp": along.xmp,
+        "iptc": along.iptc,
+        "comment": along.comment,
+    }
+    for what, data in parts.items():
+        if len(data) > _LONGEST:
+            lost.append(f"its {_CALLED[what]} is too long for a JPEG and was left out")
+            parts[what] = b""
+    _tell_of_texts(along, lost)
+    extra = []
+    if parts["xmp"]:
+        extra.append((b"\xff\xe1", _XMP + parts["xmp"]))
+    if parts["iptc"]:
+        padded = parts["iptc"] + b"\0" * (len(parts["iptc"]) % 2)
+        extra.append((b"\xff\xed", _IPTC + struct.pack(">I", len(parts["iptc"])) + padded))
+    segments = [mark + struct.pack(">H", len(data) + 2) + data for mark, data in extra]
+    return {
+        "exif": parts["exif"],
+        "extra": b"".join(segments),
+        **({"comment": parts["comment"]} if parts["comment"] else {}),
+    }
+
+
+def _tell_of_texts(along: Along, lost: list[str]) -> None:
+    if along.placeless:
+        lost.append(f"not kept of its texts: {', '.join(along.placeless)}; --format png keeps them")
+
+
+def _with_chunks(png: bytes, along: Along, lost: list[str]) -> bytes:
     """A PNG with what goes along, before its pixels."""
     chunks: list[tuple[bytes, bytes]] = []
     if along.profile is not None:
@@ -121,8 +147,26 @@ def _with_chunks(png: bytes, along: Along) -> bytes:
         chunks.append((b"pHYs", struct.pack(">2IB", across, down, 1)))
     if along.exif:
         chunks.append((b"eXIf", along.exif.removeprefix(b"Exif\0\0")))
+    if along.iptc:
+        lost.append(f"a PNG holds no {_CALLED['iptc']}; --format jpg keeps it")
+    chunks += _texts(along)
     head = 8 + 25  # the signature and IHDR
     return b"".join([png[:head], *_chunks(chunks), png[head:]]) if chunks else png
+
+
+def _texts(along: Along) -> Iterator[tuple[bytes, bytes]]:
+    """Chunks of XMP, of a JPEG's comment, and of what was a PNG's own."""
+    if along.xmp:
+        yield b"iTXt", _PNG_XMP + b"\0\0\0\0\0" + along.xmp
+    texts = list(along.texts)
+    if along.comment:
+        texts.append(("Comment", along.comment.decode("utf-8", "replace")))
+    for keyword, text in texts:
+        key = keyword.encode("latin-1", "replace")[:79]
+        try:
+            yield b"tEXt", key + b"\0" + text.encode("latin-1")
+        except UnicodeEncodeError:
+            yield b"iTXt", key + b"\0\0\0\0\0" + text.encode("utf-8", "replace")
 
 
 def _chunks(parts: Sequence[tuple[bytes, bytes]]) -> list[bytes]:

@@ -19,6 +19,7 @@ from PIL import Image, UnidentifiedImageError
 from dseinvert.errors import InputError
 from dseinvert.media.atomic import shown
 from dseinvert.media.convert import SIGNIFICANT_BITS, on_white, orientation, turned
+from dseinvert.media.deep import brighten
 from dseinvert.media.formats import CONVERT, like_targa, marked, unread
 from dseinvert.media.strict import Strictness
 
@@ -115,6 +116,7 @@ def decoded(data: bytes, max_pixels: int | None = None) -> Iterator[tuple[Image.
             image.load()
             if kind == "PNG":
                 image.info[SIGNIFICANT_BITS] = _significant_bits(data)
+            brighten(image, data, notes)
             yield image, notes
     except InputError:
         raise

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import Image
 
+from dseinvert.media.along import Along, along_of
 from dseinvert.media.convert import (
     Profile,
     is_grey,
@@ -21,15 +21,11 @@ from dseinvert.media.convert import (
     srgb,
     turned,
 )
-from dseinvert.media.form import Along, Form
+from dseinvert.media.deep import deep_colours
+from dseinvert.media.form import Form
 from dseinvert.media.images import decoded, file_bytes, naming
 from dseinvert.media.pixels import Pixels
 
-_DESCRIBING = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)
-"""Image description, make, model, software, date, artist, copyright."""
-# Of the EXIF block: sizes that turning changes, and where other data lie.
-_OF_THE_FILE = (0xA002, 0xA003, 0xA005)
-_LEFT_OUT = {"xmp": "XMP", "photoshop": "IPTC", "comment": "a comment"}
 _ACROSS = (5, 6, 7, 8)
 """Orientations that change width and height."""
 
@@ -94,7 +90,7 @@ def open_whole(path: Path, max_pixels: int | None = None, *, keep_gps: bool = Fa
 
 def _lying(image: Image.Image, data: bytes, keep_gps: bool) -> Whole:
     """As it lies in the file."""
-    notes = _left_out(image)
+    notes: list[str] = []
     profile = profile_of(image)
     samples, colours, alpha = _layers(image, data, profile, notes)
     if image.mode == "CMYK":
@@ -102,7 +98,7 @@ def _lying(image: Image.Image, data: bytes, keep_gps: bool) -> Whole:
     elif image.info.get("icc_profile") and profile is None:
         notes.append("its colours are written as sRGB, without their profile")
     data_of_profile = None if profile is None else profile.data
-    along = Along(_exif(image, keep_gps, notes), data_of_profile, _dpi(image))
+    along = along_of(image, data_of_profile, notes, keep_gps=keep_gps)
     return Whole(samples, colours, alpha, profile, along, is_grey(image), tuple(notes))
 
 
@@ -145,17 +141,7 @@ def _deep(image: Image.Image, data: bytes, notes: list[str]) -> NDArray[np.uint1
         if image.info.get("icc_profile"):
             return None
         return np.repeat(np.rint(grey * 65535).astype(np.uint16)[..., None], 3, axis=2)
-    if not _has_16_bits(image, data):
-        return None
-    try:
-        deep = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        deep = None
-    wanted = (image.height, image.width)
-    if deep is None or deep.dtype != np.uint16 or deep.ndim != 3 or deep.shape[:2] != wanted:
-        notes.append("was written with 8 bits, for its 16 cannot be read")
-        return None
-    return np.asarray(deep[..., [2, 1, 0, 3][: deep.shape[2]]])
+    return deep_colours(image, data, notes)
 
 
 def _changed(before: Pixels, after: Pixels) -> tuple[slice, slice] | None:
@@ -165,50 +151,3 @@ def _changed(before: Pixels, after: Pixels) -> tuple[slice, slice] | None:
     if not len(rows):
         return None
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-
-
-def _has_16_bits(image: Image.Image, data: bytes) -> bool:
-    if image.format == "PNG":
-        return data[24] == 16
-    bits = getattr(image, "tag_v2", {}).get(258, (8,))
-    return max(bits if isinstance(bits, tuple) else (bits,)) == 16
-
-
-def _dpi(image: Image.Image) -> tuple[float, float] | None:
-    try:
-        across, down = (float(one) for one in image.info["dpi"])
-    except (KeyError, TypeError, ValueError):
-        return None
-    if not (0 < across < 1e6 and 0 < down < 1e6):
-        return None
-    return across, down
-
-
-def _exif(image: Image.Image, keep_gps: bool, notes: list[str]) -> bytes:
-    """EXIF data that describe the photo: without orientation and thumbnail."""
-    try:
-        found, kept = image.getexif(), Image.Exif()
-        for tag in _DESCRIBING:
-            if tag in found:
-                kept[tag] = found[tag]
-        taken = {k: v for k, v in found.get_ifd(ExifTags.IFD.Exif).items() if k not in _OF_THE_FILE}
-        if taken:
-            kept[ExifTags.IFD.Exif] = taken
-        place = found.get_ifd(ExifTags.IFD.GPSInfo)
-        if place and keep_gps:
-            kept[ExifTags.IFD.GPSInfo] = place
-        elif place:
-            notes.append("where it was taken (GPS) is left out; --keep-gps keeps it")
-        return kept.tobytes() if len(kept) else b""
-    except Exception:  # damage in a block of data that the pixels do not need
-        notes.append("its EXIF data are damaged and are left out")
-        return b""
-
-
-def _left_out(image: Image.Image) -> list[str]:
-    """What of a file has no place in another."""
-    kinds = [what for name, what in _LEFT_OUT.items() if image.info.get(name)]
-    if getattr(image, "text", None):
-        kinds.append("texts")
-    listed = ", ".join(kinds)
-    return [f"not kept of its file: {listed}"] if kinds else []

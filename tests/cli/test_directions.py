@@ -149,6 +149,16 @@ def test_foreign_files_are_imported_under_a_name(model: Path, tmp_path: Path, to
     assert torch.equal(known["hat"].vector, known["cap"].vector)
 
 
+def test_names_of_several_stay_behind_the_one_that_is_given(
+    model: Path, tmp_path: Path, told: Call
+) -> None:
+    rows = np.ones((1, 16), np.float32)
+    np.savez(tmp_path / "both.npz", hat=rows, beard=2 * rows)
+    told("import", tmp_path / "both.npz", "--name", "my", "--model", model)
+    known = open_model(str(model)).directions
+    assert torch.equal(2 * known["my-hat"].vector, known["my-beard"].vector)
+
+
 def test_a_directions_file_of_this_program_is_imported(
     model: Path, tmp_path: Path, told: Call
 ) -> None:

@@ -67,6 +67,7 @@ def test_files_of_earlier_and_later_versions_are_read(tmp_path: Path) -> None:
         ({"layers": [3, 2]}, torch.ones(6, 16)),
         ({}, torch.ones(16)),
         ({}, torch.full((6, 16), torch.nan)),
+        ({}, torch.zeros(6, 16)),
     ],
 )
 def test_directions_that_cannot_be_are_damage(

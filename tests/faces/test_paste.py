@@ -237,6 +237,19 @@ def test_the_automatic_mask_is_where_the_edit_changed_much() -> None:
     assert change_mask(recon, recon).max() == 0
 
 
+def test_the_automatic_mask_leaves_out_a_tint_beyond_the_head() -> None:
+    """A veil of 20 levels behind the head; hair that turns white, of 120, at its edge, is taken."""
+    recon = plain(100)
+    y, x = np.mgrid[:64, :64]
+    veil = 20 * np.exp(-((x - 62) ** 2 + (y - 20) ** 2) / 400)
+    edited = recon + np.rint(veil[..., None] * [0.5, 0.7, 1]).astype(np.uint8)
+    edited[24:48, 22:42] = 160
+    mask = change_mask(edited, recon)
+    assert mask[:, 60:].max() < 0.02 and mask[30:40, 28:36].min() == 1
+    edited[4:24, 8:16] = 220
+    assert change_mask(edited, recon)[8:20, 10:14].min() > 0.8
+
+
 @pytest.mark.parametrize("side", [64, 256])
 def test_the_face_mask_holds_the_features_and_not_the_background(side: int) -> None:
     mask = face_mask(side)

@@ -122,3 +122,13 @@ def test_the_published_files_are_read() -> None:
         if "pca" not in file.name:
             assert torch.allclose(rows[0].norm(dim=1), torch.ones(1), atol=1e-4)
     assert len(files) > 5
+
+
+@pytest.mark.parametrize("bad", [0.0, float("nan"), float("inf"), -float("inf")])
+def test_a_direction_that_leads_nowhere_is_refused_in_one_line(tmp_path: Path, bad: float) -> None:
+    np.save(tmp_path / "age.npy", np.full((1, 512), bad, np.float32))
+    np.savez(tmp_path / "both.npz", age=np.full((1, 512), bad), smile=np.ones((1, 512)))
+    for file, name in (("age.npy", "direction: "), ("both.npz", "direction age: ")):
+        with pytest.raises(InputError, match=name + "(holds NaN or inf|is all zeros)") as error:
+            read(tmp_path / file)
+        assert "\n" not in str(error.value)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from dseinvert.errors import InputError, UsageError
 from dseinvert.media.form import PNG, Form, form_of
@@ -121,6 +123,149 @@ def test_exif_stays_upright_and_without_the_place(tmp_path: Path, format: str) -
     if format != "webp":
         assert np.allclose(image.info["dpi"], (200, 300), atol=0.1)
     assert np.array_equal(read_image(path), photo.colours)
+
+
+MODES: dict[str, Callable[[], Image.Image]] = {
+    "L": lambda: Image.fromarray(scene()[..., 0]),
+    "LA": lambda: Image.fromarray(np.dstack([scene()[..., :1], scene()[..., 1:2]])),
+    "RGBA": lambda: Image.fromarray(np.dstack([scene(), scene()[..., :1]])),
+    "P": lambda: Image.fromarray(scene()).quantize(64),
+    "I;16": lambda: Image.fromarray(scene()[..., 0].astype(np.uint16) * 257),
+    "CMYK": lambda: Image.fromarray(scene()).convert("CMYK"),
+}
+FILES = {"L": ".jpg", "LA": ".png", "RGBA": ".png", "P": ".png", "I;16": ".png", "CMYK": ".jpg"}
+
+
+@pytest.mark.parametrize("format", ["png", "jpg", "webp"])
+@pytest.mark.parametrize("mode", MODES)
+def test_exif_and_orientation_are_right_in_every_mode(
+    tmp_path: Path, mode: str, format: str
+) -> None:
+    image = MODES[mode]()
+    assert image.mode == mode
+    options: dict[str, Any] = {"transparency": 3} if mode == "P" else {}
+    path = tmp_path / f"a{FILES[mode]}"
+    photo = open_whole(saved(path, image, exif=exif(turned=6), **options))
+    again, _ = written(edited(photo), Form(format))  # type: ignore[arg-type]
+    found = again.getexif()
+    assert again.size == (40, 60) and photo.colours.shape == (60, 40, 3)
+    assert found[0x8298] == "A. Photographer" and 0x0112 not in found
+    assert found.get_ifd(0x8769)[0x9003] == "2020:01:01 12:00:00" and not found.get_ifd(0x8825)
+    if mode in ("LA", "RGBA", "P") and format != "jpg":
+        assert again.has_transparency_data
+        alpha = np.asarray(again.convert("RGBA"))[..., 3]
+        source = np.asarray(image.convert("RGBA"))[..., 3] if mode != "P" else None
+        assert source is None or np.array_equal(alpha, np.rot90(source, -1))
+
+
+XMP = b"""<?xpacket begin=""?><x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF
+ xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description dc:format="image/jpeg"
+ exif:GPSLatitude="52,31.2N" drone-dji:GpsLongitude='13.1' tiff:Orientation="6" xmp:Rating="5">
+<dc:creator><rdf:Seq><rdf:li>A. Photographer</rdf:li></rdf:Seq></dc:creator>
+<exif:GPSTimeStamp>2020-01-01T12:00:00Z</exif:GPSTimeStamp><exif:GPSAltitude />
+<exif:PixelXDimension>60</exif:PixelXDimension></rdf:Description></rdf:RDF></x:xmpmeta>
+<?xpacket end="w"?>"""
+IPTC = b"\x1c\x02\x78\x00\x07caption\x1c\x02\x74\x00\x02me"
+
+
+def with_iptc(path: Path, **options: Any) -> Path:
+    block = b"8BIM\x04\x04\0\0" + len(IPTC).to_bytes(4, "big") + IPTC + b"\0" * (len(IPTC) % 2)
+    data = b"Photoshop 3.0\0" + block
+    segment = b"\xff\xed" + (len(data) + 2).to_bytes(2, "big") + data
+    return saved(path, Image.fromarray(scene()), extra=segment, **options)
+
+
+@pytest.mark.parametrize("format", ["png", "jpg", "webp"])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tiff"])
+def test_xmp_stays_upright_and_without_the_place(tmp_path: Path, suffix: str, format: str) -> None:
+    image, options = Image.fromarray(scene()), {}
+    if suffix == ".png":
+        info = PngImagePlugin.PngInfo()
+        info.add_itxt("XML:com.adobe.xmp", XMP.decode())
+        options = {"pnginfo": info}
+    else:
+        options = {"tiffinfo": {700: XMP}} if suffix == ".tiff" else {"xmp": XMP}
+    photo = open_whole(saved(tmp_path / f"a{suffix}", image, **options))
+    found, _ = written(photo, Form(format))  # type: ignore[arg-type]
+    xmp = found.info["xmp"]
+    for kept in (b"A. Photographer", b'xmp:Rating="5"', b'dc:format="image/jpeg"', b"</x:xmpmeta>"):
+        assert kept in xmp
+    assert b"gps" not in xmp.lower() and b"Orientation" not in xmp and b"Dimension" not in xmp
+    assert [note for note in photo.notes if "GPS" in note]
+    ElementTree.fromstring(
+        re.sub(rb"\b(\w+(?:-\w+)?):", rb"\1_", xmp.split(b"?>", 1)[1].rpartition(b"<?")[0])
+    )
+
+
+def test_the_place_in_xmp_stays_where_it_is_asked_for(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.jpg", Image.fromarray(scene()), xmp=XMP)
+    photo = open_whole(path, keep_gps=True)
+    xmp = written(photo)[0].info["xmp"]
+    assert b"GPSLatitude" in xmp and b"Orientation" not in xmp and photo.notes == ()
+
+
+@pytest.mark.parametrize("source", [".jpg", ".tiff"])
+def test_iptc_stays_in_a_jpeg_and_else_it_is_said(tmp_path: Path, source: str) -> None:
+    if source == ".jpg":
+        path = with_iptc(tmp_path / "a.jpg")
+    else:
+        path = saved(tmp_path / "a.tiff", Image.fromarray(scene()), tiffinfo={33723: IPTC})
+    photo = open_whole(path)
+    image, notes = written(photo, Form("jpg"))
+    assert image.info["photoshop"][0x0404][: len(IPTC)] == IPTC and notes == []
+    for format in ("png", "webp"):
+        assert any("IPTC" in note for note in written(photo, Form(format))[1])  # type: ignore[arg-type]
+
+
+def test_texts_of_a_png_stay_and_go_to_exif_where_the_format_changes(tmp_path: Path) -> None:
+    info = PngImagePlugin.PngInfo()
+    texts = {"Title": "A face", "Author": "Jos\u00e9", "Copyright": "me", "Mood": "\u2665 well"}
+    for keyword, text in texts.items():
+        info.add_itxt(keyword, text)
+    info.add_text("Raw profile type exif", "47505320")
+    photo = open_whole(saved(tmp_path / "a.png", Image.fromarray(scene()), pnginfo=info))
+    image, notes = written(photo)
+    assert image.text == texts and notes == [] and photo.notes == ()
+    for format in ("jpg", "webp"):
+        image, notes = written(photo, Form(format))  # type: ignore[arg-type]
+        found = image.getexif()
+        assert found[0x010E] == "A face" and found[0x8298] == "me"
+        assert found[0x013B].encode("latin-1").decode() == "José"
+        assert [note for note in notes if "Mood" in note and "Title" not in note]
+
+
+def test_exif_that_is_there_is_not_replaced_by_a_text(tmp_path: Path) -> None:
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Copyright", "nobody")
+    image = Image.fromarray(scene())
+    photo = open_whole(saved(tmp_path / "a.png", image, pnginfo=info, exif=exif()))
+    found = written(photo, Form("jpg"))[0].getexif()
+    assert found[0x8298] == "A. Photographer"
+    assert found.get_ifd(0x8769)[0x9003] == "2020:01:01 12:00:00"
+
+
+def test_exif_in_other_letters_stays(tmp_path: Path) -> None:
+    block = Image.Exif()
+    block[0x8298] = "José".encode()
+    path = saved(tmp_path / "a.jpg", Image.fromarray(scene()), exif=block.tobytes())
+    for form in (PNG, Form("jpg"), Form("webp")):
+        said = written(open_whole(path), form)[0].getexif()[0x8298]
+        assert said.encode("latin-1").decode() == "José"
+
+
+def test_the_comment_of_a_jpeg_stays(tmp_path: Path) -> None:
+    photo = open_whole(saved(tmp_path / "a.jpg", Image.fromarray(scene()), comment="at work"))
+    assert written(photo, Form("jpg"))[0].info["comment"] == b"at work"
+    assert written(photo)[0].text == {"Comment": "at work"}
+    assert any("comment" in note for note in written(photo, Form("webp"))[1])
+
+
+def test_what_is_too_long_for_a_jpeg_is_said(tmp_path: Path) -> None:
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", "<x>" + "y" * 70_000 + "</x>")
+    photo = open_whole(saved(tmp_path / "a.png", Image.fromarray(scene()), pnginfo=info))
+    image, notes = written(photo, Form("jpg"))
+    assert "xmp" not in image.info and "XMP is too long" in notes[0]
 
 
 def test_the_place_stays_where_it_is_asked_for(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from dseinvert.run.play.sample import USUAL_PSI, parse_seeds
 LEAST = 96
 """Pixels of a picture in a strip."""
 _NAME = re.compile(r"\w[\w.-]*")
+_NUMBERED = re.compile(r"(pca|sefa)-\d+")
 _RESERVED = ("class",)  # of --edit class=NUMBER
 
 
@@ -95,7 +96,8 @@ def import_file(path: Path, model: Model, name: str = "", copy: str = "") -> Giv
     Args:
         path: the file.
         model: whose generator they belong to.
-        name: what to call the one it holds, or before the numbers of several; "" = as it does.
+        name: what to call the one it holds, or before the names or numbers of several; "" = as
+            it does.
         copy: the name of a copy of the model that gets them; "" = the model itself.
 
     Raises:
@@ -103,8 +105,7 @@ def import_file(path: Path, model: Model, name: str = "", copy: str = "") -> Giv
         InputError: no directions, or of another generator, space or shape.
     """
     (kind, *notes), found = read_directions(path, model)
-    several = [f"{name}{place}" for place in range(len(found))] if len(found) > 1 else [name]
-    called = several if name else [*found]
+    called = _called(name, [*found]) if name else [*found]
     check_new(model, called)
     own = {
         new: replace(one, name=new, learned=one.learned or kind)
@@ -112,6 +113,15 @@ def import_file(path: Path, model: Model, name: str = "", copy: str = "") -> Giv
     }
     given, folder = give(model, {**model.directions, **own}, copy)
     return Given(given, folder, tuple(own.values()), (kind, *notes))
+
+
+def _called(name: str, theirs: Sequence[str]) -> list[str]:
+    """Names for several directions: a name and theirs, or a number where they have but numbers."""
+    if len(theirs) == 1:
+        return [name]
+    if all(_NUMBERED.fullmatch(one) for one in theirs):
+        return [f"{name}{place}" for place in range(len(theirs))]
+    return [f"{name}-{one}" for one in theirs]
 
 
 def rename(model: Model, old: str, new: str, copy: str = "") -> Given:

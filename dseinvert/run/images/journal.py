@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 from dseinvert.errors import OutputError
 from dseinvert.media.atomic import is_inside, open_in_place, shown
+from dseinvert.media.form import FORMATS
 from dseinvert.media.lock import lock
 from dseinvert.names import each, file_name, json_value, number, table, text, word
 from dseinvert.run.inputs import Status
@@ -115,7 +116,7 @@ def _checked(entry: Entry, folder: Path) -> Entry:
 def _picture(folder: Path, file: Any) -> str:
     """The name of a picture of that folder; ValueError where it is none."""
     path = folder / file_name(file)
-    if path.suffix != ".png" or (path.is_symlink() and not is_inside(folder, path)):
+    if path.suffix[1:] not in FORMATS or (path.is_symlink() and not is_inside(folder, path)):
         raise ValueError(f"not a picture of {folder}: {file}")
     return path.name
 

@@ -12,7 +12,8 @@ import cv2
 
 from dseinvert.errors import InputError
 from dseinvert.media.atomic import is_inside, replacing
-from dseinvert.media.images import encode_jpeg, read_image
+from dseinvert.media.formats import marked
+from dseinvert.media.images import HEAD_BYTES, encode_jpeg, read_image
 from dseinvert.media.pixels import Pixels
 from dseinvert.run.images.journal import Entry, FaceEntry
 from dseinvert.run.images.roles import caption
@@ -30,7 +31,8 @@ _UNITS = {
     "seconds": ("refined in", ".1f", " s"),
 }
 """Title, style and unit of what faces can be sorted by; other numbers are shown only."""
-_PNG = b"\x89PNG\r\n\x1a\n"
+_KINDS = {"PNG": "png", "JPEG": "jpeg", "WEBP": "webp"}
+"""What pictures are written as, by Pillow's names, as browsers call it."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,8 @@ def _data_uri(path: Path) -> str:
             return ""
         data = path.read_bytes()
         if len(data) <= _EMBEDDED_BYTES:
-            return data_uri("png", data) if data.startswith(_PNG) else ""
+            kind = _KINDS.get(marked(data[:HEAD_BYTES]))
+            return data_uri(kind, data) if kind else ""
         pixels = read_image(path)
     except (OSError, InputError):
         return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +33,8 @@ class Plan:
     """The folded names of all inputs, for `face_names`."""
     protected: frozenset[Path] = field(default=frozenset(), repr=False)
     """Inputs that lie in the output folder and must not be overwritten."""
+    left: tuple[str, ...] = ()
+    """Names of earlier outputs that are there still, and whose inputs are gone."""
 
 
 def make_plan(
@@ -60,7 +62,15 @@ def make_plan(
         problems=scan.problems,
         taken=frozenset(folded(item.name) for item in items),
         protected=frozenset(path.resolve() for path in inside - outputs),
+        left=_left(known, items, out),
     )
+
+
+def _left(known: Mapping[str, Entry], items: Sequence[Item], out: Path) -> tuple[str, ...]:
+    """Of renamed or removed inputs: nobody would look for their outputs, which stay as they are."""
+    named = {item.name for item in items}
+    gone = (e for e in known.values() if e.name not in named and not Path(e.source).exists())
+    return tuple(e.name for e in gone if any((out / file).exists() for file in e.files))
 
 
 def _named(sources: list[Path], known: Mapping[str, Entry]) -> dict[Path, str]:

@@ -44,7 +44,7 @@ ROLES = {
     "edit": Role(
         "the same of its edited latent, one for each --edit, named by its label",
         lambda face: face.edited,
-        names=r".*[+-]\d.*",
+        names=r".*([+-]\d|=auto).*",
         pasted=True,
     ),
 }

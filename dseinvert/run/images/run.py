@@ -28,6 +28,7 @@ from dseinvert.run.inputs import Prepared, look, preparer
 from dseinvert.stop import Stop, stoppable
 
 _READERS = 4
+_NAMED = 5  # outputs that a note lists
 _WRITERS = 4  # they mostly wait for the disk
 
 
@@ -52,6 +53,7 @@ def run_images(patterns: Sequence[str], options: ImagesOptions, watcher: Watcher
         known = read(journal.path)
         plan = _plan(job, found, known)
         _tell_of_others(job, plan, watcher)
+        _tell_of_left(plan, watcher)
         fresh = _run(job, plan, journal, watcher, stop)
         outcome = Outcome(options.out, plan, (*plan.settled, *fresh), stop.code)
         known |= {entry.name: entry for entry in fresh}
@@ -134,6 +136,13 @@ def _tell_of_others(job: ImagesJob, plan: Plan, watcher: Watcher) -> None:
     if plan.todo and others:
         names = ", ".join(sorted(others))
         watcher.note(f"earlier ones are by {names}, within 1 of 255; --overwrite makes them anew")
+
+
+def _tell_of_left(plan: Plan, watcher: Watcher) -> None:
+    if plan.left:
+        more = f" and {len(plan.left) - _NAMED} more" if len(plan.left) > _NAMED else ""
+        names = ", ".join(plan.left[:_NAMED]) + more
+        watcher.note(f"inputs are gone whose outputs stay, {len(plan.left)} in all: {names}")
 
 
 def _tell(watcher: Watcher, entry: Entry) -> None:

@@ -77,10 +77,11 @@ def _patches(studio: Studio, face: ClipFace, frame: Pixels, drawn: Drawn) -> Pat
     recon = drawn[RECON]
     source = crop(frame, face.quad, AGREEMENT_SIDE)
     trust, tone = agreement(source, recon)[..., None], tone_of(source)
-    changes = {label: patch - recon for label, patch in floats.items()}
+    changes = {label: trust * (patch - recon) for label, patch in floats.items()}
     if tone is not None:
-        changes = {label: tone(change) for label, change in changes.items()}
-    return {label: _masked(face, trust * change) for label, change in changes.items()}
+        under = cv2.resize(source, recon.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        changes = {label: tone(under, change) for label, change in changes.items()}
+    return {label: _masked(face, change) for label, change in changes.items()}
 
 
 def _masked(face: ClipFace, change: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -36,7 +36,7 @@ _OTHER_FILES = frozenset(
 )
 _OF_ENCODERS = ("pix_fmt", "bitrate", "preset", "height")
 # What follows the stem in the name of a video this program wrote.
-_OURS = re.compile(r"(recon|recon\..*|.*[+-]\d.*)\.(frames|mp4|m4v|mov|mkv|webm)")
+_OURS = re.compile(r"(recon|recon\..*|.*([+-]\d|=auto).*)\.(frames|mp4|m4v|mov|mkv|webm)")
 _PREVIEW_SIDE, _PREVIEW_CRF, _PREVIEW_PRESET = 480, 30, "veryfast"
 
 

@@ -112,3 +112,28 @@ def test_an_input_is_never_overwritten(
     assert dse("images", pictures, "--out", pictures, "--no-align") == 1
     assert mine.read_bytes() == before
     assert "p1.png: its output p1.recon.png would replace an input" in capfd.readouterr().err
+
+
+def test_outputs_of_inputs_that_are_gone_are_told_and_stay(
+    dse: Run, finished: Path, pictures: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (pictures / "p1.png").rename(pictures / "summer.png")
+    (pictures / "p2.png").unlink()
+    capfd.readouterr()
+    assert dse("images", pictures, "--out", finished, "--no-align") == 0
+    assert "stay, 2 in all: p1, p2" in capfd.readouterr().err
+    assert (finished / "p1.recon.png").is_file() and (finished / "summer.recon.png").is_file()
+
+
+def test_inputs_that_are_merely_not_named_are_not_gone(finished: Path, pictures: Path) -> None:
+    assert plan(finished, pictures / "p0.png").left == ()
+
+
+@pytest.mark.parametrize("format", ["jpg", "webp"])
+def test_pictures_of_another_form_are_done_too(
+    dse: Run, pictures: Path, tmp_path: Path, format: str
+) -> None:
+    out = tmp_path / "small"
+    words = ("--no-align", "--format", format, "-q")
+    assert dse("images", pictures, "--out", out, *words) == 0
+    assert len(plan(out, pictures).settled) == 7

@@ -67,6 +67,16 @@ def test_a_large_picture_is_embedded_smaller(tmp_path: Path) -> None:
     assert len(uri) < 200_000
 
 
+@pytest.mark.parametrize(("format", "kind"), [("png", "png"), ("jpg", "jpeg"), ("webp", "webp")])
+def test_a_small_picture_is_embedded_as_what_it_is(
+    dse: Run, pictures: Path, tmp_path: Path, format: str, kind: str
+) -> None:
+    out = tmp_path / "out"
+    assert dse("images", pictures, "--out", out, "--no-align", "--format", format, "-q") == 0
+    kinds = re.findall(r'src="data:image/(\w+);base64,', (out / "index.html").read_text())
+    assert len(kinds) == 14 and {*kinds} == {kind}
+
+
 def test_names_cannot_break_the_page(dse: Run, pictures: Path, tmp_path: Path) -> None:
     (pictures / "p0.png").rename(pictures / "<b onload=alert(1)>&'\".png")
     (pictures / "p1.png").write_bytes(b"no picture")

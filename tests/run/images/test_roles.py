@@ -74,6 +74,8 @@ def test_a_row_that_is_pasted_is_put_into_the_whole_photo(
         ("recon.png", True),
         ("age+2,smile-1.5.png", True),
         ("age+2.photo.png", True),
+        ("age=auto+.png", True),
+        ("smile+1,age=auto@0-4.png", True),
         ("recon.jpg", False),
         ("holiday.png", False),
         ("difference.png", False),

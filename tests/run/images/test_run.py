@@ -183,6 +183,20 @@ def test_a_photo_without_a_face_is_skipped_with_exit_1(
     assert len(squares.seen) == 2, "looked at once each"
 
 
+@pytest.mark.parametrize(
+    "option", [("--min-face", "16"), ("--min-score", "0.3"), ("--rotate", "90")]
+)
+def test_what_finds_faces_decides_whether_a_photo_without_one_is_looked_at_again(
+    dse: Run, squares: Squares, tmp_path: Path, option: tuple[str, ...]
+) -> None:
+    (tmp_path / "black.png").write_bytes(encode_png(np.zeros((80, 80, 3), np.uint8)))
+    upright, out = ("--rotate", "0"), tmp_path / "out"
+    for words, looks in ((upright, 1), (upright, 1), ((*upright, *option), 2)):
+        dse("images", tmp_path / "black.png", "--out", out, "-q", *words)
+        entries = (out / "journal.jsonl").read_text().splitlines()
+        assert len(entries) == looks
+
+
 def test_images_taken_as_they_are_warn_when_not_square(
     dse: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
