@@ -79,10 +79,10 @@ def verify(
     json: Annotated[bool, typer.Option("--json", help=PLAIN)] = False,
 ) -> None:
     """Compare each weight file with the sha256 recorded when it was written."""
+    from dseinvert.cards import added
     from dseinvert.models import find_model, list_models
-    from dseinvert.models.store import folders
 
-    every = {**dict.fromkeys(row.folder for row in list_models()), **dict.fromkeys(folders())}
+    every = {**dict.fromkeys(row.folder for row in list_models()), **dict.fromkeys(added())}
     states = [_verified(folder) for folder in ([find_model(name)] if name else every)]
     if json:
         print_json(states)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import torch
 
+from dseinvert.cards import BUNDLED, CARD, DEFAULT, GENERATOR
 from dseinvert.errors import UsageError
 from dseinvert.generators import Generator
 from dseinvert.models import cache, store
-from dseinvert.models.folder import BUNDLED, CARD, DEFAULT, GENERATOR, ModelRow, open_folder, row
+from dseinvert.models.folder import ModelRow, open_folder, row
 from dseinvert.models.model import Model
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from dseinvert.config import ImagesOptions, VideoOptions
 from dseinvert.faces.crops import EVERYBODY, Wanted
-from dseinvert.inversion.refining import parse_refining
+from dseinvert.inversion.asked import parse_refining
 from dseinvert.models import open_model
 from dseinvert.run.flow.keys import Setting, result_key
 from dseinvert.run.images import job as images

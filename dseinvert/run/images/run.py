@@ -10,7 +10,7 @@ from functools import partial
 from dseinvert.config import ImagesOptions
 from dseinvert.errors import NoInputError
 from dseinvert.export.backend import backend_of
-from dseinvert.inversion.refining import UNLIMITED, Refining
+from dseinvert.inversion.asked import UNLIMITED, Refining
 from dseinvert.media.atomic import make_folder, remove_stale_parts
 from dseinvert.media.scan import Scan
 from dseinvert.models import open_model, pick_device

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dseinvert.config import VideoOptions
-from dseinvert.inversion.tune_clip import clip_refining
+from dseinvert.inversion.asked import clip_refining
 from dseinvert.media.clip import Clip
 from dseinvert.media.encoding import Encoding
 from dseinvert.media.video_write import Cut

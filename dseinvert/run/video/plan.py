@@ -13,7 +13,7 @@ from typing import Any
 
 from dseinvert.config import VideoOptions
 from dseinvert.errors import InputError, NoInputError, OutputError, UsageError
-from dseinvert.inversion.tune_clip import clip_refining
+from dseinvert.inversion.asked import clip_refining
 from dseinvert.media.atomic import shown, within
 from dseinvert.media.clip import Clip, probe
 from dseinvert.media.digest import file_sha256
