@@ -12,13 +12,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from dseinvert.errors import MissingError
-from dseinvert.names import each, file_name, json_value, table, text, word
+from dseinvert.errors import MissingError, UsageError
+from dseinvert.names import each, file_name, json_value, suggested, table, text, word
 
 FORMAT = "dseinvert-model-1"
 BUNDLED = Path(__file__).parent / "bundled"
 DEFAULT = "default"
 CARD = "model.json"
+HUB_WEIGHTS = "pytorch_model.bin"
+"""In a folder as Hugging Face's libraries save one."""
 GENERATOR, ENCODER, DIRECTIONS = (
     f"{part}.safetensors" for part in ("generator", "encoder", "directions")
 )
@@ -80,6 +82,32 @@ def named() -> dict[str, Path]:
         with suppress(MissingError):
             found.setdefault(read_card(folder)["name"], folder)
     return found
+
+
+def find(name_or_path: str) -> Path:
+    """What a name or path means: the folder of a model, or a checkpoint that is none yet.
+
+    Raises:
+        UsageError: neither a known name, a folder nor a file.
+    """
+    known = named()
+    if name_or_path == DEFAULT and known:
+        return next(iter(known.values()))
+    if name_or_path in known:
+        return known[name_or_path]
+    path = Path(name_or_path).expanduser()
+    if path.name == GENERATOR and (path.parent / CARD).is_file():
+        return path.parent
+    if path.is_file() or any((path / file).is_file() for file in (CARD, HUB_WEIGHTS)):
+        return path
+    names = ", ".join(known)
+    if path.is_dir():
+        raise UsageError(f"{path}: no model here: it has no {CARD}", f"known models: {names}")
+    advice = f"known models: {names}; `dseinvert models pull` lists those to download"
+    raise UsageError(
+        f"no model, folder or checkpoint file {name_or_path!r}",
+        suggested(name_or_path, (*known, DEFAULT), advice),
+    )
 
 
 def direction_names(folder: Path) -> list[str]:

@@ -19,6 +19,8 @@ from dseinvert.written import (
     SECONDS,
     SMOOTH,
     UNCHECKED,
+    Backend,
+    Device,
     Edits,
     Option,
     Rotate,
@@ -37,9 +39,9 @@ class ImagesOptions:
     is a number or auto, as far as the person stays the same."""
     model: str = "default"
     """Name or folder of a model, or a checkpoint file."""
-    device: str = "auto"
+    device: Device = "auto"
     """auto, cpu, cuda or cuda:N."""
-    backend: str = "auto"
+    backend: Backend = "auto"
     """Who runs the model: auto, torch, onnx, openvino or tensorrt."""
     batch: Annotated[int | None, BATCH] = None
     """Faces computed at once: auto or a number. None = auto."""
@@ -125,9 +127,9 @@ class EditOptions:
     """Of jpg and webp, more is better and larger. None = 92, and webp loses nothing."""
     model: str = "default"
     """Name or folder of the model whose generator the latents belong to."""
-    device: str = "auto"
+    device: Device = "auto"
     """auto, cpu, cuda or cuda:N."""
-    backend: str = "auto"
+    backend: Backend = "auto"
     """Who runs the model: auto, torch, onnx, openvino or tensorrt."""
     batch: Annotated[int | None, BATCH] = None
     """Latents rendered at once: auto or a number. None = auto."""
@@ -171,9 +173,9 @@ class VideoOptions:
     generated face in its place. None = difference; replace for the reconstruction."""
     model: str = "default"
     """Name or folder of a model, or a checkpoint file."""
-    device: str = "auto"
+    device: Device = "auto"
     """auto, cpu, cuda or cuda:N."""
-    backend: str = "auto"
+    backend: Backend = "auto"
     """Who runs the model: auto, torch, onnx, openvino or tensorrt."""
     batch: Annotated[int | None, BATCH] = None
     """Faces computed at once: auto or a number. None = auto."""
@@ -200,7 +202,7 @@ class SampleOptions:
     """Class of all samples, for a generator that has classes. None = drawn from each seed."""
     model: str = "default"
     """Name or folder of a model, or a checkpoint file."""
-    device: str = "auto"
+    device: Device = "auto"
     """auto, cpu, cuda or cuda:N."""
     batch: int | None = None
     """Samples drawn at once. None = as many as suit."""
@@ -217,7 +219,7 @@ class MixOptions:
     rows hold pose and shape, the last colour."""
     model: str = "default"
     """Name or folder of the model whose generator the latents belong to."""
-    device: str = "auto"
+    device: Device = "auto"
     """auto, cpu, cuda or cuda:N."""
     batch: int | None = None
     """Pictures drawn at once. None = as many as suit."""
@@ -239,7 +241,7 @@ class MorphOptions:
     """Slow down at each latent."""
     model: str = "default"
     """Name or folder of the model whose generator the latents belong to."""
-    device: str = "auto"
+    device: Device = "auto"
     """auto, cpu, cuda or cuda:N."""
     batch: int | None = None
     """Frames drawn at once. None = as many as suit."""
@@ -284,7 +286,7 @@ class EvaluateOptions:
     """Find and crop the faces; without it, images are taken as they are."""
     rotate: Rotate = "auto"
     """Degrees clockwise that set photos upright: 0, 90, 180 or 270; auto = as their faces tell."""
-    device: str = "auto"
+    device: Device = "auto"
     """auto, cpu, cuda or cuda:N."""
     batch: int | None = None
     """Faces computed at once. None = as many as suit."""
@@ -347,7 +349,7 @@ class DirectionsOptions:
     """Folder for a strip of pictures of each. None = no pictures."""
     overwrite: bool = False
     """Replace directions of these names."""
-    device: str = "auto"
+    device: Device = "auto"
     """auto, cpu, cuda or cuda:N."""
 
 
@@ -369,7 +371,7 @@ class PreviewOptions:
     """Their class, for a generator that has classes. None = drawn from each seed."""
     strengths: str = "-3:3:7"
     """FROM:TO:COUNT, a column each."""
-    device: str = "auto"
+    device: Device = "auto"
     """auto, cpu, cuda or cuda:N."""
 
 

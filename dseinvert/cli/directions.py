@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dseinvert.cli.checks import check_learn, check_preview
+from dseinvert.cli.inputs import check_readable
+from dseinvert.cli.known import check_directions, check_model
 from dseinvert.cli.verb import FAILS, PLAIN, Done, table, verb
 from dseinvert.config import DirectionsOptions, PreviewOptions
 from dseinvert.progress import Watcher
@@ -37,6 +40,7 @@ Known = Annotated[str, typer.Argument(help="The name of a direction.")]
 @_verb()
 def list_(model: OfModel = "default") -> Done:
     """Name the directions of a model with their unit, space and rows."""
+    check_model(model)
     from dseinvert.models import open_model
     from dseinvert.run.directions.change import describe
 
@@ -48,6 +52,7 @@ def list_(model: OfModel = "default") -> Done:
 @_verb()
 def show(name: Known, model: OfModel = "default") -> Done:
     """Tell all that is known of one direction."""
+    check_directions(model, [name])
     from dseinvert.models import open_model
     from dseinvert.run.directions.change import describe, pick
 
@@ -67,6 +72,8 @@ def import_(
 
     dseinvert directions import smile.npy --model my-gan.pth
     """
+    check_readable(file)
+    check_model(model)
     from dseinvert.models import open_model
     from dseinvert.run.directions.change import import_file
 
@@ -80,6 +87,7 @@ def learn(options: DirectionsOptions, watcher: Watcher) -> Done:
 
     dseinvert directions learn --method ganspace --count 4 --model ./my-gan
     """
+    check_learn(options)
     from dseinvert.run.directions.learn import learn as run
 
     return _done(run(options, watcher), "learned")
@@ -97,6 +105,7 @@ def preview(
 
     dseinvert directions preview age --out strips
     """
+    check_preview(names or (), options)
     from dseinvert.run.directions.change import preview as run
 
     files = [str(file) for file in run(names or (), options)]
@@ -112,6 +121,7 @@ def rename(
     copy: Copy = "",
 ) -> Done:
     """Call a direction otherwise."""
+    check_directions(model, [old])
     from dseinvert.models import open_model
     from dseinvert.run.directions.change import rename as run
 
@@ -126,6 +136,7 @@ def remove_(
     copy: Copy = "",
 ) -> Done:
     """Take directions away from a model."""
+    check_directions(model, names)
     from dseinvert.models import open_model
     from dseinvert.run.directions.change import remove
 

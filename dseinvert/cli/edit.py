@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from dseinvert.cli.checks import check_edit_run
 from dseinvert.cli.verb import FAILS, Done, verb
 from dseinvert.config import EditOptions
 from dseinvert.progress import Watcher
@@ -21,6 +22,7 @@ def edit(
 
     dseinvert edit latents/*.safetensors --edit smile=+1.5 --out smiling
     """
+    check_edit_run(paths, options)
     from dseinvert.run.play.edit import run_edit
 
     outcome = run_edit(paths, options, watcher)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from dseinvert.cli.checks import check_export
 from dseinvert.cli.verb import FAILS, Done, verb
 from dseinvert.export.options import ExportOptions
 from dseinvert.progress import Watcher
@@ -22,6 +23,7 @@ def export(
 
     dseinvert export default --to onnx --out exported
     """
+    check_export(model, device, options)
     from dseinvert.export.exporting import export_model
     from dseinvert.models import open_model, pick_device
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dseinvert.cli.checks import check_finetune
 from dseinvert.cli.verb import Done, verb
 from dseinvert.training.options import FinetuneOptions
 
@@ -24,6 +25,7 @@ def finetune(
 
     dseinvert finetune --on my-photos --out my-model
     """
+    check_finetune(on, model, device, out)
     from dseinvert.run.finetune import run_finetune
     from dseinvert.run.flow.progress import watching
 

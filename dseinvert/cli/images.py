@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dseinvert.cli.checks import check_images
 from dseinvert.cli.process import spare_cores
 from dseinvert.cli.verb import FAILS, Done, verb
 from dseinvert.config import ImagesOptions
@@ -23,6 +24,7 @@ def images(
 
     dseinvert images photos --out latents --edit age=+2 --edit smile=1,age=-1
     """
+    check_images(paths, options)
     # Read when torch is loaded: its idle threads must not spin on cores that the readers need.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from dseinvert.run.images.run import run_images

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from dseinvert.cli.checks import check_mix
 from dseinvert.cli.verb import NO_PROGRESS, Done, verb
 from dseinvert.config import MixOptions
 from dseinvert.progress import Watcher
@@ -22,6 +23,7 @@ def mix(
 
     dseinvert mix latents latents --layers 4-5 --out mixes
     """
+    check_mix(base, other, options)
     from dseinvert.run.play.mix import SHEET, run_mix
 
     done = run_mix([base], [other], options, watcher)

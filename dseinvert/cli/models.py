@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dseinvert.cli.inputs import check_readable
+from dseinvert.cli.known import check_model
 from dseinvert.cli.stdout import print_json, say
 from dseinvert.cli.verb import PLAIN, Done, table, verb
 from dseinvert.errors import ExitCode, MissingError
@@ -43,6 +45,7 @@ def list_() -> Done:
 @_verb()
 def show(name: Name = "default") -> Done:
     """Describe one model."""
+    check_model(name)
     from dseinvert.models import describe, open_model
 
     facts = describe(open_model(name))
@@ -66,6 +69,9 @@ def add(
     With --faces, photos are searched for faces, which are cropped as in FFHQ; without, images
     are taken as they are, unless the file says otherwise.
     """
+    check_readable(file)
+    if gan:
+        check_model(gan)
     from dseinvert.models import add as convert
     from dseinvert.models import open_model
 
@@ -79,6 +85,8 @@ def verify(
     json: Annotated[bool, typer.Option("--json", help=PLAIN)] = False,
 ) -> None:
     """Compare each weight file with the sha256 recorded when it was written."""
+    if name:
+        check_model(name)
     from dseinvert.cards import added
     from dseinvert.models import find_model, list_models
 
@@ -109,6 +117,7 @@ def rm(name: Annotated[str, typer.Argument(help="The name of an added model.")])
 @models.command()
 def path(name: Name = "default") -> None:
     """Print the folder of a model."""
+    check_model(name)
     from dseinvert.models import find_model
 
     say(str(find_model(name)))

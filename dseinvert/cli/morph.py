@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from dseinvert.cli.checks import check_morph
 from dseinvert.cli.verb import NO_PROGRESS, Done, verb
 from dseinvert.config import MorphOptions
 from dseinvert.progress import Watcher
@@ -21,6 +22,7 @@ def morph(
 
     dseinvert morph latents/*.safetensors --frames 60 --out morph.mp4
     """
+    check_morph(paths, options)
     from dseinvert.run.play.morph import run_morph
 
     done = run_morph(paths, options, watcher)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dseinvert.cli.checks import check_sample
 from dseinvert.cli.verb import NO_PROGRESS, Done, verb
 from dseinvert.config import SampleOptions
 from dseinvert.progress import Watcher
@@ -13,6 +14,7 @@ def sample(options: SampleOptions, watcher: Watcher) -> Done:
 
     dseinvert sample --seeds 0-15 --psi 0.7 --out samples
     """
+    check_sample(options)
     from dseinvert.run.play.sample import SHEET, run_sample
 
     done = run_sample(options, watcher)

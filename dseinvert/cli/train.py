@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from dseinvert.cli.checks import check_train
 from dseinvert.cli.verb import Done, verb
 from dseinvert.training.options import TrainOptions
 
@@ -24,6 +25,7 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> Done:
     """Train a DSE encoder for a GAN, or go on with the run in --out."""
+    check_train(gan, device, out)
     if without_lpips:
         options = replace(options, perceptual="none")
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dseinvert.cards import CARD, DIRECTIONS, GENERATOR, read_card, root
+from dseinvert.cards import CARD, DIRECTIONS, GENERATOR, HUB_WEIGHTS, read_card, root
 from dseinvert.editing.directions import dumps as dump_directions
 from dseinvert.errors import InputError, UsageError
 from dseinvert.importers.found import Found
@@ -23,7 +23,7 @@ from dseinvert.models.store import Added, free_name, put, unfinished, whole
 
 def is_checkpoint_folder(path: Path) -> bool:
     """Whether it is a folder as Hugging Face's libraries save one."""
-    return (path / "pytorch_model.bin").is_file()
+    return (path / HUB_WEIGHTS).is_file()
 
 
 def add(

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import torch
 
-from dseinvert.cards import BUNDLED, CARD, DEFAULT, GENERATOR
-from dseinvert.errors import UsageError
+from dseinvert.cards import BUNDLED, CARD, DEFAULT, find
 from dseinvert.generators import Generator
 from dseinvert.models import cache, store
 from dseinvert.models.folder import ModelRow, open_folder, row
@@ -37,23 +36,8 @@ def find_model(name_or_path: str) -> Path:
         UsageError: neither a known name, a folder nor a file.
         InputError: a checkpoint file that cannot be read, or holds no generator.
     """
-    for known in list_models():
-        if name_or_path in (known.name, DEFAULT):
-            return known.folder
-    path = Path(name_or_path).expanduser()
-    if (path / CARD).is_file():
-        return path
-    if path.name == GENERATOR and (path.parent / CARD).is_file():
-        return path.parent
-    if path.is_file() or cache.is_checkpoint_folder(path):
-        return cache.add(path).folder
-    names = ", ".join(known.name for known in list_models())
-    if path.is_dir():
-        raise UsageError(f"{path}: no model here: it has no {CARD}", f"known models: {names}")
-    raise UsageError(
-        f"no model, folder or checkpoint file {name_or_path!r}",
-        f"known models: {names}; `dseinvert models pull` lists those to download",
-    )
+    path = find(name_or_path)
+    return path if (path / CARD).is_file() else cache.add(path).folder
 
 
 def list_models() -> list[ModelRow]:

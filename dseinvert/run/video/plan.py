@@ -18,16 +18,13 @@ from dseinvert.media.atomic import shown, within
 from dseinvert.media.clip import Clip, probe
 from dseinvert.media.digest import file_sha256
 from dseinvert.media.encoding import CONTAINERS, Encoding, default_codec, encoding
+from dseinvert.media.formats import VIDEO_SUFFIXES
 from dseinvert.media.frame_files import probe_frames
 from dseinvert.media.scan import Problem, looks_like_image, scan
 from dseinvert.media.video_write import Cut, check_output, suffix_for
 from dseinvert.run.flow.names import assign, folded
 from dseinvert.run.video.keys import LATENTS, RENDER, TRACKS, Asked, key_of
 
-VIDEO_SUFFIXES = frozenset(
-    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg"}
-    | {".wmv", ".asf", ".flv", ".ogv", ".3gp", ".3g2", ".mxf", ".y4m"}
-)
 # What follows the stem in the name of a video this program wrote.
 _OURS = re.compile(r"(recon|recon\..*|.*[+-]\d.*)\.(frames|mp4|m4v|mov|mkv|webm)")
 _PREVIEW_SIDE, _PREVIEW_CRF, _PREVIEW_PRESET = 480, 30, "veryfast"
