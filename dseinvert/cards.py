@@ -6,6 +6,7 @@ Light, so that a command line can be refused within a moment.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -13,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from dseinvert.errors import MissingError, UsageError
-from dseinvert.names import each, file_name, json_value, suggested, table, text, word
+from dseinvert.names import each, file_name, json_value, nearest, suggested, table, text, word
 
 FORMAT = "dseinvert-model-1"
 BUNDLED = Path(__file__).parent / "bundled"
 DEFAULT = "default"
+REGISTRY = Path(__file__).parent / "models" / "models.toml"
+"""Of the models to download."""
 CARD = "model.json"
 HUB_WEIGHTS = "pytorch_model.bin"
 """In a folder as Hugging Face's libraries save one."""
@@ -103,11 +106,20 @@ def find(name_or_path: str) -> Path:
     names = ", ".join(known)
     if path.is_dir():
         raise UsageError(f"{path}: no model here: it has no {CARD}", f"known models: {names}")
-    advice = f"known models: {names}; `dseinvert models pull` lists those to download"
+    like = _published(name_or_path)
+    pull = f"pull {like}` downloads one" if like else "pull` lists those to download"
+    advice = f"known models: {names}; `dseinvert models {pull}"
     raise UsageError(
         f"no model, folder or checkpoint file {name_or_path!r}",
         suggested(name_or_path, (*known, DEFAULT), advice),
     )
+
+
+def _published(name: str) -> str:
+    """The model to download that `name` may mean; "" = none is like it."""
+    rows = re.findall(r'^name = "(.+)"', REGISTRY.read_text("utf-8"), re.M)
+    within = (row for row in rows if len(name) > 2 and name.casefold() in row)
+    return next(within, "") or nearest(name, rows)
 
 
 def direction_names(folder: Path) -> list[str]:

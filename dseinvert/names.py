@@ -91,6 +91,9 @@ def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     `cutoff` is the least likeness, from 0 to 1.
     """
     by_folded = {one.casefold(): one for one in known}
+    begun = [one for one in by_folded if len(name) > 2 and one.startswith(name.casefold())]
+    if len(begun) == 1:
+        return by_folded[begun[0]]
     found = difflib.get_close_matches(name.casefold(), by_folded, 1, cutoff)
     return by_folded[found[0]] if found else ""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 from dseinvert.cli import inputs, known, outputs
 from dseinvert.cli.inputs import IMAGES, LATENTS, VIDEOS
@@ -23,11 +24,12 @@ from dseinvert.config import (
     SampleOptions,
     VideoOptions,
 )
-from dseinvert.editing.grammar import check_edit, ends, strip_name
+from dseinvert.editing.grammar import check_edit, ends, rows_of, strip_name
 from dseinvert.errors import UsageError
 from dseinvert.export.options import ExportOptions
 from dseinvert.inversion.asked import clip_refining, parse_refining
 from dseinvert.names import suggested
+from dseinvert.run.play.seeds import parse_seeds
 from dseinvert.written import DEVICE
 
 MASKS = ("auto", "face")
@@ -87,6 +89,7 @@ def check_sample(options: SampleOptions) -> None:
     """See `check_images`."""
     if options.psi is not None and not math.isfinite(options.psi):
         raise UsageError(f"--psi {options.psi:g}", "a number: 1 = no truncation, 0 = the mean")
+    parse_seeds(options.seeds)
     _batch(options.batch)
     outputs.check_folder(options.out)
     known.check_model(options.model)
@@ -94,6 +97,7 @@ def check_sample(options: SampleOptions) -> None:
 
 def check_mix(base: str, other: str, options: MixOptions) -> None:
     """See `check_images`."""
+    rows_of(options.layers, "--layers")
     _batch(options.batch)
     for pattern in (base, other):
         inputs.check_inputs([pattern], LATENTS)
@@ -121,8 +125,6 @@ def check_evaluate(paths: Sequence[str], options: EvaluateOptions) -> None:
     if options.count is not None and options.count < 1:
         raise UsageError(f"--count {options.count}", "at least 1")
     inputs.check_inputs(paths, IMAGES)
-    inputs.check_file(options.identity, "--identity")
-    inputs.check_file(options.inception, "--inception")
     if options.out is not None:
         outputs.check_folder(options.out)
     known.check_strips(options.model, options.edit)
@@ -162,9 +164,10 @@ def check_export(model: str, device: str, options: ExportOptions) -> None:
 
 def check_learn(options: DirectionsOptions) -> None:
     """See `check_images`."""
-    inputs.check_file(options.labels, "--labels")
-    inputs.check_there(options.images, "--images")
-    inputs.check_file(options.scorer, "--scorer")
+    methods = get_args(get_type_hints(DirectionsOptions)["method"])
+    if options.method not in methods:
+        advice = suggested(options.method, methods, ", ".join(methods))
+        raise UsageError(f"--method {options.method!r}", advice)
     if options.preview is not None:
         outputs.check_folder(options.preview)
     known.check_model(options.model)
@@ -172,6 +175,7 @@ def check_learn(options: DirectionsOptions) -> None:
 
 def check_preview(names: Sequence[str], options: PreviewOptions) -> None:
     """See `check_images`."""
+    parse_seeds(options.seeds)
     ends(options.strengths)
     outputs.check_folder(options.out)
     known.check_directions(options.model, names)

@@ -26,6 +26,7 @@ class Kind:
 
     what: str
     """In the plural."""
+    one: str
     suffixes: frozenset[str]
     verb: str
     """What to do with one, {} being its name."""
@@ -33,18 +34,21 @@ class Kind:
     """What to give where there is none."""
 
 
-IMAGES = Kind("images", SUFFIXES, "dseinvert images {}", "name image files, folders or globs")
+IMAGES = Kind(
+    *("images", "a picture", SUFFIXES, "dseinvert images {}"),
+    "name image files, folders or globs",
+)
 VIDEOS = Kind(
-    *("videos", VIDEO_SUFFIXES, "dseinvert video {}"),
+    *("videos", "a video", VIDEO_SUFFIXES, "dseinvert video {}"),
     "name video files, folders of frames or globs",
 )
 LATENTS = Kind(
-    *("latent files", frozenset({".safetensors"}), "dseinvert edit {}"),
+    *("latent files", "a latent file", frozenset({".safetensors"}), "dseinvert edit {}"),
     "name files that `dseinvert images` wrote",
 )
 MODELS = Kind(
-    *("models", frozenset({".pth", ".pt", ".pkl", ".ckpt", ".onnx"}), "--model {}"),
-    "name a checkpoint file",
+    *("models", "the file of a model", frozenset({".pth", ".pt", ".pkl", ".ckpt", ".onnx"})),
+    *("--model {}", "name a checkpoint file"),
 )
 KINDS = (IMAGES, VIDEOS, LATENTS, MODELS)
 
@@ -123,7 +127,7 @@ def _problem(pattern: str, wanted: tuple[Kind, ...]) -> tuple[str, str] | None:
     kind = _kind(path)
     if kind is None or kind in wanted:
         return None
-    return f"{shown(path)} is one of {kind.what}", _instead(kind, path)
+    return f"{shown(path)} is {kind.one}", _instead(kind, path)
 
 
 def _absent(path: Path, wanted: Kind) -> tuple[str, str]:

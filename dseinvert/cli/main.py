@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
 
 import typer
 
@@ -22,9 +22,10 @@ from dseinvert.cli.morph import morph
 from dseinvert.cli.process import be_calm
 from dseinvert.cli.sample import sample
 from dseinvert.cli.stdout import print_json, say
+from dseinvert.cli.told import code_of, is_bug, told
 from dseinvert.cli.train import train
 from dseinvert.cli.video import video
-from dseinvert.errors import DseInvertError, ExitCode
+from dseinvert.errors import ExitCode
 from dseinvert.version import __version__
 
 app = typer.Typer(
@@ -72,14 +73,26 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         return ExitCode.SOME_FAILED
     except Exception as error:
-        line, code = _told(error)
-        if verbose and _is_bug(error):
+        line, code = told(error, arguments, options_of_verbs), code_of(error)
+        if verbose and is_bug(error):
             for one in traceback.format_exc().splitlines():
                 say(one, error=True)
         if "--json" in arguments:
             print_json({"exit_code": int(code), "error": line})
         say(f"dseinvert: {line}", error=True)
         return int(code)
+
+
+def options_of_verbs() -> dict[str, list[str]]:
+    """The options of every verb, by its name: "images", "models show"; of the program by ""."""
+    return {" ".join(path): names for path, names in _commands((), typer.main.get_command(app))}
+
+
+def _commands(path: tuple[str, ...], command: Any) -> Iterator[tuple[tuple[str, ...], list[str]]]:
+    given = (one for one in command.params if one.param_type_name == "option")
+    yield path, [*(name for one in given for name in (*one.opts, *one.secondary_opts)), "--help"]
+    for name, inside in getattr(command, "commands", {}).items():
+        yield from _commands((*path, name), inside)
 
 
 @app.callback(invoke_without_command=True)
@@ -94,31 +107,3 @@ def _root(
         for line in context.get_help().splitlines():
             say(line, error=True)
         raise typer.Exit(ExitCode.USAGE)
-
-
-def _told(error: Exception) -> tuple[str, int]:
-    """What is said of an error, in one line, and its exit code."""
-    line, code = f"unexpected {type(error).__name__}: {error}", int(ExitCode.SOME_FAILED)
-    if _is_bug(error):
-        line += " (this is a bug; -v shows the traceback)"
-    elif isinstance(error, DseInvertError):
-        line, code = str(error), error.exit_code
-    elif isinstance(error, MemoryError):
-        line = "out of memory (free some, or give fewer or smaller images)"
-        code = ExitCode.RESOURCES
-    else:
-        line, code = _usage(error), ExitCode.USAGE
-    return " ".join(line.split()), code
-
-
-def _is_bug(error: Exception) -> bool:
-    """Whether no user can cause it. Typer's own, whose class has no public name, users can."""
-    ours = isinstance(error, (DseInvertError, MemoryError))
-    return not ours and not hasattr(error, "format_message")
-
-
-def _usage(error: Exception) -> str:
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context else "dseinvert"
-    message = " ".join(error.format_message().split())  # type: ignore[attr-defined]
-    return f"{message.rstrip('.')} (see {command} --help)"

@@ -135,7 +135,8 @@ def pull(
     ] = None,
 ) -> Done:
     """Download a published model and add it; without a name, list those there are."""
-    from dseinvert.models.registry import REGISTRY, find, rows
+    from dseinvert.cards import REGISTRY
+    from dseinvert.models.registry import find, rows
     from dseinvert.models.registry import pull as fetch
 
     listed = registry or REGISTRY

@@ -15,7 +15,7 @@ _SUFFIX = re.compile(r"\.[a-z][a-z0-9]{1,4}")
 
 def check_folder(out: Path, option: str = "--out") -> None:
     """OutputError where a folder cannot be made or written to."""
-    place = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
+    place = next(p for p in (out, *out.parents) if p.exists())
     if not place.is_dir():
         raise OutputError(
             f"{shown(out)}: cannot make this folder: {shown(place)} is a file",

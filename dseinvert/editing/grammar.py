@@ -112,6 +112,21 @@ def strength(text: str, written: str) -> float:
     return value
 
 
+def rows_of(text: str, option: str) -> list[int]:
+    """`0-3,8` -> [0, 1, 2, 3, 8]; UsageError where that is not its form."""
+    rows: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not _is_row(first) or (dash and not _is_row(last)):
+            raise UsageError(f"{option} {text!r}: not rows", "write them as 0-3,8")
+        rows += range(int(first), int(last or first) + 1)
+    return rows
+
+
+def _is_row(text: str) -> bool:
+    return text.isdecimal() and len(text) <= 3
+
+
 def class_of(text: str, said: str) -> tuple[int, float]:
     """`207:0.5` -> a class and the share of the way to it.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from dseinvert.cards import home, read_card
+from dseinvert.cards import REGISTRY, home, read_card
 from dseinvert.errors import InputError, MissingError, UsageError
 from dseinvert.importers.found import Found
 from dseinvert.latent import LatentSpec
@@ -26,7 +26,6 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-REGISTRY = Path(__file__).with_name("models.toml")
 _TRUE = ("1", "on", "yes", "true")
 
 

@@ -23,7 +23,8 @@ from dseinvert.models import Model, open_model, pick_device
 from dseinvert.models.attach import give, read_directions
 from dseinvert.names import LONGEST, suggested
 from dseinvert.run.play.latents import draw, read_latents
-from dseinvert.run.play.sample import USUAL_PSI, parse_seeds
+from dseinvert.run.play.sample import USUAL_PSI
+from dseinvert.run.play.seeds import parse_seeds
 
 LEAST = 96
 """Pixels of a picture in a strip."""

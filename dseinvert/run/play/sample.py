@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +18,12 @@ from dseinvert.media.sheet import sheet
 from dseinvert.models import Model, open_model, pick_device
 from dseinvert.progress import Watcher
 from dseinvert.run.play.latents import draw
+from dseinvert.run.play.seeds import parse_seeds
 
 SHEET = "samples.png"
 USUAL_PSI = 0.7
-MOST_SEEDS, MOST_SHOWN, LEAST = 100_000, 256, 64
+MOST_SHOWN, LEAST = 256, 64
 _AT_ONCE = 64
-_RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 
 
 @dataclass(frozen=True)
@@ -68,24 +67,6 @@ def run_sample(options: SampleOptions, watcher: Watcher) -> Sampled:
     lines = [shots[k : k + columns] for k in range(0, len(shots), columns)]
     write_bytes(options.out / SHEET, encode_png(sheet(lines, least=LEAST)))
     return Sampled(options.out, tuple(seeds))
-
-
-def parse_seeds(text: str) -> list[int]:
-    """`0-15,42` -> the numbers, in that order.
-
-    Raises:
-        UsageError: not of that form, or too many.
-    """
-    seeds: list[int] = []
-    for part in text.split(","):
-        match = _RANGE.fullmatch(part.strip())
-        first, last = (int(n or match[1]) for n in match.groups()) if match else (1, 0)
-        if last < first or last >= 2**32:
-            raise UsageError(f"--seeds {text!r}: not seeds", "write them as 0-15,42")
-        if last - first + len(seeds) >= MOST_SEEDS:
-            raise UsageError(f"--seeds {text!r}: too many", f"at most {MOST_SEEDS} at once")
-        seeds += range(first, last + 1)
-    return list(dict.fromkeys(seeds))
 
 
 def name_of(seed: int) -> str:
