@@ -104,6 +104,11 @@ def suggested(name: str, known: Iterable[str], advice: str) -> str:
     return f"did you mean {like}? {advice}" if like else advice
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 face`, `2 faces`, `2 latent files`; the noun is one that only takes an s."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def printable(text: str) -> str:
     """`text` as one line that no terminal obeys: what cannot be printed is written as \\x1b is."""
     if text.isprintable():

@@ -54,8 +54,11 @@ def main() -> None:
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
+        sys.stderr.flush()
     except BrokenPipeError:  # the reader of a pipe has gone; nothing more may be flushed at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if code == ExitCode.INTERRUPTED:
+        os._exit(code)  # threads that are still at work are not waited for
     sys.exit(code)
 
 
@@ -69,6 +72,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return int(app(list(arguments), prog_name="dseinvert", standalone_mode=False) or 0)
     except (KeyboardInterrupt, typer.Abort):
+        say("dseinvert: stopped", error=True)
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         return ExitCode.SOME_FAILED

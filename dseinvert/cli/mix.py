@@ -27,5 +27,7 @@ def mix(
     from dseinvert.run.play.mix import SHEET, run_mix
 
     done = run_mix([base], [other], options, watcher)
-    watcher.note(f"{len(done.names)} mixes; see {options.out / SHEET}")
+    watcher.note(
+        f"{len(done.names)} mix{'' if len(done.names) == 1 else 'es'}; see {options.out / SHEET}"
+    )
     return Done(done.asdict)

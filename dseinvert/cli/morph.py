@@ -9,6 +9,7 @@ import typer
 from dseinvert.cli.checks import check_morph
 from dseinvert.cli.verb import NO_PROGRESS, Done, verb
 from dseinvert.config import MorphOptions
+from dseinvert.names import counted
 from dseinvert.progress import Watcher
 
 
@@ -26,5 +27,5 @@ def morph(
     from dseinvert.run.play.morph import run_morph
 
     done = run_morph(paths, options, watcher)
-    watcher.note(f"{done.frames} frames; see {options.out}")
+    watcher.note(f"{counted(done.frames, 'frame')}; see {options.out}")
     return Done(done.asdict)

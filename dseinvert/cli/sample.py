@@ -5,6 +5,7 @@ from __future__ import annotations
 from dseinvert.cli.checks import check_sample
 from dseinvert.cli.verb import NO_PROGRESS, Done, verb
 from dseinvert.config import SampleOptions
+from dseinvert.names import counted
 from dseinvert.progress import Watcher
 
 
@@ -18,5 +19,5 @@ def sample(options: SampleOptions, watcher: Watcher) -> Done:
     from dseinvert.run.play.sample import SHEET, run_sample
 
     done = run_sample(options, watcher)
-    watcher.note(f"{len(done.seeds)} samples; see {options.out / SHEET}")
+    watcher.note(f"{counted(len(done.seeds), 'sample')}; see {options.out / SHEET}")
     return Done(done.asdict)

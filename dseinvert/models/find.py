@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import torch
@@ -12,6 +13,8 @@ from dseinvert.models import cache, store
 from dseinvert.models.folder import ModelRow, open_folder, row
 from dseinvert.models.model import Model
 
+_log = logging.getLogger(__name__)
+
 
 def open_model(name_or_path: str = DEFAULT, device: str | torch.device = "cpu") -> Model:
     """Load a model by its name, folder or checkpoint file, ready for inference.
@@ -21,7 +24,9 @@ def open_model(name_or_path: str = DEFAULT, device: str | torch.device = "cpu") 
         InputError: a checkpoint file that cannot be read, or holds no generator.
         MissingError: a folder whose files are absent, damaged or do not fit together.
     """
-    return open_folder(find_model(name_or_path), device)
+    model = open_folder(find_model(name_or_path), device)
+    _log.debug("model %s, generator sha256 %s, on %s", model.name, model.sha256[:16], device)
+    return model
 
 
 def load_generator(path: Path, device: str | torch.device = "cpu") -> Generator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from dseinvert.inversion.asked import UNLIMITED, Refining
 from dseinvert.media.atomic import make_folder, remove_stale_parts
 from dseinvert.media.scan import Scan
 from dseinvert.models import open_model, pick_device
+from dseinvert.names import counted
 from dseinvert.progress import Watcher
 from dseinvert.run.flow.batchsize import computing, in_batches, torch_threads_kept
 from dseinvert.run.flow.stream import ahead, regroup, threads
@@ -27,6 +29,7 @@ from dseinvert.run.images.write import Target
 from dseinvert.run.inputs import Prepared, look, preparer
 from dseinvert.stop import Stop, stoppable
 
+_log = logging.getLogger(__name__)
 _READERS = 4
 _WRITERS = 4  # they mostly wait for the disk
 
@@ -47,7 +50,11 @@ def run_images(patterns: Sequence[str], options: ImagesOptions, watcher: Watcher
         plan = _plan(job, found, read(options.out / NAME))
         return Outcome(options.out, plan, plan.settled, dry=True)
     make_folder(options.out)
-    with torch_threads_kept(), open_journal(options.out) as journal, stoppable() as stop:
+    with (
+        torch_threads_kept(),
+        open_journal(options.out) as journal,
+        stoppable(watcher.problem) as stop,
+    ):
         remove_stale_parts(options.out)
         known = read(journal.path)
         plan = _plan(job, found, known)
@@ -138,6 +145,7 @@ def _tell_of_others(job: ImagesJob, plan: Plan, watcher: Watcher) -> None:
 
 def _tell(watcher: Watcher, entry: Entry) -> None:
     watcher.advance()
+    _log.info("%s: %s, %s", entry.shown, entry.status, counted(len(entry.faces), "face"))
     for warning in entry.warnings:
         watcher.note(f"{entry.shown}: {warning}")
     if entry.status != "done":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -37,6 +38,7 @@ from dseinvert.media.scan import scan
 from dseinvert.media.sheet import sheet
 from dseinvert.models import Model, open_model, pick_device
 from dseinvert.models.keeper import open_keeper
+from dseinvert.names import counted
 from dseinvert.progress import Watcher
 from dseinvert.run.flow.batchsize import (
     BatchSize,
@@ -54,6 +56,7 @@ from dseinvert.run.play.sliders import SUFFIX, Slider, slider_page
 from dseinvert.stop import Stop, stoppable
 
 _THREADS = 2
+_log = logging.getLogger(__name__)
 LEAST = 128  # pixels of a picture in a strip
 # The strengths of moving pictures and of sliders; pixels at least and pictures a second of moving
 # ones.
@@ -145,7 +148,8 @@ class Renderings:
         """One line for people."""
         pictures = sum(len(one.files) for one in self.done)
         failed = f", {len(self.problems)} failed" if self.problems else ""
-        return f"{pictures} pictures from {len(self.done)} latent files{failed}"
+        done = counted(len(self.done), "latent file")
+        return f"{counted(pictures, 'picture')} from {done}{failed}"
 
     def asdict(self) -> dict[str, Any]:
         """Ready for JSON."""
@@ -182,7 +186,7 @@ def run_edit(patterns: Sequence[str], options: EditOptions, watcher: Watcher) ->
     items = [Item(source, name) for source, name in assign(found.files, {}, ()).items()]
     watcher.begin("rendering", len(items))
     done = []
-    with torch_threads_kept(), stoppable() as stop:
+    with torch_threads_kept(), stoppable(watcher.problem) as stop:
         for one in _rendered(items, model, asked, options, stop):
             watcher.advance()
             if one.reason:
@@ -190,6 +194,7 @@ def run_edit(patterns: Sequence[str], options: EditOptions, watcher: Watcher) ->
                 watcher.problem(": ".join(problems[-1]))
             else:
                 done.append(one)
+                _log.info("%s: %s", shown(one.item.source), ", ".join(one.files))
                 for file, strength in one.strengths.items():
                     watcher.note(f"{file}: {strength:+.2f}")
     return Renderings(options.out, tuple(done), tuple(problems), stop.code)
