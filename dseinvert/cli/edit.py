@@ -21,6 +21,8 @@ def edit(
     """Render saved latents, edited; without --edit, as they are.
 
     dseinvert edit latents/*.safetensors --edit smile=+1.5 --out smiling
+
+    dseinvert edit latents --sliders --out look
     """
     check_edit_run(paths, options)
     from dseinvert.run.play.edit import run_edit

@@ -22,6 +22,8 @@ def export(
     """Write a model as files for another runtime, each compared with PyTorch.
 
     dseinvert export default --to onnx --out exported
+
+    dseinvert export default --what encoder --batch 1 --out encoder-only
     """
     check_export(model, device, options)
     from dseinvert.export.exporting import export_model

@@ -25,6 +25,8 @@ def finetune(
     """Adapt an encoder to a folder of images, as a new model, or go on with the run in --out.
 
     dseinvert finetune --on my-photos --out my-model
+
+    dseinvert finetune --on my-photos --model ./my-gan --out my-second-model
     """
     check_finetune(on, model, device, out)
     from dseinvert.run.finetune import run_finetune

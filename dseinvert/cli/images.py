@@ -23,6 +23,8 @@ def images(
     """Invert, edit and render the faces of images.
 
     dseinvert images photos --out latents --edit age=+2 --edit smile=1,age=-1
+
+    dseinvert images group-photo.jpg --out pasted --edit smile=+1.5 --paste
     """
     check_images(paths, options)
     # Read when torch is loaded: its idle threads must not spin on cores that the readers need.

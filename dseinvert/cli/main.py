@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from dseinvert.cli.demo import demo
 from dseinvert.cli.directions import directions
 from dseinvert.cli.edit import edit
 from dseinvert.cli.evaluate import evaluate
@@ -25,6 +26,7 @@ from dseinvert.cli.stdout import print_json, say
 from dseinvert.cli.told import code_of, is_bug, told
 from dseinvert.cli.train import train
 from dseinvert.cli.video import video
+from dseinvert.cli.words import words
 from dseinvert.errors import ExitCode
 from dseinvert.version import __version__
 
@@ -35,16 +37,17 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(images)
-app.command()(video)
-app.command()(edit)
-app.command()(mix)
-app.command()(morph)
-app.command()(sample)
-app.command()(evaluate)
-app.command()(train)
-app.command()(finetune)
-app.command()(export)
+app.command(epilog=words("latent", "strength"))(demo)
+app.command(epilog=words("latent", "w+", "rows", "strength", "refine", "identity"))(images)
+app.command(epilog=words("latent", "strength", "refine", "crf"))(video)
+app.command(epilog=words("latent", "rows", "strength", "identity"))(edit)
+app.command(epilog=words("latent", "w+"))(mix)
+app.command(epilog=words("latent"))(morph)
+app.command(epilog=words("latent", "psi"))(sample)
+app.command(epilog=words("encoder", "refine", "feature", "identity"))(evaluate)
+app.command(epilog=words("encoder", "w+", "psi", "feature"))(train)
+app.command(epilog=words("encoder"))(finetune)
+app.command(epilog=words("encoder", "feature"))(export)
 app.add_typer(models, name="models")
 app.add_typer(directions, name="directions")
 

@@ -22,6 +22,8 @@ def morph(
     """Draw the way from each latent to the next.
 
     dseinvert morph latents/*.safetensors --frames 60 --out morph.mp4
+
+    dseinvert morph latents --loop --fps 25 --out round.gif
     """
     check_morph(paths, options)
     from dseinvert.run.play.morph import run_morph

@@ -14,6 +14,8 @@ def sample(options: SampleOptions, watcher: Watcher) -> Done:
     """Draw samples of a generator, with their latents and one sheet of all.
 
     dseinvert sample --seeds 0-15 --psi 0.7 --out samples
+
+    dseinvert sample --seeds 3,42 --psi 1 --out two
     """
     check_sample(options)
     from dseinvert.run.play.sample import SHEET, run_sample

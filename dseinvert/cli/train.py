@@ -25,7 +25,12 @@ def train(
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> Done:
-    """Train a DSE encoder for a GAN, or go on with the run in --out."""
+    """Train a DSE encoder for a GAN, or go on with the run in --out.
+
+    dseinvert train --gan ./my-gan --out runs/my-encoder
+
+    dseinvert train --gan my-gan.pth --method e4e --out runs/my-e4e
+    """
     check_train(gan, device, out)
     if without_lpips:
         options = replace(options, perceptual="none")

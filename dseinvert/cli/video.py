@@ -23,6 +23,8 @@ def video(
     """Edit the faces of videos; without --edit, reconstruct them.
 
     dseinvert video clip.mp4 --edit age=+2 --out older.mp4
+
+    dseinvert video clip.mp4 --edit smile=+1 --preview --out first-look
     """
     check_video(paths, options)
     # Read when torch is loaded: its idle threads must not spin on cores that decoding needs.

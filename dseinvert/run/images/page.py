@@ -118,10 +118,9 @@ def _figures(
 ) -> Iterator[_Figure]:
     for name, file in face.pictures.items():
         yield _figure(out, file, caption(name), embed, "picture", _of(entry, face))
+    of = Path(entry.shown).name
     for name, file in photos.items():
-        yield _figure(
-            out, file, f"{caption(name)} in the photo", embed, "photo", Path(entry.shown).name
-        )
+        yield _figure(out, file, f"{caption(name)} in the photo", embed, "photo", of)
 
 
 def _figure(out: Path, file: str, said: str, embed: bool, kind: str, of: str) -> _Figure:
