@@ -28,5 +28,6 @@ def edit(
     from dseinvert.run.play.edit import run_edit
 
     outcome = run_edit(paths, options, watcher)
-    watcher.note(f"{outcome.summary()}; see {options.out}")
+    where = f"; see {options.out}" if outcome.done else "; nothing was written"
+    watcher.note(outcome.summary() + where)
     return Done(outcome.asdict, code=outcome.exit_code)

@@ -11,13 +11,13 @@ import torch
 from dseinvert.config import SampleOptions
 from dseinvert.errors import UsageError
 from dseinvert.latent import Latent, dumps
-from dseinvert.media.atomic import make_folder, sync_folder, within, write_bytes
 from dseinvert.media.images import encode_png
 from dseinvert.media.pixels import Pixels
 from dseinvert.media.sheet import sheet
 from dseinvert.models import Model, open_model, pick_device
 from dseinvert.progress import Watcher
 from dseinvert.run.play.latents import draw
+from dseinvert.run.play.place import Place
 from dseinvert.run.play.seeds import parse_seeds
 
 SHEET = "samples.png"
@@ -53,19 +53,22 @@ def run_sample(options: SampleOptions, watcher: Watcher) -> Sampled:
     if psi is None:
         psi = USUAL_PSI if generator.truncates else 1.0
     _check(model, options, psi)
-    make_folder(options.out)
+    place = Place.made(options.out)
     watcher.begin("drawing", len(seeds))
     shots: list[Pixels] = []
     for start in range(0, len(seeds), _AT_ONCE):
         some = seeds[start : start + _AT_ONCE]
         rows = [_sample(model, seed, psi, options.label) for seed in some]
         for seed, row, picture in zip(some, rows, draw(model, rows, options.batch), strict=True):
-            _write(options.out, seed, row, encode_png(picture))
+            _write(place, seed, row, encode_png(picture))
             shots += [picture] if len(shots) < MOST_SHOWN else []
             watcher.advance()
     columns = math.ceil(math.sqrt(len(shots)))
     lines = [shots[k : k + columns] for k in range(0, len(shots), columns)]
-    write_bytes(options.out / SHEET, encode_png(sheet(lines, least=LEAST)))
+    place.write(SHEET, encode_png(sheet(lines, least=LEAST)))
+    place.sync()
+    for line in place.told():
+        watcher.note(line)
     return Sampled(options.out, tuple(seeds))
 
 
@@ -92,7 +95,7 @@ def _sample(model: Model, seed: int, psi: float, label: int | None) -> Latent:
     )
 
 
-def _write(out: Path, seed: int, latent: Latent, picture: bytes) -> None:
-    write_bytes(within(out, f"{name_of(seed)}.safetensors"), dumps(latent), sync=False)
-    write_bytes(within(out, f"{name_of(seed)}.png"), picture, sync=False)
-    sync_folder(out)
+def _write(place: Place, seed: int, latent: Latent, picture: bytes) -> None:
+    place.write(f"{name_of(seed)}.safetensors", dumps(latent))
+    place.write(f"{name_of(seed)}.png", picture)
+    place.sync()
