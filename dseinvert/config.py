@@ -89,6 +89,8 @@ class ImagesOptions:
     max_pixels: Annotated[int | None, Option(least=1)] = None
     """Of an image, beyond which it is refused. None = 220 million, and less for a file of a few
     bytes."""
+    keep_folders: Switch = False
+    """Write into the folders that the images have below an input, each with a page of its own."""
     overwrite: Switch = False
     """Do again what the journal says is done."""
     dry_run: Switch = False

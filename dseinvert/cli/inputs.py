@@ -81,7 +81,7 @@ def check_not_ours(patterns: Sequence[str], out: Path) -> None:
     """
     for pattern in patterns:
         path = Path(pattern)
-        if path.is_dir() and path.resolve() != out.resolve() and _is_output(path):
+        if is_folder(path) and path.resolve() != out.resolve() and _is_output(path):
             raise UsageError(
                 f"{shown(path)}: dseinvert wrote this folder; its crops, reconstructions and edits "
                 "would be inverted as photos",
@@ -92,7 +92,15 @@ def check_not_ours(patterns: Sequence[str], out: Path) -> None:
 
 def inside_inputs(patterns: Sequence[str], out: Path) -> bool:
     """Whether --out is a folder that is named as an input too."""
-    return any(Path(one).is_dir() and Path(one).resolve() == out.resolve() for one in patterns)
+    return any(is_folder(Path(one)) and Path(one).resolve() == out.resolve() for one in patterns)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there; a name that no file system takes is none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def check_file(path: Path | None, option: str) -> None:

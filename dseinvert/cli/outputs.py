@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+from dseinvert.cli.inputs import is_folder
 from dseinvert.errors import OutputError, UsageError
 from dseinvert.media.atomic import shown
 from dseinvert.names import suggested
@@ -15,7 +16,7 @@ _SUFFIX = re.compile(r"\.[a-z][a-z0-9]{1,4}")
 
 def check_folder(out: Path, option: str = "--out") -> None:
     """OutputError where a folder cannot be made or written to."""
-    place = next(p for p in (out, *out.parents) if p.exists())
+    place = next(p for p in (out, *out.parents) if _exists(p))
     if not place.is_dir():
         raise OutputError(
             f"{shown(out)}: cannot make this folder: {shown(place)} is a file",
@@ -46,7 +47,7 @@ def check_video(out: Path | None) -> None:
     """The same of a video, or of a folder for videos; None = the current folder."""
     from dseinvert.media.encoding import CONTAINERS
 
-    suffix = "" if out is None or out.is_dir() else out.suffix.lower()
+    suffix = "" if out is None or is_folder(out) else out.suffix.lower()
     if out is not None and suffix in CONTAINERS:
         _check_file(out)
     elif _SUFFIX.fullmatch(suffix):
@@ -57,7 +58,14 @@ def check_video(out: Path | None) -> None:
         check_folder(out or Path())
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that no file system takes: the run says so
+        return False
+
+
 def _check_file(out: Path) -> None:
-    if out.is_dir():
+    if is_folder(out):
         raise OutputError(f"{shown(out)}: a folder of that name is in the way", "choose another")
     check_folder(out.parent)

@@ -121,7 +121,7 @@ def test_another_person_gives_other_settings() -> None:
 
 def test_other_options_do_not(settings: Callable[..., dict[str, Any]]) -> None:
     others = {"out": Path("x"), "device": "cpu", "backend": "torch", "batch": 1, "overwrite": True}
-    others |= {"max_pixels": 5}
+    others |= {"max_pixels": 5, "keep_folders": True}
     assert {*others, "dry_run"} == images.CHANGES_NOTHING
     for name, value in others.items():
         assert settings(**{name: value}) == settings()

@@ -110,7 +110,7 @@ SETTINGS: tuple[Setting[ImagesJob], ...] = (
 )
 """What an output is made from. Every option is in here or in the next line."""
 CHANGES_NOTHING = frozenset(
-    {"out", "device", "backend", "batch", "max_pixels", "overwrite", "dry_run"}
+    {"out", "device", "backend", "batch", "max_pixels", "keep_folders", "overwrite", "dry_run"}
 )
 """Options with which an earlier output is as good as a new one."""
 

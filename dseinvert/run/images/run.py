@@ -40,12 +40,32 @@ def run_images(patterns: Sequence[str], options: ImagesOptions, watcher: Watcher
     Raises:
         DseInvertError: what stops a whole run; what stops one input only is in the outcome.
     """
+    return run_part(*open_run(patterns, options, watcher), watcher)
+
+
+def open_run(
+    patterns: Sequence[str], options: ImagesOptions, watcher: Watcher
+) -> tuple[ImagesJob, Scan]:
+    """The model with all that is asked of it, and the images; nothing is written.
+
+    Raises:
+        DseInvertError: as `run_images`.
+    """
     device = pick_device(options.device)
     found = look(patterns, watcher)
     if not found.files:
         raise NoInputError("no images found", "name image files, folders or globs")
     opened = open_model(options.model, device)
-    job = open_job(options, opened, len(found.files), watcher.note)
+    return open_job(options, opened, len(found.files), watcher.note), found
+
+
+def run_part(job: ImagesJob, found: Scan, watcher: Watcher) -> Outcome:
+    """Do these images, into the folder that the job names.
+
+    Raises:
+        DseInvertError: as `run_images`.
+    """
+    options = job.options
     if options.dry_run:
         plan = _plan(job, found, read(options.out / NAME))
         return Outcome(options.out, plan, plan.settled, dry=True)
