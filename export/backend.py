@@ -48,7 +48,7 @@ def accelerated(
 
     Args:
         model: by PyTorch, on the device where it is to run.
-        backend: as `--backend` takes it; "auto" = the fastest that is installed, where its files are
+        backend: as `--backend` says; "auto" = the fastest that is installed, where its files are
             there already or the run is long enough to pay for making them.
         threads: calls at the same time on a CPU, and threads of each.
         count: images of the run; None = unknown, not worth an export.
