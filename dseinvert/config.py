@@ -20,6 +20,8 @@ from dseinvert.written import (
     SECONDS,
     SMOOTH,
     UNCHECKED,
+    Backend,
+    Device,
     Edits,
     Option,
     Rotate,
@@ -38,9 +40,9 @@ class ImagesOptions:
     is a number or auto, as far as the person stays the same."""
     model: str = "default"
     """Name or folder of a model, or a checkpoint file."""
-    device: str = "auto"
+    device: Device = "auto"
     """auto, cpu, cuda or cuda:N."""
-    backend: str = "auto"
+    backend: Backend = "auto"
     """Who runs the model: auto, torch, onnx, openvino or tensorrt."""
     batch: Annotated[int | None, BATCH] = None
     """Faces computed at once: auto or a number. None = auto."""
@@ -88,6 +90,8 @@ class ImagesOptions:
     max_pixels: Annotated[int | None, Option(least=1)] = None
     """Of an image, beyond which it is refused. None = 220 million, and less for a file of a few
     bytes."""
+    keep_folders: Switch = False
+    """Write into the folders that the images have below an input, each with a page of its own."""
     overwrite: Switch = False
     """Do again what the journal says is done."""
     dry_run: Switch = False
@@ -126,9 +130,9 @@ class EditOptions:
     """Of jpg and webp, more is better and larger. None = 92, and webp loses nothing."""
     model: str = "default"
     """Name or folder of the model whose generator the latents belong to."""
-    device: str = "auto"
+    device: Device = "auto"
     """auto, cpu, cuda or cuda:N."""
-    backend: str = "auto"
+    backend: Backend = "auto"
     """Who runs the model: auto, torch, onnx, openvino or tensorrt."""
     batch: Annotated[int | None, BATCH] = None
     """Latents rendered at once: auto or a number. None = auto."""
@@ -187,9 +191,9 @@ class VideoOptions:
     generated face in its place. None = difference; replace for the reconstruction."""
     model: str = "default"
     """Name or folder of a model, or a checkpoint file."""
-    device: str = "auto"
+    device: Device = "auto"
     """auto, cpu, cuda or cuda:N."""
-    backend: str = "auto"
+    backend: Backend = "auto"
     """Who runs the model: auto, torch, onnx, openvino or tensorrt."""
     batch: Annotated[int | None, BATCH] = None
     """Faces computed at once: auto or a number. None = auto."""
@@ -216,7 +220,7 @@ class SampleOptions:
     """Class of all samples, for a generator that has classes. None = drawn from each seed."""
     model: str = "default"
     """Name or folder of a model, or a checkpoint file."""
-    device: str = "auto"
+    device: Device = "auto"
     """auto, cpu, cuda or cuda:N."""
     batch: int | None = None
     """Samples drawn at once. None = as many as suit."""
@@ -233,7 +237,7 @@ class MixOptions:
     rows hold pose and shape, the last colour."""
     model: str = "default"
     """Name or folder of the model whose generator the latents belong to."""
-    device: str = "auto"
+    device: Device = "auto"
     """auto, cpu, cuda or cuda:N."""
     batch: int | None = None
     """Pictures drawn at once. None = as many as suit."""
@@ -255,7 +259,7 @@ class MorphOptions:
     """Slow down at each latent."""
     model: str = "default"
     """Name or folder of the model whose generator the latents belong to."""
-    device: str = "auto"
+    device: Device = "auto"
     """auto, cpu, cuda or cuda:N."""
     batch: int | None = None
     """Frames drawn at once. None = as many as suit."""
@@ -300,7 +304,7 @@ class EvaluateOptions:
     """Find and crop the faces; without it, images are taken as they are."""
     rotate: Rotate = "auto"
     """Degrees clockwise that set photos upright: 0, 90, 180 or 270; auto = as their faces tell."""
-    device: str = "auto"
+    device: Device = "auto"
     """auto, cpu, cuda or cuda:N."""
     batch: int | None = None
     """Faces computed at once. None = as many as suit."""
@@ -363,7 +367,7 @@ class DirectionsOptions:
     """Folder for a strip of pictures of each. None = no pictures."""
     overwrite: bool = False
     """Replace directions of these names."""
-    device: str = "auto"
+    device: Device = "auto"
     """auto, cpu, cuda or cuda:N."""
 
 
@@ -385,7 +389,7 @@ class PreviewOptions:
     """Their class, for a generator that has classes. None = drawn from each seed."""
     strengths: str = "-3:3:7"
     """FROM:TO:COUNT, a column each."""
-    device: str = "auto"
+    device: Device = "auto"
     """auto, cpu, cuda or cuda:N."""
 
 

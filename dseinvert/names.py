@@ -5,11 +5,12 @@ Each function gives its argument back, or raises ValueError with one line that s
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 LONGEST = 200
@@ -82,6 +83,30 @@ def table(value: Any, key: Callable[[Any], Key], of: Callable[[Any], Value]) -> 
     if not isinstance(value, dict):
         raise ValueError(f"not a table: {_brief(value)}")
     return {key(name): of(one) for name, one in value.items()}
+
+
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """The known name that `name` is most likely meant for, whatever its case; "" = none is like it.
+
+    `cutoff` is the least likeness, from 0 to 1.
+    """
+    by_folded = {one.casefold(): one for one in known}
+    begun = [one for one in by_folded if len(name) > 2 and one.startswith(name.casefold())]
+    if len(begun) == 1:
+        return by_folded[begun[0]]
+    found = difflib.get_close_matches(name.casefold(), by_folded, 1, cutoff)
+    return by_folded[found[0]] if found else ""
+
+
+def suggested(name: str, known: Iterable[str], advice: str) -> str:
+    """The advice about an unknown name, after the known one that is like it."""
+    like = nearest(name, known)
+    return f"did you mean {like}? {advice}" if like else advice
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 face`, `2 faces`, `2 latent files`; the noun is one that only takes an s."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def printable(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -31,8 +31,13 @@ class Stop:
 
 
 @contextmanager
-def stoppable() -> Iterator[Stop]:
-    """Note the first SIGINT or SIGTERM instead of dying of it; a second one kills as usual."""
+def stoppable(told: Callable[[str], None] | None = None, what: str = "batch") -> Iterator[Stop]:
+    """Note the first SIGINT or SIGTERM instead of dying of it; a second one kills as usual.
+
+    Args:
+        told: hears at once that the first one was heard; None = nobody does.
+        what: is still finished.
+    """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():  # it may not set handlers
         yield stop
@@ -41,6 +46,10 @@ def stoppable() -> Iterator[Stop]:
     def note(number: int, _: object) -> None:
         stop.code = _CODES[signal.Signals(number)]
         restore()
+        if told is not None:
+            # Not here: the signal may have come while this very thread was writing.
+            said = f"stopping after this {what}; Ctrl-C again stops now"
+            threading.Thread(target=told, args=(said,), daemon=True).start()
 
     before = {number: signal.signal(number, note) for number in _CODES}
 

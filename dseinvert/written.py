@@ -6,13 +6,17 @@ Both classes stand in the `Annotated` type of a field; `dseinvert.cli.options` r
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
 from dseinvert.errors import UsageError
+from dseinvert.names import suggested
 
+BACKENDS = ("auto", "torch", "onnx", "openvino", "tensorrt")
+"""What `--backend` takes."""
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 _CLOCK = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d+)?)")
 
 
@@ -42,6 +46,10 @@ class Text:
     """What is said of such text."""
     none: str = ""
     """The word for None; "" = there is none."""
+    words: tuple[str, ...] = ()
+    """Those it may be, of which one is suggested for a text that is like it."""
+    also: Mapping[str, str] = field(default_factory=dict)
+    """The word that is meant by one that is often typed."""
 
     def read(self, option: str, text: str) -> Any:
         """The value of `text`; UsageError, which names `option`, where it has none."""
@@ -50,7 +58,8 @@ class Text:
         try:
             return self.parse(text)
         except (ValueError, ZeroDivisionError) as error:
-            raise UsageError(self.wrong.format(option=option, text=text), self.wanted) from error
+            advice = suggested(self.also.get(text, text), self.words, self.wanted)
+            raise UsageError(self.wrong.format(option=option, text=text), advice) from error
 
     def write(self, value: Any) -> str | None:
         """A default as text; None = nothing is written for it."""
@@ -111,16 +120,35 @@ def _paste(text: str) -> Literal["difference", "replace"]:
     return text  # type: ignore[return-value]
 
 
+def _device(text: str) -> str:
+    if not _DEVICE.fullmatch(text):
+        raise ValueError(text)
+    return text
+
+
+def _backend(text: str) -> str:
+    if text not in BACKENDS:
+        raise ValueError(text)
+    return text
+
+
 BATCH = Text(lambda text: _number(text, 1, 4096), "auto, or a number from 1 to 4096", none="auto")
 LABEL = Text(lambda text: _number(text, 0), "auto, or the number of a class", none="auto")
-FACES = Text(_faces, "largest, all, or a number from 1 on")
+FACES = Text(_faces, "largest, all, or a number from 1 on", words=("largest", "all"))
 ROTATE = Text(_rotate, "auto, 0, 90, 180 or 270")
+DEVICE = Text(
+    _device,
+    "auto, cpu, cuda or cuda:N",
+    words=("auto", "cpu", "cuda"),
+    also=dict.fromkeys(("gpu", "GPU", "nvidia", "0"), "cuda"),
+)
+BACKEND = Text(_backend, f"one of {', '.join(BACKENDS)}", words=BACKENDS)
 SMOOTH = Text(_smooth, "auto, or a number from 0 to 1")
 SECONDS = Text(_seconds, "seconds such as 12.5, or H:MM:SS")
 RATE = Text(_frame_rate, "frames a second such as 25 or 30000/1001")
 BITRATE = Text(_bits, "bits a second such as 800k or 4M")
 ANY_RATE = Text(Fraction, "such as 25 or 30000/1001", wrong="{option} {text!r}: not a rate")
-PASTE = Text(_paste, "difference or replace")
+PASTE = Text(_paste, "difference or replace", words=("difference", "replace"))
 WIDTHS = Text(
     lambda text: tuple(int(part) for part in text.split(",")),
     "give whole numbers with commas between",
@@ -129,6 +157,8 @@ WIDTHS = Text(
 UNCHECKED = Text()
 """As it is written: whoever uses it says what is wrong with it."""
 
+Device = Annotated[str, DEVICE]
+Backend = Annotated[str, BACKEND]
 Switch = Annotated[bool, Option(alone=True)]
 Edits = Annotated[tuple[str, ...], Option("--edit")]
 Rotate = Annotated[Literal["auto", 0, 90, 180, 270], ROTATE]

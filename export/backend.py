@@ -30,8 +30,8 @@ from dseinvert.generators.styles import StyleLayer
 from dseinvert.latent import Latent, LatentSpec
 from dseinvert.models import Model, home
 from dseinvert.version import __version__
+from dseinvert.written import BACKEND
 
-BACKENDS = ("auto", "torch", *RUNTIMES)
 FASTEST = {"cpu": ("openvino", "onnx")}
 """The order of preference by device, as `bin/bench backends` measured it; torch is last."""
 WORTH_IT = 10e12
@@ -48,7 +48,7 @@ def accelerated(
 
     Args:
         model: by PyTorch, on the device where it is to run.
-        backend: one of BACKENDS; "auto" = the fastest that is installed, where its files are
+        backend: as `--backend` says; "auto" = the fastest that is installed, where its files are
             there already or the run is long enough to pay for making them.
         threads: calls at the same time on a CPU, and threads of each.
         count: images of the run; None = unknown, not worth an export.
@@ -58,8 +58,7 @@ def accelerated(
         UsageError: another word, or a runtime that is not for this device.
         MissingError: not installed. ParityError: its files would differ too much.
     """
-    if backend not in BACKENDS:
-        raise UsageError(f"--backend {backend!r}", f"one of {', '.join(BACKENDS)}")
+    BACKEND.read("--backend", backend)
     if backend == "torch":
         return model
     if backend == "auto":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dseinvert.errors import UsageError
 from dseinvert.export.runtimes import PRECISIONS, RUNTIMES, WHAT
+from dseinvert.names import suggested
 
 
 @dataclass(frozen=True)
@@ -41,4 +42,5 @@ class ExportOptions:
             ("what", self.what, WHAT),
         ):
             if value not in known:
-                raise UsageError(f"--{name} {value!r}", f"one of {', '.join(known)}")
+                advice = suggested(value, known, f"one of {', '.join(known)}")
+                raise UsageError(f"--{name} {value!r}", advice)

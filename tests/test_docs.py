@@ -34,7 +34,8 @@ def commands(page: Path) -> list[str]:
 def examples_of_the_help() -> list[str]:
     """The command lines that the help of each verb shows."""
     found = []
-    verbs = ("images", "video", "edit", "train", "finetune", "models", "export")
+    verbs = ("images", "video", "edit", "mix", "morph", "sample", "evaluate", "train")
+    verbs = (*verbs, "finetune", "models", "export")
     for verb in (*verbs, *(f"directions {one}" for one in ("import", "learn", "preview"))):
         text = subprocess.run(
             [sys.executable, "-m", "dseinvert", *verb.split(), "--help"],

@@ -19,7 +19,18 @@ TREES = {
     "measure": ROOT / "bin" / "measure",
 }
 HOUSE = (
-    *("version", "errors", "names", "stop", "progress", "written", "config", "media", "latent"),
+    *(
+        "version",
+        "errors",
+        "names",
+        "stop",
+        "progress",
+        "written",
+        "config",
+        "cards",
+        "media",
+        "latent",
+    ),
     *("generators", "encoders", "similarity", "faces", "editing", "importers", "models"),
     *("inversion", "evaluation", "video", "training", "export", "run", "api", "cli"),
     # Not installed; of the package they may use all, and it knows nothing of them.

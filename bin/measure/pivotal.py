@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from dseinvert.editing.apply import apply_edits, parse_edits
 from dseinvert.generators import Generator
 from dseinvert.generators.tuned import private, synthesize
+from dseinvert.inversion.asked import parse_refining
 from dseinvert.inversion.low_rank import convolutions
-from dseinvert.inversion.refining import open_refining, parse_refining
+from dseinvert.inversion.refining import open_refining
 from dseinvert.latent import Latent, concat, dumps
 from dseinvert.models import Model
 from dseinvert.similarity.losses import mse

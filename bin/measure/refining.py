@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from dseinvert.inversion.asked import parse_refining
 from dseinvert.inversion.inverter import Inverter
 from dseinvert.inversion.refinement import Budget
-from dseinvert.inversion.refining import open_refining, parse_refining
+from dseinvert.inversion.refining import open_refining
 from dseinvert.inversion.tune_encoder import FINE_TUNING, EncoderTuning, encoder_refinement
 from dseinvert.models import Model
 from dseinvert.similarity.attention import Scales, at1, at2, centre_crops, whole

@@ -20,9 +20,10 @@ from dseinvert.editing.apply import Edit, apply_edits
 from dseinvert.editing.directions import Direction
 from dseinvert.errors import MissingError, UsageError
 from dseinvert.generators import Generator
+from dseinvert.inversion.names import SPACES, SpaceName
 from dseinvert.inversion.optimise import LatentOptions, latent_refinement
 from dseinvert.inversion.refinement import Budget
-from dseinvert.inversion.spaces import SPACES, SpaceName, SpaceOptions, ZStart, inside
+from dseinvert.inversion.spaces import SpaceOptions, ZStart, inside
 from dseinvert.latent import Latent, Skip, concat
 from dseinvert.models import Model
 from dseinvert.similarity.metrics import PROTOCOL

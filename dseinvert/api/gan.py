@@ -43,9 +43,10 @@ from dseinvert.faces.mask import open_mask, paste_edit
 from dseinvert.faces.search import Rotate
 from dseinvert.generators.pixels import to_pixels, to_tensor
 from dseinvert.generators.tuned import synthesize
+from dseinvert.inversion.asked import parse_refining
 from dseinvert.inversion.inverter import Inverter
 from dseinvert.inversion.refinement import Budget, Refine, Watch
-from dseinvert.inversion.refining import open_refining, parse_refining
+from dseinvert.inversion.refining import open_refining
 from dseinvert.latent import Latent, concat
 from dseinvert.media.photo import Photo, open_photo
 from dseinvert.models import Model, open_model, pick_device

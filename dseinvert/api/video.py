@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from dseinvert.api.given import expect
 from dseinvert.config import VideoOptions
 from dseinvert.errors import InputError, OutputError, UsageError
-from dseinvert.inversion.tune_clip import clip_refining
+from dseinvert.inversion.asked import clip_refining
 from dseinvert.media.atomic import make_folder, shown
 from dseinvert.media.clip import Clip
 from dseinvert.media.encoding import CONTAINERS

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dseinvert.cli.checks import check_learn, check_preview
+from dseinvert.cli.inputs import check_readable
+from dseinvert.cli.known import check_directions, check_model
 from dseinvert.cli.verb import FAILS, PLAIN, Done, table, verb
 from dseinvert.config import DirectionsOptions, PreviewOptions
 from dseinvert.progress import Watcher
@@ -36,7 +39,13 @@ Known = Annotated[str, typer.Argument(help="The name of a direction.")]
 @directions.command("list")
 @_verb()
 def list_(model: OfModel = "default") -> Done:
-    """Name the directions of a model with their unit, space and rows."""
+    """Name the directions of a model with their unit, space and rows.
+
+    dseinvert directions list
+
+    dseinvert directions list --model ./my-gan --json
+    """
+    check_model(model)
     from dseinvert.models import open_model
     from dseinvert.run.directions.change import describe
 
@@ -47,7 +56,13 @@ def list_(model: OfModel = "default") -> Done:
 @directions.command()
 @_verb()
 def show(name: Known, model: OfModel = "default") -> Done:
-    """Tell all that is known of one direction."""
+    """Tell all that is known of one direction.
+
+    dseinvert directions show age
+
+    dseinvert directions show smile --model ./my-gan
+    """
+    check_directions(model, [name])
     from dseinvert.models import open_model
     from dseinvert.run.directions.change import describe, pick
 
@@ -66,7 +81,11 @@ def import_(
     """Give a model directions from a file: InterFaceGAN, GANSpace, e4e, or this program's.
 
     dseinvert directions import smile.npy --model my-gan.pth
+
+    dseinvert directions import smile.npy --name grin --model my-gan.pth
     """
+    check_readable(file)
+    check_model(model)
     from dseinvert.models import open_model
     from dseinvert.run.directions.change import import_file
 
@@ -79,7 +98,10 @@ def learn(options: DirectionsOptions, watcher: Watcher) -> Done:
     """Find directions, and give them to a model.
 
     dseinvert directions learn --method ganspace --count 4 --model ./my-gan
+
+    dseinvert directions learn --method sefa --layers 2-3 --model ./my-gan
     """
+    check_learn(options)
     from dseinvert.run.directions.learn import learn as run
 
     return _done(run(options, watcher), "learned")
@@ -96,7 +118,10 @@ def preview(
     """Draw a strip for each direction: a row a face, a column a strength.
 
     dseinvert directions preview age --out strips
+
+    dseinvert directions preview --strengths -2:2:5 --seeds 7 --out all-strips
     """
+    check_preview(names or (), options)
     from dseinvert.run.directions.change import preview as run
 
     files = [str(file) for file in run(names or (), options)]
@@ -111,7 +136,13 @@ def rename(
     model: OfModel = "default",
     copy: Copy = "",
 ) -> Done:
-    """Call a direction otherwise."""
+    """Call a direction otherwise.
+
+    dseinvert directions rename pc0 turn --model ./my-gan
+
+    dseinvert directions rename age years --copy my-faces
+    """
+    check_directions(model, [old])
     from dseinvert.models import open_model
     from dseinvert.run.directions.change import rename as run
 
@@ -125,7 +156,13 @@ def remove_(
     model: OfModel = "default",
     copy: Copy = "",
 ) -> Done:
-    """Take directions away from a model."""
+    """Take directions away from a model.
+
+    dseinvert directions remove pc2 pc3 --model ./my-gan
+
+    dseinvert directions remove hair --copy less-hair
+    """
+    check_directions(model, names)
     from dseinvert.models import open_model
     from dseinvert.run.directions.change import remove
 

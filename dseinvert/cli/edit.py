@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from dseinvert.cli.checks import check_edit_run
 from dseinvert.cli.verb import FAILS, Done, verb
 from dseinvert.config import EditOptions
 from dseinvert.progress import Watcher
@@ -20,9 +21,13 @@ def edit(
     """Render saved latents, edited; without --edit, as they are.
 
     dseinvert edit latents/*.safetensors --edit smile=+1.5 --out smiling
+
+    dseinvert edit latents --sliders --out look
     """
+    check_edit_run(paths, options)
     from dseinvert.run.play.edit import run_edit
 
     outcome = run_edit(paths, options, watcher)
-    watcher.note(f"{outcome.summary()}; see {options.out}")
+    where = f"; see {options.out}" if outcome.done else "; nothing was written"
+    watcher.note(outcome.summary() + where)
     return Done(outcome.asdict, code=outcome.exit_code)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from dseinvert.cli.checks import check_evaluate, check_videos
 from dseinvert.cli.process import spare_cores
 from dseinvert.cli.verb import NO_PROGRESS, PLAIN, Done, table, verb
 from dseinvert.config import EvaluateOptions
@@ -41,6 +42,7 @@ def evaluate(
 
 
 def _images(paths: list[str], options: EvaluateOptions, watcher: Watcher) -> Done:
+    check_evaluate(paths, options)
     from dseinvert.run.evaluate import run_evaluate
 
     done = run_evaluate(paths, options, watcher)
@@ -50,6 +52,7 @@ def _images(paths: list[str], options: EvaluateOptions, watcher: Watcher) -> Don
 
 
 def _videos(source: Path, edited: Path, options: EvaluateOptions, watcher: Watcher) -> Done:
+    check_videos(source, edited)
     from dseinvert.run.video.evaluate import evaluate_videos
 
     spare_cores()

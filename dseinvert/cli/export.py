@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from dseinvert.cli.checks import check_export
 from dseinvert.cli.verb import FAILS, Done, verb
 from dseinvert.export.options import ExportOptions
 from dseinvert.progress import Watcher
@@ -21,7 +22,10 @@ def export(
     """Write a model as files for another runtime, each compared with PyTorch.
 
     dseinvert export default --to onnx --out exported
+
+    dseinvert export default --what encoder --batch 1 --out encoder-only
     """
+    check_export(model, device, options)
     from dseinvert.export.exporting import export_model
     from dseinvert.models import open_model, pick_device
 

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from dseinvert.cli.checks import check_finetune
 from dseinvert.cli.verb import Done, verb
+from dseinvert.progress import Watcher
 from dseinvert.training.options import FinetuneOptions
 
 
@@ -16,19 +18,20 @@ def finetune(
     on: Annotated[Path, typer.Option(help="Folder of the images.")],
     out: Annotated[Path, typer.Option(help="Folder of the run; is a model for --model.")],
     options: FinetuneOptions,
-    quiet: bool,
+    watcher: Watcher,
     model: Annotated[str, typer.Option(help="Name or folder of the model.")] = "default",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> Done:
     """Adapt an encoder to a folder of images, as a new model, or go on with the run in --out.
 
     dseinvert finetune --on my-photos --out my-model
-    """
-    from dseinvert.run.finetune import run_finetune
-    from dseinvert.run.flow.progress import watching
 
-    with watching(quiet) as watcher:
-        done = run_finetune(on, model, options, out, watcher, device=device)
+    dseinvert finetune --on my-photos --model ./my-gan --out my-second-model
+    """
+    check_finetune(on, model, device, out)
+    from dseinvert.run.finetune import run_finetune
+
+    done = run_finetune(on, model, options, out, watcher, device=device)
     lines = [f"{out}: step {done.best} of {done.step} kept; {done.held_out} held-out pictures:"]
     for name, unit in (("psnr", " dB"), ("ssim", "")):
         before, after = done.before[name], done.after[name]

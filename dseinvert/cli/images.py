@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from dseinvert.cli.checks import check_images
+from dseinvert.cli.inputs import inside_inputs
 from dseinvert.cli.process import spare_cores
 from dseinvert.cli.verb import FAILS, Done, verb
 from dseinvert.config import ImagesOptions
@@ -22,14 +24,22 @@ def images(
     """Invert, edit and render the faces of images.
 
     dseinvert images photos --out latents --edit age=+2 --edit smile=1,age=-1
+
+    dseinvert images group-photo.jpg --out pasted --edit smile=+1.5 --paste
     """
+    check_images(paths, options)
     # Read when torch is loaded: its idle threads must not spin on cores that the readers need.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from dseinvert.run.images.folders import run_folders
     from dseinvert.run.images.run import run_images
 
     spare_cores()
-    outcome = run_images(paths, options, watcher)
+    if inside_inputs(paths, options.out):
+        watcher.note(f"{options.out} is an input too: what is made lies beside the images")
+    run = run_folders if options.keep_folders else run_images
+    outcome = run(paths, options, watcher)
     if options.dry_run:
         return Done(outcome.asdict, outcome.preview(), code=outcome.exit_code)
-    watcher.note(f"{outcome.summary()}; see {options.out / 'index.html'}")
+    page = options.out if options.keep_folders else options.out / "index.html"
+    watcher.note(f"{outcome.summary()}; see {page}")
     return Done(outcome.asdict, code=outcome.exit_code)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
 
 import typer
 
+from dseinvert.cli.demo import demo
 from dseinvert.cli.directions import directions
 from dseinvert.cli.edit import edit
 from dseinvert.cli.evaluate import evaluate
@@ -22,9 +23,11 @@ from dseinvert.cli.morph import morph
 from dseinvert.cli.process import be_calm
 from dseinvert.cli.sample import sample
 from dseinvert.cli.stdout import print_json, say
+from dseinvert.cli.told import code_of, is_bug, told
 from dseinvert.cli.train import train
 from dseinvert.cli.video import video
-from dseinvert.errors import DseInvertError, ExitCode
+from dseinvert.cli.words import words
+from dseinvert.errors import ExitCode
 from dseinvert.version import __version__
 
 app = typer.Typer(
@@ -34,16 +37,17 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(images)
-app.command()(video)
-app.command()(edit)
-app.command()(mix)
-app.command()(morph)
-app.command()(sample)
-app.command()(evaluate)
-app.command()(train)
-app.command()(finetune)
-app.command()(export)
+app.command(epilog=words("latent", "strength"))(demo)
+app.command(epilog=words("latent", "w+", "rows", "strength", "refine", "identity"))(images)
+app.command(epilog=words("latent", "strength", "refine", "crf"))(video)
+app.command(epilog=words("latent", "rows", "strength", "identity"))(edit)
+app.command(epilog=words("latent", "w+"))(mix)
+app.command(epilog=words("latent"))(morph)
+app.command(epilog=words("latent", "psi"))(sample)
+app.command(epilog=words("encoder", "refine", "feature", "identity"))(evaluate)
+app.command(epilog=words("encoder", "w+", "psi", "feature"))(train)
+app.command(epilog=words("encoder"))(finetune)
+app.command(epilog=words("encoder", "feature"))(export)
 app.add_typer(models, name="models")
 app.add_typer(directions, name="directions")
 
@@ -53,8 +57,11 @@ def main() -> None:
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
+        sys.stderr.flush()
     except BrokenPipeError:  # the reader of a pipe has gone; nothing more may be flushed at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if code == ExitCode.INTERRUPTED:
+        os._exit(code)  # threads that are still at work are not waited for
     sys.exit(code)
 
 
@@ -68,18 +75,31 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return int(app(list(arguments), prog_name="dseinvert", standalone_mode=False) or 0)
     except (KeyboardInterrupt, typer.Abort):
+        say("dseinvert: stopped", error=True)
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         return ExitCode.SOME_FAILED
     except Exception as error:
-        line, code = _told(error)
-        if verbose and _is_bug(error):
+        line, code = told(error, arguments, options_of_verbs), code_of(error)
+        if verbose and is_bug(error):
             for one in traceback.format_exc().splitlines():
                 say(one, error=True)
         if "--json" in arguments:
             print_json({"exit_code": int(code), "error": line})
         say(f"dseinvert: {line}", error=True)
         return int(code)
+
+
+def options_of_verbs() -> dict[str, list[str]]:
+    """The options of every verb, by its name: "images", "models show"; of the program by ""."""
+    return {" ".join(path): names for path, names in _commands((), typer.main.get_command(app))}
+
+
+def _commands(path: tuple[str, ...], command: Any) -> Iterator[tuple[tuple[str, ...], list[str]]]:
+    given = (one for one in command.params if one.param_type_name == "option")
+    yield path, [*(name for one in given for name in (*one.opts, *one.secondary_opts)), "--help"]
+    for name, inside in getattr(command, "commands", {}).items():
+        yield from _commands((*path, name), inside)
 
 
 @app.callback(invoke_without_command=True)
@@ -94,31 +114,3 @@ def _root(
         for line in context.get_help().splitlines():
             say(line, error=True)
         raise typer.Exit(ExitCode.USAGE)
-
-
-def _told(error: Exception) -> tuple[str, int]:
-    """What is said of an error, in one line, and its exit code."""
-    line, code = f"unexpected {type(error).__name__}: {error}", int(ExitCode.SOME_FAILED)
-    if _is_bug(error):
-        line += " (this is a bug; -v shows the traceback)"
-    elif isinstance(error, DseInvertError):
-        line, code = str(error), error.exit_code
-    elif isinstance(error, MemoryError):
-        line = "out of memory (free some, or give fewer or smaller images)"
-        code = ExitCode.RESOURCES
-    else:
-        line, code = _usage(error), ExitCode.USAGE
-    return " ".join(line.split()), code
-
-
-def _is_bug(error: Exception) -> bool:
-    """Whether no user can cause it. Typer's own, whose class has no public name, users can."""
-    ours = isinstance(error, (DseInvertError, MemoryError))
-    return not ours and not hasattr(error, "format_message")
-
-
-def _usage(error: Exception) -> str:
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context else "dseinvert"
-    message = " ".join(error.format_message().split())  # type: ignore[attr-defined]
-    return f"{message.rstrip('.')} (see {command} --help)"

@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
+from dseinvert.cli.checks import check_mix
 from dseinvert.cli.verb import NO_PROGRESS, Done, verb
 from dseinvert.config import MixOptions
+from dseinvert.names import counted
 from dseinvert.progress import Watcher
 
 
@@ -21,9 +23,12 @@ def mix(
     """Mix styles: every first latent with some rows of every second one.
 
     dseinvert mix latents latents --layers 4-5 --out mixes
+
+    dseinvert mix latents latents --layers 0-3 --out poses
     """
+    check_mix(base, other, options)
     from dseinvert.run.play.mix import SHEET, run_mix
 
     done = run_mix([base], [other], options, watcher)
-    watcher.note(f"{len(done.names)} mixes; see {options.out / SHEET}")
+    watcher.note(f"{counted(len(done.names), 'picture')} mixed; see {options.out / SHEET}")
     return Done(done.asdict)

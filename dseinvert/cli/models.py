@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dseinvert.cli.inputs import check_readable
+from dseinvert.cli.known import check_model
 from dseinvert.cli.stdout import print_json, say
 from dseinvert.cli.verb import PLAIN, Done, table, verb
 from dseinvert.errors import ExitCode, MissingError
@@ -28,7 +30,12 @@ Name = Annotated[str, typer.Argument(help="A model's name, folder or checkpoint 
 @models.command("list")
 @_verb()
 def list_() -> Done:
-    """Name the models that --model knows; it also takes a model's folder or a checkpoint file."""
+    """Name the models that --model knows; it also takes a model's folder or a checkpoint file.
+
+    dseinvert models list
+
+    dseinvert models list --json
+    """
     from dseinvert.models import list_models
 
     rows = list_models()
@@ -42,7 +49,13 @@ def list_() -> Done:
 @models.command()
 @_verb()
 def show(name: Name = "default") -> Done:
-    """Describe one model."""
+    """Describe one model.
+
+    dseinvert models show
+
+    dseinvert models show ./my-gan
+    """
+    check_model(name)
     from dseinvert.models import describe, open_model
 
     facts = describe(open_model(name))
@@ -65,7 +78,14 @@ def add(
 
     With --faces, photos are searched for faces, which are cropped as in FFHQ; without, images
     are taken as they are, unless the file says otherwise.
+
+    dseinvert models add my-gan.pth --name mine --faces
+
+    dseinvert models add smile.npy --gan mine
     """
+    check_readable(file)
+    if gan:
+        check_model(gan)
     from dseinvert.models import add as convert
     from dseinvert.models import open_model
 
@@ -78,11 +98,18 @@ def verify(
     name: Annotated[str, typer.Argument(help="A model's name or folder.", show_default="all")] = "",
     json: Annotated[bool, typer.Option("--json", help=PLAIN)] = False,
 ) -> None:
-    """Compare each weight file with the sha256 recorded when it was written."""
-    from dseinvert.models import find_model, list_models
-    from dseinvert.models.store import folders
+    """Compare each weight file with the sha256 recorded when it was written.
 
-    every = {**dict.fromkeys(row.folder for row in list_models()), **dict.fromkeys(folders())}
+    dseinvert models verify
+
+    dseinvert models verify default --json
+    """
+    if name:
+        check_model(name)
+    from dseinvert.cards import added
+    from dseinvert.models import find_model, list_models
+
+    every = {**dict.fromkeys(row.folder for row in list_models()), **dict.fromkeys(added())}
     states = [_verified(folder) for folder in ([find_model(name)] if name else every)]
     if json:
         print_json(states)
@@ -100,7 +127,12 @@ def verify(
 
 @models.command()
 def rm(name: Annotated[str, typer.Argument(help="The name of an added model.")]) -> None:
-    """Delete a model that was added or pulled."""
+    """Delete a model that was added or pulled.
+
+    dseinvert models rm mine
+
+    dseinvert models rm stylegan2-ffhq-256
+    """
     from dseinvert.models import remove
 
     say(f"deleted {remove(name)}", error=True)
@@ -108,7 +140,13 @@ def rm(name: Annotated[str, typer.Argument(help="The name of an added model.")])
 
 @models.command()
 def path(name: Name = "default") -> None:
-    """Print the folder of a model."""
+    """Print the folder of a model.
+
+    dseinvert models path
+
+    dseinvert models path mine
+    """
+    check_model(name)
     from dseinvert.models import find_model
 
     say(str(find_model(name)))
@@ -125,8 +163,14 @@ def pull(
         typer.Option(help="A list of your own, as models.toml.", show_default="the program's"),
     ] = None,
 ) -> Done:
-    """Download a published model and add it; without a name, list those there are."""
-    from dseinvert.models.registry import REGISTRY, find, rows
+    """Download a published model and add it; without a name, list those there are.
+
+    dseinvert models pull
+
+    dseinvert models pull stylegan2-ffhq-256
+    """
+    from dseinvert.cards import REGISTRY
+    from dseinvert.models.registry import find, rows
     from dseinvert.models.registry import pull as fetch
 
     listed = registry or REGISTRY

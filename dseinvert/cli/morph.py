@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
+from dseinvert.cli.checks import check_morph
 from dseinvert.cli.verb import NO_PROGRESS, Done, verb
 from dseinvert.config import MorphOptions
+from dseinvert.names import counted
 from dseinvert.progress import Watcher
 
 
@@ -20,9 +22,12 @@ def morph(
     """Draw the way from each latent to the next.
 
     dseinvert morph latents/*.safetensors --frames 60 --out morph.mp4
+
+    dseinvert morph latents --loop --fps 25 --out round.gif
     """
+    check_morph(paths, options)
     from dseinvert.run.play.morph import run_morph
 
     done = run_morph(paths, options, watcher)
-    watcher.note(f"{done.frames} frames; see {options.out}")
+    watcher.note(f"{counted(done.frames, 'frame')}; see {options.out}")
     return Done(done.asdict)

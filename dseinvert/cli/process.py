@@ -15,6 +15,8 @@ def be_calm(verbose: bool) -> None:
     )
     for handler in logging.getLogger().handlers:
         handler.addFilter(_printable)
+        if type(handler) is logging.StreamHandler:  # and not one of who calls `run`
+            handler.setLevel(logging.getLogger().level)
     logging.getLogger("PIL").setLevel(logging.ERROR)
     if not verbose:
         warnings.simplefilter("ignore")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dseinvert.cli.checks import check_sample
 from dseinvert.cli.verb import NO_PROGRESS, Done, verb
 from dseinvert.config import SampleOptions
+from dseinvert.names import counted
 from dseinvert.progress import Watcher
 
 
@@ -12,9 +14,12 @@ def sample(options: SampleOptions, watcher: Watcher) -> Done:
     """Draw samples of a generator, with their latents and one sheet of all.
 
     dseinvert sample --seeds 0-15 --psi 0.7 --out samples
+
+    dseinvert sample --seeds 3,42 --psi 1 --out two
     """
+    check_sample(options)
     from dseinvert.run.play.sample import SHEET, run_sample
 
     done = run_sample(options, watcher)
-    watcher.note(f"{len(done.seeds)} samples; see {options.out / SHEET}")
+    watcher.note(f"{counted(len(done.seeds), 'sample')}; see {options.out / SHEET}")
     return Done(done.asdict)

@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
+from dseinvert.cli.checks import check_train
 from dseinvert.cli.verb import Done, verb
+from dseinvert.progress import Watcher
 from dseinvert.training.options import TrainOptions
 
 
@@ -17,20 +19,24 @@ def train(
     gan: Annotated[str, typer.Option(help="Model name or folder, or a checkpoint file.")],
     out: Annotated[Path, typer.Option(help="Folder of the run; becomes a model for --model.")],
     options: TrainOptions,
-    quiet: bool,
+    watcher: Watcher,
     without_lpips: Annotated[
         bool, typer.Option("--without-lpips", help="Same as --perceptual none.")
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> Done:
-    """Train a DSE encoder for a GAN, or go on with the run in --out."""
+    """Train a DSE encoder for a GAN, or go on with the run in --out.
+
+    dseinvert train --gan ./my-gan --out runs/my-encoder
+
+    dseinvert train --gan my-gan.pth --method e4e --out runs/my-e4e
+    """
+    check_train(gan, device, out)
     if without_lpips:
         options = replace(options, perceptual="none")
 
     from dseinvert.models import open_model, pick_device
-    from dseinvert.run.flow.progress import watching
     from dseinvert.training.loop import train as run
 
-    with watching(quiet) as watcher:
-        outcome = run(open_model(gan, pick_device(device)), options, out, watcher)
+    outcome = run(open_model(gan, pick_device(device)), options, out, watcher)
     return Done(code=outcome.stopped or 0)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import shlex
+import sys
 from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +19,20 @@ from dseinvert.cli.stdout import print_json, reserved_stdout, say
 DONE, PLAIN = "Print what was done as JSON.", "Print JSON."
 FAILS, NO_PROGRESS = "Say only what fails.", "No progress."
 _VERBOSE = "Show details and tracebacks."
+
+
+_LOG = inspect.Parameter(
+    "log",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=None,
+    annotation=Annotated[
+        Path | None,
+        typer.Option(
+            help="File to append every message to, and a line for each thing done.",
+            show_default="no log",
+        ),
+    ],
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +71,7 @@ def verb(
         verbose: whether there is --verbose, which `cli.main` reads.
         without, none_is_default: see `offer`.
     """
-    talk = [
+    switches = [
         _switch("json", ("--json",), json),
         _switch("quiet", ("-q", "--quiet"), quiet),
         _switch("verbose", ("-v", "--verbose"), _VERBOSE if verbose else None),
@@ -68,25 +85,43 @@ def verb(
 
         def run(**given: Any) -> None:
             as_json, silent = given.pop("json", False), given.pop("quiet", False)
-            given.pop("verbose", None)
+            talk = Talk(silent, given.pop("verbose", False), given.pop("log", None))
             if "quiet" in named:
                 given["quiet"] = silent
             with nullcontext() if json is None else reserved_stdout():
-                done = _watched(whole, given, silent) if "watcher" in named else whole(**given)
+                done = _watched(whole, given, talk) if "watcher" in named else whole(**given)
             _tell(done, as_json)
             if done.code:
                 raise typer.Exit(done.code)
 
         own = [one for one in parameters(whole) if one.name not in ("watcher", "quiet")]
-        return signed(work, run, [*own, *(one for one in talk if one is not None)])
+        kept = [_LOG] if "watcher" in named else []
+        return signed(work, run, [*own, *(one for one in switches if one is not None), *kept])
 
     return decorate
 
 
-def _watched(whole: Body, given: dict[str, Any], quiet: bool) -> Done:
-    from dseinvert.run.flow.progress import watching
+@dataclass(frozen=True)
+class Talk:
+    """How much a run says, and where."""
 
-    with watching(quiet) as watcher:
+    quiet: bool
+    verbose: bool
+    log: Path | None
+    """None = there is no log."""
+
+
+def _watched(whole: Body, given: dict[str, Any], talk: Talk) -> Done:
+    from dseinvert.run.flow.log import logged
+    from dseinvert.run.flow.progress import watching
+    from dseinvert.run.flow.stages import staged
+
+    command = shlex.join(["dseinvert", *sys.argv[1:]])
+    with (
+        watching(talk.quiet) as terminal,
+        logged(terminal, talk.log, command) as kept,
+        staged(kept, talk.verbose) as watcher,
+    ):
         done: Done = whole(**given, watcher=watcher)
     return done
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dseinvert.cli.checks import check_video
 from dseinvert.cli.process import spare_cores
 from dseinvert.cli.verb import FAILS, Done, verb
 from dseinvert.config import VideoOptions
@@ -22,7 +23,10 @@ def video(
     """Edit the faces of videos; without --edit, reconstruct them.
 
     dseinvert video clip.mp4 --edit age=+2 --out older.mp4
+
+    dseinvert video clip.mp4 --edit smile=+1 --preview --out first-look
     """
+    check_video(paths, options)
     # Read when torch is loaded: its idle threads must not spin on cores that decoding needs.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from dseinvert.run.video.run import run_video

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dseinvert.editing.apply import move
+from dseinvert.editing.grammar import rows_of
 from dseinvert.errors import InputError, UsageError
 from dseinvert.generators import Generator
 from dseinvert.generators.tuned import features
@@ -23,12 +24,7 @@ def parse_rows(text: str, count: int, option: str = "--layers") -> list[int]:
     Raises:
         UsageError: not of that form, or beyond the last row.
     """
-    rows: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise UsageError(f"{option} {text!r}: not rows", "write them as 0-3,8")
-        rows += range(int(first), int(last or first) + 1)
+    rows = rows_of(text, option)
     if not rows or max(rows) >= count:
         raise UsageError(f"{option} {text!r}: no such rows", f"rows 0 to {count - 1}")
     return sorted(set(rows))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -13,10 +11,18 @@ import numpy as np
 from torch import Tensor
 
 from dseinvert.editing.directions import Direction
+from dseinvert.editing.grammar import (
+    CLASS,
+    Part,
+    check_name,
+    class_of,
+    ends,
+    parts_of,
+    strength,
+    strip_name,
+)
 from dseinvert.errors import UsageError
 
-LARGEST = 100.0
-MOST_PICTURES = 99
 Rows = tuple[int, int]
 """First and last row of a code, counted from 0."""
 
@@ -115,7 +121,7 @@ def parse_edits(
     Raises:
         UsageError: a name the model does not have, or a strength that is not a number.
     """
-    edits = tuple(_parse(text, part, directions, classes, keeper) for part in text.split(","))
+    edits = tuple(_parse(text, part, directions, classes, keeper) for part in parts_of(text))
     if any(_overlap(a, b) for a, b in combinations(edits, 2)):
         raise UsageError(f"--edit {text!r}: the same direction twice", "add up the strengths")
     if sum(isinstance(edit, AutoEdit) for edit in edits) > 1:
@@ -134,30 +140,14 @@ def parse_all(
     return {label(edits): edits for edits in parsed}
 
 
-def asks_auto(text: str) -> bool:
-    """Whether an edit of an --edit is as far as the person stays the same.
-
-    A word that only begins with auto counts too: it is refused by `parse_edits`.
-    """
-    return any(_words(part)[2].startswith("auto") for part in text.split(","))
-
-
 def parse_strengths(text: str) -> tuple[float, ...]:
     """`-3:3:7` -> seven strengths, evenly from -3 to 3.
 
     Raises:
         UsageError: not FROM:TO:COUNT, or not of 2 to 99 strengths.
     """
-    try:
-        first, last, count = text.split(":")
-        ends, number = (float(first), float(last)), int(count)
-    except ValueError as error:
-        raise UsageError(f"--strengths {text!r}", "write FROM:TO:COUNT, such as -3:3:7") from error
-    if not (all(abs(end) <= LARGEST for end in ends) and 2 <= number <= MOST_PICTURES):
-        raise UsageError(
-            f"--strengths {text!r}", f"2 to {MOST_PICTURES} strengths within ±{LARGEST:g}"
-        )
-    return tuple(float(f"{strength:.4g}") + 0.0 for strength in np.linspace(*ends, number))
+    first, last, number = ends(text)
+    return tuple(float(f"{strength:.4g}") + 0.0 for strength in np.linspace(first, last, number))
 
 
 def parse_strip(
@@ -168,67 +158,35 @@ def parse_strip(
     Raises:
         UsageError: anything but the name of one direction, or an unknown one.
     """
-    name, at, rows = text.strip().partition("@")
-    if not name or "=" in text or "," in text:
-        raise UsageError(
-            f"--edit {text!r} with --strengths: write the name of one direction, for example age"
-        )
+    name, at, rows = strip_name(text), *text.strip().partition("@")[1:]
     written = (f"{name}={strength:+g}{at}{rows}" for strength in strengths)
     return tuple(parse_edits(one, directions) for one in written)
 
 
 def _parse(
     text: str,
-    part: str,
+    part: Part,
     directions: Mapping[str, Direction],
     classes: int,
     keeper: Keeper | None,
 ) -> Step:
-    name, equals, said = _words(part)
-    if not name or not equals:
-        raise UsageError(f"--edit {text!r}: write NAME=STRENGTH, for example age=+2")
-    if name == "class" and name not in directions:
-        return _class(text, said, classes)
-    if name not in directions:
-        known = ", ".join(sorted(directions)) or "none"
-        raise UsageError(f"--edit {text!r}: no direction {name!r}", f"this model has: {known}")
-    strength, at, written = (word.strip() for word in said.partition("@"))
-    direction = directions[name]
-    rows = _rows(text, written, direction) if at else None
-    if strength in ("auto", "auto+", "auto-"):
-        if keeper is None:
-            raise UsageError(
-                f"--edit {text!r}: auto needs a face recognition network",
-                "give dseinvert images or edit one with --identity FILE",
-            )
-        return AutoEdit(direction, {"+": 1, "-": -1}.get(strength[-1], 0), keeper, rows)
-    return Edit(direction, _strength(text, strength), rows)
-
-
-def _words(part: str) -> tuple[str, str, str]:
-    """`age=+2@0-7` -> its name, the sign of equality if any, and what is said of it."""
-    name, equals, said = (word.strip() for word in part.partition("="))
-    return name, equals, said
-
-
-def _strength(text: str, strength: str) -> float:
-    try:
-        value = float(strength)
-    except ValueError:
-        value = math.nan
-    if not abs(value) <= LARGEST:
+    if part.name == CLASS and part.name not in directions:
+        return _class(text, part.strength, classes)
+    check_name(text, part.name, directions)
+    direction = directions[part.name]
+    rows = None if part.rows is None else _rows(text, part.rows, direction)
+    if not part.is_auto:
+        return Edit(direction, strength(text, part.strength), rows)
+    if keeper is None:
         raise UsageError(
-            f"--edit {text!r}: {strength!r} is not a strength", f"a number within ±{LARGEST:g}"
+            f"--edit {text!r}: auto needs a face recognition network",
+            "give dseinvert images or edit one with --identity FILE",
         )
-    return value
+    return AutoEdit(direction, {"+": 1, "-": -1}.get(part.strength[-1], 0), keeper, rows)
 
 
-def _rows(text: str, written: str, direction: Direction) -> Rows:
-    match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", written)
-    if match is None:
-        raise UsageError(f"--edit {text!r}: rows are written @3 or @0-7, counted from 0")
-    first = int(match[1])
-    last = int(match[2] or first)
+def _rows(text: str, rows: Rows, direction: Direction) -> Rows:
+    (first, last), written = rows, _at(rows)[1:]
     count = len(direction.vector)
     if direction.space == "s":
         raise UsageError(f"--edit {text!r}: {direction.name} is in s, which has no rows")
@@ -241,12 +199,7 @@ def _rows(text: str, written: str, direction: Direction) -> Rows:
 
 
 def _class(text: str, said: str, classes: int) -> ClassEdit:
-    match = re.fullmatch(r"(\d{1,9})(?::(\d*\.?\d+))?", said)
-    if match is None:
-        raise UsageError(
-            f"--edit {text!r}: classes are written class=NUMBER:SHARE, for example class=207:0.5"
-        )
-    number, amount = int(match[1]), float(match[2] or 1)
+    number, amount = class_of(text, said)
     if number >= classes:
         known = f"it has 0 to {classes - 1}" if classes else "it has no classes"
         raise UsageError(f"--edit {text!r}: not a class of this model", known)

@@ -153,4 +153,9 @@ def _ends_table(curves: Sequence[Curve], sets: str) -> str:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """A name of a file or model may hold what ends a cell."""
+    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from dseinvert.encoders import Encoder
     from dseinvert.generators import Generator
     from dseinvert.inversion.clip_stages import ClipTask, Fitted
+    from dseinvert.inversion.names import SpaceName
     from dseinvert.inversion.refinement import Refine
-    from dseinvert.inversion.spaces import SpaceName
     from dseinvert.similarity.losses import Distance
 
 

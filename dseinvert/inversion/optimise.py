@@ -15,11 +15,11 @@ from dseinvert.errors import UsageError
 from dseinvert.generators import Generator
 from dseinvert.generators.tuned import synthesize
 from dseinvert.inversion.descend import Best, Look, Moved, Step, descend, scheduled
+from dseinvert.inversion.names import SpaceName
 from dseinvert.inversion.refinement import Budget, Refine, Refined, Watch
 from dseinvert.inversion.spaces import (
     Chart,
     Density,
-    SpaceName,
     SpaceOptions,
     check_space,
     density,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -19,10 +19,9 @@ from dseinvert.errors import UsageError
 from dseinvert.generators import Generator
 from dseinvert.generators.sampling import truncated
 from dseinvert.inversion.descend import owned
+from dseinvert.inversion.names import SPACES, SpaceName
 from dseinvert.latent import Latent, Skip
 
-SpaceName = Literal["z", "z+", "w", "w+", "f/w", "f/w+", "f/z", "f/z+"]
-SPACES: tuple[SpaceName, ...] = get_args(SpaceName)
 ZStart = Literal["fit", "nearest", "random"]
 SIDE = 16
 """F is taken at the last layer of this many pixels, where the start names none."""

@@ -12,28 +12,10 @@ import torch
 from torch import Tensor
 
 from dseinvert.encoders import Encoder
-from dseinvert.errors import UsageError
 from dseinvert.generators import Generator
+from dseinvert.inversion.asked import Stage, of_clips
 from dseinvert.inversion.clip_descent import ClipTuning, Told, held_out
 from dseinvert.inversion.clip_stages import ClipTask, Fitted
-from dseinvert.inversion.methods import ClipMethod, listed, method_of
-from dseinvert.inversion.refining import Refining, Stage, parse_refining
-
-
-def clip_refining(text: str) -> Refining:
-    """What `--refine` asks for a clip.
-
-    Raises:
-        UsageError: it cannot be read, or is done frame by frame.
-    """
-    asked = parse_refining(text)
-    names = [stage.method for stage in asked.stages]
-    for name in names:
-        _of_clips(text, name)
-    if len({*names}) < len(names):
-        known = f"{listed('and', clip=True)} once each, with more steps"
-        raise UsageError(f"--refine {text}", known)
-    return asked
 
 
 def tune_clip(
@@ -60,7 +42,7 @@ def tune_clip(
     Raises:
         UsageError: a method that there is not, or that is done frame by frame.
     """
-    works = [(_of_clips(stage.method, stage.method), stage.steps) for stage in stages]
+    works = [(of_clips(stage.method, stage.method), stage.steps) for stage in stages]
     fitted = Fitted()
     if not held_out(len(images)):
         return fitted
@@ -71,17 +53,3 @@ def tune_clip(
         for work, steps in works:
             fitted = work(task, fitted, steps)
     return fitted
-
-
-def _of_clips(asked: str, name: str) -> ClipMethod:
-    """How a method is done for a clip; UsageError where it is not, or is not a method.
-
-    `asked` is the text that named it.
-    """
-    method = method_of(name)
-    if method.clip is None:
-        raise UsageError(
-            f"--refine {asked}: {method.moves} refined frame by frame flicker",
-            f"{listed('or', clip=True)}, which all frames share",
-        )
-    return method.clip

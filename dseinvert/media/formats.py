@@ -45,6 +45,11 @@ READ = (
     Format("IM", (".im",), rb"Image type: "),
 )
 SUFFIXES = frozenset(suffix for one in READ for suffix in one.suffixes)
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg"}
+    | {".wmv", ".asf", ".flv", ".ogv", ".3gp", ".3g2", ".mxf", ".y4m"}
+)
+"""Of files that are taken for videos in a folder."""
 
 PICTURES = (  # that are not read: first bytes, what it is, what to do
     (rb"%PDF-", f"is a PDF document, {_UNREAD}", CONVERT),

@@ -1,10 +1,10 @@
 """What a user names with --model: a generator, its encoder, its directions, in one folder."""
 
+from dseinvert.cards import FORMAT, home
 from dseinvert.models.cache import add
 from dseinvert.models.device import pick_device
 from dseinvert.models.find import find_model, list_models, load_generator, open_model
 from dseinvert.models.folder import (
-    FORMAT,
     ModelRow,
     describe,
     generator_sha256,
@@ -12,7 +12,7 @@ from dseinvert.models.folder import (
     verify,
 )
 from dseinvert.models.model import Model
-from dseinvert.models.store import Added, home, remove
+from dseinvert.models.store import Added, remove
 
 __all__ = [
     "FORMAT",

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from dseinvert.cards import BUNDLED, DIRECTIONS, ENCODER, GENERATOR, root
 from dseinvert.editing.directions import Direction, load_directions
 from dseinvert.editing.directions import dumps as dump_directions
 from dseinvert.errors import InputError, UsageError
@@ -13,9 +14,9 @@ from dseinvert.generators import Generator
 from dseinvert.importers import directions as direction_files
 from dseinvert.importers.found import Found
 from dseinvert.importers.read import read
-from dseinvert.models.folder import BUNDLED, DIRECTIONS, ENCODER, GENERATOR, check_name, write_parts
+from dseinvert.models.folder import check_name, write_parts
 from dseinvert.models.model import Model
-from dseinvert.models.store import Added, free_name, put, root, unfinished
+from dseinvert.models.store import Added, free_name, put, unfinished
 
 
 def directions_of(found: Found, generator: Generator, sha256: str) -> dict[str, Direction]:

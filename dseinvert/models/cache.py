@@ -9,28 +9,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dseinvert.cards import CARD, DIRECTIONS, GENERATOR, HUB_WEIGHTS, read_card, root
 from dseinvert.editing.directions import dumps as dump_directions
 from dseinvert.errors import InputError, UsageError
 from dseinvert.importers.found import Found
 from dseinvert.importers.read import read
 from dseinvert.media.digest import file_sha256
 from dseinvert.models.attach import attach, directions_of
-from dseinvert.models.folder import (
-    CARD,
-    DIRECTIONS,
-    GENERATOR,
-    check_name,
-    read_card,
-    save_model,
-    write_parts,
-)
+from dseinvert.models.folder import check_name, save_model, write_parts
 from dseinvert.models.model import Model
-from dseinvert.models.store import Added, free_name, put, root, unfinished, whole
+from dseinvert.models.store import Added, free_name, put, unfinished, whole
 
 
 def is_checkpoint_folder(path: Path) -> bool:
     """Whether it is a folder as Hugging Face's libraries save one."""
-    return (path / "pytorch_model.bin").is_file()
+    return (path / HUB_WEIGHTS).is_file()
 
 
 def add(

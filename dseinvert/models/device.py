@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 import torch
 
-from dseinvert.errors import DeviceError, UsageError
+from dseinvert.errors import DeviceError
+from dseinvert.written import DEVICE
 
 
 def pick_device(name: str) -> torch.device:
@@ -15,8 +14,7 @@ def pick_device(name: str) -> torch.device:
     Raises:
         UsageError: another word. DeviceError: a GPU that is not there.
     """
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
-        raise UsageError(f"--device {name!r}", "auto, cpu, cuda or cuda:N")
+    DEVICE.read("--device", name)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(name)

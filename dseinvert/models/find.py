@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import torch
 
-from dseinvert.errors import UsageError
+from dseinvert.cards import BUNDLED, CARD, DEFAULT, find
 from dseinvert.generators import Generator
 from dseinvert.models import cache, store
-from dseinvert.models.folder import BUNDLED, CARD, DEFAULT, GENERATOR, ModelRow, open_folder, row
+from dseinvert.models.folder import ModelRow, open_folder, row
 from dseinvert.models.model import Model
+
+_log = logging.getLogger(__name__)
 
 
 def open_model(name_or_path: str = DEFAULT, device: str | torch.device = "cpu") -> Model:
@@ -21,7 +24,9 @@ def open_model(name_or_path: str = DEFAULT, device: str | torch.device = "cpu") 
         InputError: a checkpoint file that cannot be read, or holds no generator.
         MissingError: a folder whose files are absent, damaged or do not fit together.
     """
-    return open_folder(find_model(name_or_path), device)
+    model = open_folder(find_model(name_or_path), device)
+    _log.debug("model %s, generator sha256 %s, on %s", model.name, model.sha256[:16], device)
+    return model
 
 
 def load_generator(path: Path, device: str | torch.device = "cpu") -> Generator:
@@ -36,23 +41,8 @@ def find_model(name_or_path: str) -> Path:
         UsageError: neither a known name, a folder nor a file.
         InputError: a checkpoint file that cannot be read, or holds no generator.
     """
-    for known in list_models():
-        if name_or_path in (known.name, DEFAULT):
-            return known.folder
-    path = Path(name_or_path).expanduser()
-    if (path / CARD).is_file():
-        return path
-    if path.name == GENERATOR and (path.parent / CARD).is_file():
-        return path.parent
-    if path.is_file() or cache.is_checkpoint_folder(path):
-        return cache.add(path).folder
-    names = ", ".join(known.name for known in list_models())
-    if path.is_dir():
-        raise UsageError(f"{path}: no model here: it has no {CARD}", f"known models: {names}")
-    raise UsageError(
-        f"no model, folder or checkpoint file {name_or_path!r}",
-        f"known models: {names}; `dseinvert models pull` lists those to download",
-    )
+    path = find(name_or_path)
+    return path if (path / CARD).is_file() else cache.add(path).folder
 
 
 def list_models() -> list[ModelRow]:

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
+from dseinvert.cards import CARD, DIRECTIONS, ENCODER, FORMAT, GENERATOR, read_card
 from dseinvert.editing.directions import Direction, load_directions
 from dseinvert.editing.directions import dumps as dump_directions
 from dseinvert.encoders import Encoder, kinds
@@ -24,16 +25,9 @@ from dseinvert.generators.blank import Blank
 from dseinvert.media.atomic import within, write_bytes
 from dseinvert.media.digest import file_sha256
 from dseinvert.models.model import Model
-from dseinvert.names import LONGEST, each, file_name, json_value, table, text, word
+from dseinvert.names import LONGEST
 
-FORMAT = "dseinvert-model-1"
-BUNDLED = Path(__file__).parents[1] / "bundled"
-DEFAULT = "default"
-CARD = "model.json"
 ALIGNMENTS = ("ffhq", "none")
-GENERATOR, ENCODER, DIRECTIONS = (
-    f"{part}.safetensors" for part in ("generator", "encoder", "directions")
-)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -208,33 +202,6 @@ def check_name(name: str) -> None:
     """UsageError where a model cannot be called that."""
     if not _NAME.fullmatch(name) or len(name) > LONGEST:
         raise UsageError(f"a model cannot be named {name!r}", "letters, digits, . _ -")
-
-
-def read_card(folder: Path) -> dict[str, Any]:
-    """The card of a model.
-
-    Raises:
-        MissingError: absent, damaged, or of another program.
-    """
-    file = folder / CARD
-    try:
-        card = json_value(file.read_bytes())
-        if card.get("format") != FORMAT:
-            raise ValueError(f"its format is not {FORMAT}")
-        _check_card(card)
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise MissingError(f"{file}: not a model description: {error}") from error
-    return card
-
-
-def _check_card(card: Mapping[str, Any]) -> None:
-    """ValueError where what is shown, or stands in a path, is not what this program writes."""
-    word(card["name"])
-    for told in ("description", "licence", "alignment"):
-        text(card.get(told, ""))
-    each(card.get("notes", []), text)
-    table(card.get("source", {}), text, lambda value: value)
-    table(card.get("sha256", {}), file_name, text)
 
 
 def row(folder: Path) -> ModelRow:

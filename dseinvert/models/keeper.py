@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dseinvert.editing.edits import Keeper, asks_auto
+from dseinvert.editing.edits import Keeper
+from dseinvert.editing.grammar import asks_auto
 from dseinvert.errors import UsageError
 from dseinvert.models import Model
 from dseinvert.similarity.identity import is_named, open_identity

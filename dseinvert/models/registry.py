@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from dseinvert.cards import REGISTRY, home, read_card
 from dseinvert.errors import InputError, MissingError, UsageError
 from dseinvert.importers.found import Found
 from dseinvert.latent import LatentSpec
@@ -17,7 +18,7 @@ from dseinvert.media.atomic import write_bytes
 from dseinvert.media.digest import file_sha256
 from dseinvert.models import cache, store
 from dseinvert.models.download import Told, download
-from dseinvert.models.folder import check_name, read_card
+from dseinvert.models.folder import check_name
 from dseinvert.names import json_value
 
 if sys.version_info >= (3, 11):
@@ -25,7 +26,6 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-REGISTRY = Path(__file__).with_name("models.toml")
 _TRUE = ("1", "on", "yes", "true")
 
 
@@ -138,7 +138,7 @@ def _from_url(row: Row, sha256: str, told: Told) -> tuple[Path, str]:
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE:
         raise MissingError(f"{row.name}: not here, and HF_HUB_OFFLINE forbids to download it")
     suffix = Path(urlsplit(row.url).path).suffix
-    target = store.home() / "downloads" / f"{row.name}{suffix}"
+    target = home() / "downloads" / f"{row.name}{suffix}"
     return target, download(row.url, target, size=row.bytes, sha256=sha256, told=told)
 
 
@@ -192,4 +192,4 @@ def _remember(source: str, sha256: str) -> None:
 
 
 def _memory() -> Path:
-    return store.home() / "pulled.json"
+    return home() / "pulled.json"

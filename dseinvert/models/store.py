@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dseinvert.errors import MissingError, OutputError, UsageError
-from dseinvert.media.digest import file_sha256
-from dseinvert.models.folder import (
+from dseinvert.cards import (
     BUNDLED,
     CARD,
     DEFAULT,
     ENCODER,
     GENERATOR,
-    ModelRow,
+    added,
+    home,
     read_card,
-    recorded,
-    row,
+    root,
 )
+from dseinvert.errors import MissingError, OutputError, UsageError
+from dseinvert.media.digest import file_sha256
+from dseinvert.models.folder import ModelRow, recorded, row
 from dseinvert.names import json_value
 
 _UNFINISHED = ".adding-"
@@ -44,30 +43,13 @@ class Added:
     """False where it had been converted before."""
 
 
-def home() -> Path:
-    """Where models are kept: $DSEINVERT_HOME, or `dseinvert` among the user's caches."""
-    if own := os.environ.get("DSEINVERT_HOME"):
-        return Path(own).expanduser()
-    if caches := os.environ.get("XDG_CACHE_HOME"):
-        return Path(caches) / "dseinvert"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", "~/AppData/Local")).expanduser() / "dseinvert"
-    caches = "~/Library/Caches" if sys.platform == "darwin" else "~/.cache"
-    return Path(caches).expanduser() / "dseinvert"
-
-
 def rows() -> list[ModelRow]:
     """The converted models by name; a damaged card hides its model (`verify` tells)."""
     found = []
-    for folder in folders():
+    for folder in added():
         with suppress(MissingError):
             found.append(row(folder))
     return sorted(found, key=lambda model: model.name)
-
-
-def folders() -> list[Path]:
-    """Every converted model, also those with a damaged card."""
-    return sorted(card.parent for card in root().glob(f"[!.]*/{CARD}"))
 
 
 def remove(name: str) -> Path:
@@ -112,11 +94,6 @@ def _forget_exports(weights: tuple[str, str]) -> None:
     for plan in (home() / "engines").glob("*.plan") if engines else ():
         if file_sha256(plan) in engines:
             plan.unlink(missing_ok=True)
-
-
-def root() -> Path:
-    """The folder of the models' folders."""
-    return home() / "models"
 
 
 def free_name(name: str, folder: Path) -> str:

@@ -24,10 +24,11 @@ from dseinvert.evaluation.prior import prior
 from dseinvert.evaluation.tables import as_csv, as_markdown, curve_rows, each, summary
 from dseinvert.faces.crops import Wanted
 from dseinvert.generators.pixels import to_pixels, to_tensor
+from dseinvert.inversion.asked import parse_refining
 from dseinvert.inversion.baselines import ABOUT, open_baseline, parse_baselines
 from dseinvert.inversion.inverter import Inversion, Inverter
 from dseinvert.inversion.optimise import LatentOptions
-from dseinvert.inversion.refining import open_refining, parse_refining
+from dseinvert.inversion.refining import open_refining
 from dseinvert.latent import concat
 from dseinvert.media.atomic import make_folder, within, write_bytes
 from dseinvert.media.images import encode_png

@@ -121,7 +121,7 @@ def adapt(
     record = Record(out, state.step)
     images = _small(held, model.generator.resolution).to(model.generator.device)
     task = _Adaptation(run, options, images, len(learned), identity, record, rates)
-    with stoppable() as stop, random_numbers(model.generator.device):
+    with stoppable(watcher.problem, "step") as stop, random_numbers(model.generator.device):
         _follow(task, state, stop, watcher)
     record.close()
     return _outcome(task, state, stop.code)

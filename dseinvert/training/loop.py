@@ -73,7 +73,10 @@ def _train(gan: Model, options: TrainOptions, out: Path, watcher: Watcher, ends:
     run, state = prepare(gan, options, out)
     record = Record(out, state.step)
     figures: dict[str, float] = {}
-    with stoppable() as stop, watcher.within("training", options.iterations) as told:
+    with (
+        stoppable(watcher.problem, "step") as stop,
+        watcher.within("training", options.iterations) as told,
+    ):
         told(state.step)
         steps = range(state.step, options.iterations)
         for _, batch in zip(steps, run.batches(state.step), strict=False):

@@ -23,7 +23,7 @@ def test_every_option_of_a_verb_is_a_documented_field(
 ) -> None:
     names = {field.name for field in fields(options)}
     assert set(field_docs(options)) == names
-    talk = {"paths", "json", "quiet", "verbose"}
+    talk = {"paths", "json", "quiet", "verbose", "log"}
     assert {{"edit": "edits"}.get(p, p) for p in inspect.signature(verb).parameters} - talk == names
 
 

@@ -113,3 +113,33 @@ def test_what_makes_no_sense_is_refused_in_one_line(
     said = capfd.readouterr().err.strip().splitlines()
     assert len(said) == 1 and message in said[0]
     assert not (samples.parent / "x").exists()
+
+
+def test_an_edit_of_nothing_usable_leaves_no_folder(
+    tmp_path: Path, tiny_model: Path, capfd
+) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "x.safetensors").write_bytes(b"no latents")
+    line = ["edit", str(tmp_path / "x.safetensors"), "--out", str(tmp_path / "out")]
+    assert run([*line, "--model", str(tiny_model)]) == 3
+    assert not (tmp_path / "out").exists()
+    assert "0 pictures from 0 latent files, 1 failed; nothing was written" in capfd.readouterr().err
+
+
+def test_a_file_that_was_there_with_other_contents_is_not_replaced_without_a_word(
+    samples: Path, tiny_model: Path, capfd
+) -> None:  # type: ignore[no-untyped-def]
+    line = ["sample", "--seeds", "7", "--out", str(samples), "--model", str(tiny_model)]
+    (samples / "samples.png").unlink()
+    capfd.readouterr()
+    assert run(line) == 0
+    said = capfd.readouterr().err
+    assert "replaced" not in said and said.startswith("1 sample; ")
+    (samples / "seed00007.png").write_bytes(b"a painting of mine")
+    assert run(line) == 0
+    assert f"1 file in {samples} replaced: seed00007.png" in capfd.readouterr().err
+    edit = ["edit", str(samples / "seed00001.safetensors"), "--edit", "age=+1"]
+    edit += ["--out", str(samples), "--model", str(tiny_model)]
+    (samples / "seed00001.age+1.png").write_bytes(b"another")
+    assert run(edit) == 0
+    told = capfd.readouterr().err
+    assert "seed00001.age+1.png" in told and "1 picture from 1 latent file" in told

@@ -13,11 +13,11 @@ from torch import Tensor
 from dseinvert.cli.options import offered
 from dseinvert.config import ImagesOptions, VideoOptions
 from dseinvert.errors import UsageError
+from dseinvert.inversion.asked import Stage, clip_refining, parse_refining
 from dseinvert.inversion.clip_stages import ClipTask, Fitted
 from dseinvert.inversion.methods import METHODS, Given, Method, filled, method_of
 from dseinvert.inversion.refinement import Budget, Refine, Refined, Watch
-from dseinvert.inversion.refining import Stage, parse_refining
-from dseinvert.inversion.tune_clip import clip_refining, tune_clip
+from dseinvert.inversion.tune_clip import tune_clip
 from dseinvert.latent import Latent, load_latent
 from tests.export.models_of_every_kind import model_of
 

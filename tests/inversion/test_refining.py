@@ -9,17 +9,11 @@ from torch import Tensor
 from dseinvert.encoders.dse import DSEConfig, DSEEncoder
 from dseinvert.errors import UsageError
 from dseinvert.generators.stylegan2 import StyleGAN2, StyleGAN2Config
+from dseinvert.inversion.asked import UNLIMITED, Stage, parse_refining
 from dseinvert.inversion.inverter import Inverter
 from dseinvert.inversion.methods import METHODS
 from dseinvert.inversion.refinement import Budget, Refine, Refined, Watch
-from dseinvert.inversion.refining import (
-    UNLIMITED,
-    Stage,
-    in_turn,
-    open_refining,
-    own_space,
-    parse_refining,
-)
+from dseinvert.inversion.refining import in_turn, open_refining, own_space
 from dseinvert.latent import Latent
 
 

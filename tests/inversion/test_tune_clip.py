@@ -6,11 +6,11 @@ from torch import Tensor, nn
 
 from dseinvert.errors import UsageError
 from dseinvert.generators.tuned import draw_alike, private, with_tuning
+from dseinvert.inversion.asked import Stage, clip_refining
 from dseinvert.inversion.clip_descent import ClipTuning, held_out
 from dseinvert.inversion.clip_stages import Fitted
 from dseinvert.inversion.inverter import Inverter
-from dseinvert.inversion.refining import Stage
-from dseinvert.inversion.tune_clip import clip_refining, tune_clip
+from dseinvert.inversion.tune_clip import tune_clip
 from dseinvert.models import Model
 from tests.export.models_of_every_kind import model_of
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dseinvert.editing.edits import asks_auto
+from dseinvert.editing.grammar import asks_auto
 from dseinvert.errors import MissingError, UsageError
 from dseinvert.models import open_model
 from dseinvert.models.keeper import open_keeper

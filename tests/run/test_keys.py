@@ -13,7 +13,7 @@ import pytest
 
 from dseinvert.config import ImagesOptions, VideoOptions
 from dseinvert.faces.crops import EVERYBODY, Wanted
-from dseinvert.inversion.refining import parse_refining
+from dseinvert.inversion.asked import parse_refining
 from dseinvert.models import open_model
 from dseinvert.run.flow.keys import Setting, result_key
 from dseinvert.run.images import job as images
@@ -121,7 +121,7 @@ def test_another_person_gives_other_settings() -> None:
 
 def test_other_options_do_not(settings: Callable[..., dict[str, Any]]) -> None:
     others = {"out": Path("x"), "device": "cpu", "backend": "torch", "batch": 1, "overwrite": True}
-    others |= {"max_pixels": 5}
+    others |= {"max_pixels": 5, "keep_folders": True}
     assert {*others, "dry_run"} == images.CHANGES_NOTHING
     for name, value in others.items():
         assert settings(**{name: value}) == settings()

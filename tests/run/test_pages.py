@@ -31,7 +31,9 @@ VALUES: Mapping[str, Mapping[str, Any]] = {
                 "source": EVIL,
                 "sortable": [("psnr", EVIL)],
                 "numbers": [(EVIL, EVIL)],
-                "figures": [{"kind": "picture", "link": EVIL, "source": EVIL, "caption": EVIL}],
+                "figures": [
+                    {"kind": "picture", "link": EVIL, "source": EVIL, "caption": EVIL, "alt": EVIL}
+                ],
                 "notes": [EVIL],
             }
         ],

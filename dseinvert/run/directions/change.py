@@ -21,9 +21,10 @@ from dseinvert.media.images import encode_png
 from dseinvert.media.sheet import sheet
 from dseinvert.models import Model, open_model, pick_device
 from dseinvert.models.attach import give, read_directions
-from dseinvert.names import LONGEST
+from dseinvert.names import LONGEST, suggested
 from dseinvert.run.play.latents import draw, read_latents
-from dseinvert.run.play.sample import USUAL_PSI, parse_seeds
+from dseinvert.run.play.sample import USUAL_PSI
+from dseinvert.run.play.seeds import parse_seeds
 
 LEAST = 96
 """Pixels of a picture in a strip."""
@@ -72,7 +73,10 @@ def pick(model: Model, name: str) -> Direction:
     """UsageError where a model has no direction of that name."""
     if name not in model.directions:
         known = ", ".join(sorted(model.directions)) or "none"
-        raise UsageError(f"{model.name} has no direction {name!r}", f"it has: {known}")
+        raise UsageError(
+            f"{model.name} has no direction {name!r}",
+            suggested(name, model.directions, f"it has: {known}"),
+        )
     return model.directions[name]
 
 

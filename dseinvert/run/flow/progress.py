@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from rich.console import Console
 from rich.markup import escape
@@ -23,6 +25,47 @@ from dseinvert.names import printable
 from dseinvert.progress import Count
 
 
+@dataclass
+class Minutes:
+    """A line a minute, for those who read what was said later."""
+
+    say: Callable[[str], None]
+    clock: Callable[[], float] = time.monotonic
+    what: str = ""
+    total: int = 0
+    done: int = 0
+    began: float = 0.0
+    last: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.began = self.last = self.clock()
+
+    def begin(self, what: str, total: int) -> None:
+        """A new count begins."""
+        self.what, self.total, self.done = what, total, 0
+        self.began = self.last = self.clock()
+
+    def advance(self) -> None:
+        """One more is done."""
+        self.done += 1
+        self.perhaps("")
+
+    def perhaps(self, inside: str) -> None:
+        """Say how far it is, where the last word is a minute old; `inside` = of the one in hand."""
+        now = self.clock()
+        if now - self.last < 60:
+            return
+        self.last = now
+        count = f"{self.what}: {self.done} of {self.total}" if self.what else ""
+        self.say(", ".join(filter(None, (count, inside, self._left(now)))))
+
+    def _left(self, now: float) -> str:
+        if not 0 < self.done < self.total:
+            return ""
+        seconds = (now - self.began) * (self.total - self.done) / self.done
+        return f"about {max(1, round(seconds / 60))} min left"
+
+
 @dataclass(frozen=True)
 class Terminal:
     """A `Watcher` that prints: a bar where somebody looks, and lines."""
@@ -32,14 +75,20 @@ class Terminal:
     bar: Progress | None = None
     """None = nobody is looking."""
     task: TaskID | None = None
+    minutes: Minutes | None = None
+    """What speaks now and then where nobody looks; None = nothing does."""
 
     def begin(self, what: str, total: int) -> None:
         """A new count begins."""
+        if self.minutes is not None:
+            self.minutes.begin(what, total)
         if self.bar is not None and self.task is not None:
             self.bar.reset(self.task, total=total, description=_plain(what), visible=total > 0)
 
     def advance(self) -> None:
         """One more is done."""
+        if self.minutes is not None:
+            self.minutes.advance()
         if self.bar is not None and self.task is not None:
             self.bar.advance(self.task)
 
@@ -51,7 +100,7 @@ class Terminal:
         """
         bar = self.bar
         if bar is None:
-            yield lambda done, note="": None
+            yield partial(self._inside, what, total)
             return
         task = bar.add_task(_plain(what), total=total, note="")
 
@@ -64,6 +113,11 @@ class Terminal:
             yield told
         finally:
             bar.remove_task(task)
+
+    def _inside(self, what: str, total: int | None, done: int, note: str = "") -> None:
+        if self.minutes is not None:
+            whole = "" if total is None else f" of {total}"
+            self.minutes.perhaps(" ".join(filter(None, (f"{what} {done}{whole}", note))))
 
     def problem(self, line: str) -> None:
         """Something that was not done, told even when quiet."""
@@ -88,7 +142,8 @@ def watching(quiet: bool = False) -> Iterator[Terminal]:
     """A Terminal on stderr, with a bar where stderr is a terminal."""
     console = Console(file=sys.stderr)
     if quiet or not console.is_terminal:
-        yield Terminal(console, quiet)
+        terminal = Terminal(console, quiet)
+        yield terminal if quiet else replace(terminal, minutes=Minutes(terminal.note))
         return
     columns = (
         SpinnerColumn(),

@@ -36,8 +36,13 @@ def threads(count: int, begin: Callable[[], object] | None = None) -> Iterator[E
     pool = ThreadPoolExecutor(count, initializer=begin)
     try:
         yield pool
-    finally:
+    except KeyboardInterrupt:  # the second one: what is under way is not waited for
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    except BaseException:
         pool.shutdown(cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 def ahead(pool: Executor, work: Callable[[T], R], things: Iterable[T], window: int) -> Iterator[R]:

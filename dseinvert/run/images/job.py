@@ -13,8 +13,9 @@ from dseinvert.export.exporting import Told, silent
 from dseinvert.faces.crops import EVERYBODY, Wanted
 from dseinvert.faces.detect import Detector
 from dseinvert.faces.mask import Mask, open_mask
+from dseinvert.inversion.asked import Refining, parse_refining
 from dseinvert.inversion.inverter import Inverter
-from dseinvert.inversion.refining import Refining, open_refining, parse_refining
+from dseinvert.inversion.refining import open_refining
 from dseinvert.media.form import PNG, Form, form_of
 from dseinvert.models import Model
 from dseinvert.models.keeper import open_keeper
@@ -109,7 +110,7 @@ SETTINGS: tuple[Setting[ImagesJob], ...] = (
 )
 """What an output is made from. Every option is in here or in the next line."""
 CHANGES_NOTHING = frozenset(
-    {"out", "device", "backend", "batch", "max_pixels", "overwrite", "dry_run"}
+    {"out", "device", "backend", "batch", "max_pixels", "keep_folders", "overwrite", "dry_run"}
 )
 """Options with which an earlier output is as good as a new one."""
 

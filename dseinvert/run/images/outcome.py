@@ -9,6 +9,7 @@ from typing import Any
 
 from dseinvert.errors import ExitCode
 from dseinvert.media.atomic import shown
+from dseinvert.names import counted
 from dseinvert.run.images.journal import Entry
 from dseinvert.run.images.plan import Plan
 
@@ -44,7 +45,7 @@ class Outcome:
         """One line for people."""
         counts = Counter(entry.status for entry in self.entries)
         faces = sum(len(entry.faces) for entry in self.entries)
-        parts = [f"{_count(faces, 'face')} from {_count(counts['done'], 'image')}"]
+        parts = [f"{counted(faces, 'face')} from {counted(counts['done'], 'image')}"]
         fresh = {item.name for item in self.plan.todo}
         earlier = sum(e.status == "done" and e.name not in fresh for e in self.entries)
         parts += [f"{earlier} of them done before"] * bool(earlier)
@@ -77,7 +78,3 @@ class Outcome:
             ],
             "problems": [{"source": shown(p.path), "reason": p.reason} for p in self.plan.problems],
         }
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -15,6 +15,7 @@ from dseinvert.media.atomic import is_inside, replacing
 from dseinvert.media.formats import marked
 from dseinvert.media.images import HEAD_BYTES, encode_jpeg, read_image
 from dseinvert.media.pixels import Pixels
+from dseinvert.names import counted
 from dseinvert.run.images.journal import Entry, FaceEntry
 from dseinvert.run.images.roles import caption
 from dseinvert.run.pages import data_uri, encoded, page
@@ -44,6 +45,8 @@ class _Figure:
     source: str
     """An address; "" = it is not there."""
     caption: str
+    alt: str
+    """What it shows, of which face: it stands for the picture where that is not seen."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def write_page(
     """Write the page atomically, face by face, so that its length costs no memory."""
     faces = sum(len(entry.faces) for entry in entries)
     values = {
-        "title": f"{faces} face{'' if faces == 1 else 's'}",
+        "title": counted(faces, "face"),
         "subtitle": _subtitle(entries, facts),
         "medians": _numbers(medians),
         "sorts": [(name, title) for name, (title, *_) in _UNITS.items() if name in medians],
@@ -83,7 +86,7 @@ def write_page(
 
 
 def _subtitle(entries: Sequence[Entry], facts: Mapping[str, str]) -> str:
-    images = f"from {len(entries)} image{'' if len(entries) == 1 else 's'}"
+    images = f"from {counted(len(entries), 'image')}"
     models = sorted({entry.model for entry in entries}) or [facts["model"]]
     return f"{images} · model {', '.join(models)} · edits {facts['edits']}"
 
@@ -107,23 +110,29 @@ def _cards(out: Path, entries: Sequence[Entry], *, embed: bool) -> Iterator[_Car
                 source=entry.shown,
                 sortable=[(n, f"{face.metrics[n]:.6g}") for n in _UNITS if n in face.metrics],
                 numbers=_numbers(face.metrics),
-                figures=[*_figures(out, face, photos, embed)],
+                figures=[*_figures(out, entry, face, photos, embed)],
                 notes=entry.warnings,
             )
 
 
 def _figures(
-    out: Path, face: FaceEntry, photos: Mapping[str, str], embed: bool
+    out: Path, entry: Entry, face: FaceEntry, photos: Mapping[str, str], embed: bool
 ) -> Iterator[_Figure]:
     for name, file in face.pictures.items():
-        yield _figure(out, file, caption(name), embed, "picture")
+        yield _figure(out, file, caption(name), embed, "picture", _of(entry, face))
+    of = Path(entry.shown).name
     for name, file in photos.items():
-        yield _figure(out, file, f"{caption(name)} in the photo", embed, "photo")
+        yield _figure(out, file, f"{caption(name)} in the photo", embed, "photo", of)
 
 
-def _figure(out: Path, file: str, said: str, embed: bool, kind: str) -> _Figure:
+def _figure(out: Path, file: str, said: str, embed: bool, kind: str, of: str) -> _Figure:
     link = quote(file)
-    return _Figure(kind, link, _data_uri(out / file) if embed else link, said)
+    return _Figure(kind, link, _data_uri(out / file) if embed else link, said, f"{of}, {said}")
+
+
+def _of(entry: Entry, face: FaceEntry) -> str:
+    """`face 2 of group.jpg`."""
+    return f"face {entry.faces.index(face) + 1} of {Path(entry.shown).name}"
 
 
 def _data_uri(path: Path) -> str:

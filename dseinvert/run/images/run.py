@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,10 +11,11 @@ from functools import partial
 from dseinvert.config import ImagesOptions
 from dseinvert.errors import NoInputError
 from dseinvert.export.backend import backend_of
-from dseinvert.inversion.refining import UNLIMITED, Refining
+from dseinvert.inversion.asked import UNLIMITED, Refining
 from dseinvert.media.atomic import make_folder, remove_stale_parts
 from dseinvert.media.scan import Scan
 from dseinvert.models import open_model, pick_device
+from dseinvert.names import counted
 from dseinvert.progress import Watcher
 from dseinvert.run.flow.batchsize import computing, in_batches, torch_threads_kept
 from dseinvert.run.flow.stream import ahead, regroup, threads
@@ -27,6 +29,7 @@ from dseinvert.run.images.write import Target
 from dseinvert.run.inputs import Prepared, look, preparer
 from dseinvert.stop import Stop, stoppable
 
+_log = logging.getLogger(__name__)
 _READERS = 4
 _NAMED = 5  # outputs that a note lists
 _WRITERS = 4  # they mostly wait for the disk
@@ -38,17 +41,41 @@ def run_images(patterns: Sequence[str], options: ImagesOptions, watcher: Watcher
     Raises:
         DseInvertError: what stops a whole run; what stops one input only is in the outcome.
     """
+    return run_part(*open_run(patterns, options, watcher), watcher)
+
+
+def open_run(
+    patterns: Sequence[str], options: ImagesOptions, watcher: Watcher
+) -> tuple[ImagesJob, Scan]:
+    """The model with all that is asked of it, and the images; nothing is written.
+
+    Raises:
+        DseInvertError: as `run_images`.
+    """
     device = pick_device(options.device)
     found = look(patterns, watcher)
     if not found.files:
         raise NoInputError("no images found", "name image files, folders or globs")
     opened = open_model(options.model, device)
-    job = open_job(options, opened, len(found.files), watcher.note)
+    return open_job(options, opened, len(found.files), watcher.note), found
+
+
+def run_part(job: ImagesJob, found: Scan, watcher: Watcher) -> Outcome:
+    """Do these images, into the folder that the job names.
+
+    Raises:
+        DseInvertError: as `run_images`.
+    """
+    options = job.options
     if options.dry_run:
         plan = _plan(job, found, read(options.out / NAME))
         return Outcome(options.out, plan, plan.settled, dry=True)
     make_folder(options.out)
-    with torch_threads_kept(), open_journal(options.out) as journal, stoppable() as stop:
+    with (
+        torch_threads_kept(),
+        open_journal(options.out) as journal,
+        stoppable(watcher.problem) as stop,
+    ):
         remove_stale_parts(options.out)
         known = read(journal.path)
         plan = _plan(job, found, known)
@@ -147,6 +174,7 @@ def _tell_of_left(plan: Plan, watcher: Watcher) -> None:
 
 def _tell(watcher: Watcher, entry: Entry) -> None:
     watcher.advance()
+    _log.info("%s: %s, %s", entry.shown, entry.status, counted(len(entry.faces), "face"))
     for warning in entry.warnings:
         watcher.note(f"{entry.shown}: {warning}")
     if entry.status != "done":

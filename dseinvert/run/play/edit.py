@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
@@ -29,7 +31,7 @@ from dseinvert.export.backend import accelerated
 from dseinvert.faces.mask import Mask, open_mask
 from dseinvert.latent import Latent, concat
 from dseinvert.media.animation import SUFFIXES, write_animation
-from dseinvert.media.atomic import make_folder, shown, sync_folder, within, write_bytes
+from dseinvert.media.atomic import shown
 from dseinvert.media.form import FORMATS, PNG, Form, form_of
 from dseinvert.media.images import read_image
 from dseinvert.media.pixels import Pixels
@@ -37,6 +39,7 @@ from dseinvert.media.scan import scan
 from dseinvert.media.sheet import sheet
 from dseinvert.models import Model, open_model, pick_device
 from dseinvert.models.keeper import open_keeper
+from dseinvert.names import counted
 from dseinvert.progress import Watcher
 from dseinvert.run.flow.batchsize import (
     BatchSize,
@@ -50,10 +53,12 @@ from dseinvert.run.flow.names import assign, face_names, folded
 from dseinvert.run.flow.stream import ahead, regroup, threads
 from dseinvert.run.inputs import Item, reason_of, unexpected
 from dseinvert.run.play.latents import read_latent
+from dseinvert.run.play.place import Place
 from dseinvert.run.play.sliders import SUFFIX, Slider, slider_page
 from dseinvert.stop import Stop, stoppable
 
 _THREADS = 2
+_log = logging.getLogger(__name__)
 LEAST = 128  # pixels of a picture in a strip
 # The strengths of moving pictures and of sliders; pixels at least and pictures a second of moving
 # ones.
@@ -145,7 +150,8 @@ class Renderings:
         """One line for people."""
         pictures = sum(len(one.files) for one in self.done)
         failed = f", {len(self.problems)} failed" if self.problems else ""
-        return f"{pictures} pictures from {len(self.done)} latent files{failed}"
+        done = counted(len(self.done), "latent file")
+        return f"{counted(pictures, 'picture')} from {done}{failed}"
 
     def asdict(self) -> dict[str, Any]:
         """Ready for JSON."""
@@ -178,20 +184,27 @@ def run_edit(patterns: Sequence[str], options: EditOptions, watcher: Watcher) ->
     asked = _asked(options, model)
     shared = share(model.generator.resolution, model.generator.device)
     model = accelerated(model, options.backend, shared, len(found.files), watcher.note)
-    make_folder(options.out)
+    before = options.out.exists()
+    place = Place.made(options.out)
     items = [Item(source, name) for source, name in assign(found.files, {}, ()).items()]
     watcher.begin("rendering", len(items))
     done = []
-    with torch_threads_kept(), stoppable() as stop:
-        for one in _rendered(items, model, asked, options, stop):
+    with torch_threads_kept(), stoppable(watcher.problem) as stop:
+        for one in _rendered(items, model, asked, options, stop, place):
             watcher.advance()
             if one.reason:
                 problems.append((shown(one.item.source), one.reason))
                 watcher.problem(": ".join(problems[-1]))
             else:
                 done.append(one)
+                _log.info("%s: %s", shown(one.item.source), ", ".join(one.files))
                 for file, strength in one.strengths.items():
                     watcher.note(f"{file}: {strength:+.2f}")
+    if not (done or before):
+        with suppress(OSError):
+            options.out.rmdir()
+    for line in place.told():
+        watcher.note(line)
     return Renderings(options.out, tuple(done), tuple(problems), stop.code)
 
 
@@ -226,13 +239,18 @@ def _asked(options: EditOptions, model: Model) -> Asked:
 
 
 def _rendered(
-    items: Sequence[Item], model: Model, asked: Asked, options: EditOptions, stop: Stop
+    items: Sequence[Item],
+    model: Model,
+    asked: Asked,
+    options: EditOptions,
+    stop: Stop,
+    place: Place,
 ) -> Iterator[Rendered]:
     size = options.batch or auto_size(model.generator.resolution, model.generator.device)
     batch = BatchSize(size)
     work = partial(_render, model, asked.drawn)
     taken = frozenset(folded(item.name) for item in items)
-    write = partial(_write, options.out, taken, asked, {"model": model.name})
+    write = partial(_write, place, taken, asked, {"model": model.name})
     generator = model.generator
     with (
         threads(_THREADS) as reading,
@@ -299,7 +317,7 @@ def _render(model: Model, edits: Edits, rows: Sequence[Latent]) -> list[Shots]:
 
 
 def _write(
-    out: Path,
+    place: Place,
     taken: frozenset[str],
     asked: Asked,
     facts: Mapping[str, str],
@@ -315,13 +333,13 @@ def _write(
     for name, one in zip(names, shots, strict=True):
         made = _masked(asked, loaded, one.pictures)
         if asked.sweep is not None or asked.sliders:
-            files += _moving(out, name, asked, made, facts)
+            files += _moving(place, name, asked, made, facts)
         else:
             for shown_as, pixels in (made | _strips(asked, made)).items():
                 files.append(f"{name}.{shown_as}.{suffix}")
-                write_bytes(within(out, files[-1]), asked.form.encode(pixels), sync=False)
+                place.write(files[-1], asked.form.encode(pixels))
         found |= {f"{name}.{given}.{suffix}": strength for given, strength in one.strengths.items()}
-    sync_folder(out)
+    place.sync()
     return Rendered(loaded.item, tuple(files), strengths=found)
 
 
@@ -344,7 +362,7 @@ def _strips(asked: Asked, made: Mapping[str, Pixels]) -> dict[str, Pixels]:
 
 
 def _moving(
-    out: Path, name: str, asked: Asked, made: Mapping[str, Pixels], facts: Mapping[str, str]
+    place: Place, name: str, asked: Asked, made: Mapping[str, Pixels], facts: Mapping[str, str]
 ) -> list[str]:
     """Write the page or the moving pictures of one latent; returns their names."""
     files, sliders = [], []
@@ -352,7 +370,7 @@ def _moving(
         pictures = [_enlarged(made[one]) for one in labels]
         if asked.sweep is not None:
             files.append(f"{name}.{strip}.{asked.sweep}")
-            write_animation(within(out, files[-1]), [*pictures, *pictures[-2:0:-1]], _RATE)
+            write_animation(place.path(files[-1]), [*pictures, *pictures[-2:0:-1]], _RATE)
         edits = [_edit(asked.edits[one]) for one in labels]
         direction, rows = edits[0].direction, strip.partition("@")
         shown_as = direction.name + "".join(rows[1:])
@@ -360,7 +378,7 @@ def _moving(
         sliders.append(Slider(shown_as, direction.unit, strengths, pictures))
     if asked.sliders:
         files.append(f"{name}.{SUFFIX}")
-        write_bytes(within(out, files[-1]), slider_page(name, sliders, facts), sync=False)
+        place.write(files[-1], slider_page(name, sliders, facts))
     return files
 
 

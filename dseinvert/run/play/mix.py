@@ -11,12 +11,12 @@ import torch
 from dseinvert.config import MixOptions
 from dseinvert.editing.blend import mixed, parse_rows
 from dseinvert.latent import dumps
-from dseinvert.media.atomic import make_folder, sync_folder, within, write_bytes
 from dseinvert.media.images import encode_png
 from dseinvert.media.sheet import sheet
 from dseinvert.models import open_model, pick_device
 from dseinvert.progress import Watcher
 from dseinvert.run.play.latents import Named, draw, read_latents
+from dseinvert.run.play.place import Place
 
 SHEET, LEAST = "mix.png", 64
 
@@ -45,7 +45,7 @@ def run_mix(
     model = open_model(options.model, pick_device(options.device))
     rows = parse_rows(options.layers, model.generator.spec.layers)
     first, second = read_latents(bases, model), read_latents(others, model)
-    make_folder(options.out)
+    place = Place.made(options.out)
     watcher.begin("mixing", len(first))
     head = draw(model, [one.latent for one in second], options.batch)
     side = draw(model, [one.latent for one in first], options.batch)
@@ -58,11 +58,14 @@ def run_mix(
         for other, latent, shot in zip(second, found, shots, strict=True):
             names.append(_name(base, other))
             known = latent.with_origin(mixed=f"rows {options.layers} of {other.name}")
-            write_bytes(within(options.out, f"{names[-1]}.safetensors"), dumps(known), sync=False)
-            write_bytes(within(options.out, f"{names[-1]}.png"), encode_png(shot), sync=False)
-        sync_folder(options.out)
+            place.write(f"{names[-1]}.safetensors", dumps(known))
+            place.write(f"{names[-1]}.png", encode_png(shot))
+        place.sync()
         watcher.advance()
-    write_bytes(options.out / SHEET, encode_png(sheet(lines, least=LEAST)))
+    place.write(SHEET, encode_png(sheet(lines, least=LEAST)))
+    place.sync()
+    for line in place.told():
+        watcher.note(line)
     return Mixes(options.out, tuple(names))
 
 

@@ -15,11 +15,11 @@ from dseinvert.editing.blend import between
 from dseinvert.errors import UsageError
 from dseinvert.latent import Latent
 from dseinvert.media.animation import check_animation, write_animation
-from dseinvert.media.atomic import make_folder
 from dseinvert.media.pixels import Pixels
 from dseinvert.models import Model, open_model, pick_device
 from dseinvert.progress import Watcher
 from dseinvert.run.play.latents import draw, read_latents
+from dseinvert.run.play.place import Place
 
 _AT_ONCE = 32
 
@@ -54,9 +54,12 @@ def run_morph(patterns: Sequence[str], options: MorphOptions, watcher: Watcher) 
     steps = [*pairwise(stops), *([(stops[-1], stops[0])] if options.loop else [])]
     last = [] if options.loop else [1.0]
     count = options.frames * len(steps) + len(last)
-    make_folder(options.out.parent)
+    place = Place.made(options.out.parent)
+    out = place.path(options.out.name)
     watcher.begin("drawing", count)
-    write_animation(options.out, _frames(model, steps, options, watcher), options.fps)
+    write_animation(out, _frames(model, steps, options, watcher), options.fps)
+    for line in place.told():
+        watcher.note(line)
     return Morphed(options.out, count)
 
 

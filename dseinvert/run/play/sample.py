@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,19 +11,19 @@ import torch
 from dseinvert.config import SampleOptions
 from dseinvert.errors import UsageError
 from dseinvert.latent import Latent, dumps
-from dseinvert.media.atomic import make_folder, sync_folder, within, write_bytes
 from dseinvert.media.images import encode_png
 from dseinvert.media.pixels import Pixels
 from dseinvert.media.sheet import sheet
 from dseinvert.models import Model, open_model, pick_device
 from dseinvert.progress import Watcher
 from dseinvert.run.play.latents import draw
+from dseinvert.run.play.place import Place
+from dseinvert.run.play.seeds import parse_seeds
 
 SHEET = "samples.png"
 USUAL_PSI = 0.7
-MOST_SEEDS, MOST_SHOWN, LEAST = 100_000, 256, 64
+MOST_SHOWN, LEAST = 256, 64
 _AT_ONCE = 64
-_RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 
 
 @dataclass(frozen=True)
@@ -54,38 +53,23 @@ def run_sample(options: SampleOptions, watcher: Watcher) -> Sampled:
     if psi is None:
         psi = USUAL_PSI if generator.truncates else 1.0
     _check(model, options, psi)
-    make_folder(options.out)
+    place = Place.made(options.out)
     watcher.begin("drawing", len(seeds))
     shots: list[Pixels] = []
     for start in range(0, len(seeds), _AT_ONCE):
         some = seeds[start : start + _AT_ONCE]
         rows = [_sample(model, seed, psi, options.label) for seed in some]
         for seed, row, picture in zip(some, rows, draw(model, rows, options.batch), strict=True):
-            _write(options.out, seed, row, encode_png(picture))
+            _write(place, seed, row, encode_png(picture))
             shots += [picture] if len(shots) < MOST_SHOWN else []
             watcher.advance()
     columns = math.ceil(math.sqrt(len(shots)))
     lines = [shots[k : k + columns] for k in range(0, len(shots), columns)]
-    write_bytes(options.out / SHEET, encode_png(sheet(lines, least=LEAST)))
+    place.write(SHEET, encode_png(sheet(lines, least=LEAST)))
+    place.sync()
+    for line in place.told():
+        watcher.note(line)
     return Sampled(options.out, tuple(seeds))
-
-
-def parse_seeds(text: str) -> list[int]:
-    """`0-15,42` -> the numbers, in that order.
-
-    Raises:
-        UsageError: not of that form, or too many.
-    """
-    seeds: list[int] = []
-    for part in text.split(","):
-        match = _RANGE.fullmatch(part.strip())
-        first, last = (int(n or match[1]) for n in match.groups()) if match else (1, 0)
-        if last < first or last >= 2**32:
-            raise UsageError(f"--seeds {text!r}: not seeds", "write them as 0-15,42")
-        if last - first + len(seeds) >= MOST_SEEDS:
-            raise UsageError(f"--seeds {text!r}: too many", f"at most {MOST_SEEDS} at once")
-        seeds += range(first, last + 1)
-    return list(dict.fromkeys(seeds))
 
 
 def name_of(seed: int) -> str:
@@ -111,7 +95,7 @@ def _sample(model: Model, seed: int, psi: float, label: int | None) -> Latent:
     )
 
 
-def _write(out: Path, seed: int, latent: Latent, picture: bytes) -> None:
-    write_bytes(within(out, f"{name_of(seed)}.safetensors"), dumps(latent), sync=False)
-    write_bytes(within(out, f"{name_of(seed)}.png"), picture, sync=False)
-    sync_folder(out)
+def _write(place: Place, seed: int, latent: Latent, picture: bytes) -> None:
+    place.write(f"{name_of(seed)}.safetensors", dumps(latent))
+    place.write(f"{name_of(seed)}.png", picture)
+    place.sync()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dseinvert.config import VideoOptions
-from dseinvert.inversion.tune_clip import clip_refining
+from dseinvert.inversion.asked import clip_refining
 from dseinvert.media.clip import Clip
 from dseinvert.media.digest import file_sha256
 from dseinvert.media.encoding import Encoding

@@ -13,12 +13,13 @@ from typing import Any
 
 from dseinvert.config import VideoOptions
 from dseinvert.errors import InputError, NoInputError, OutputError, UsageError
-from dseinvert.inversion.tune_clip import clip_refining
+from dseinvert.inversion.asked import clip_refining
 from dseinvert.media.atomic import shown, within
 from dseinvert.media.clip import Clip, probe
 from dseinvert.media.described import without_place
 from dseinvert.media.digest import file_sha256
 from dseinvert.media.encoding import CONTAINERS, Encoding, container_of, encoding
+from dseinvert.media.formats import VIDEO_SUFFIXES
 from dseinvert.media.frame_files import probe_frames
 from dseinvert.media.playable import Choice, playable
 from dseinvert.media.scan import Problem, looks_like_image, scan
@@ -26,10 +27,6 @@ from dseinvert.media.video_write import Cut, check_output, suffix_for
 from dseinvert.run.flow.names import assign, folded
 from dseinvert.run.video.keys import LATENTS, PICTURES, RENDER, TRACKS, Asked, key_of
 
-VIDEO_SUFFIXES = frozenset(
-    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg"}
-    | {".wmv", ".asf", ".flv", ".ogv", ".3gp", ".3g2", ".mxf", ".y4m"}
-)
 _OTHER_FILES = frozenset(
     {".gif", ".apng", ".png", ".jpg", ".jpeg", ".webp", ".mp3", ".m4a", ".wav", ".ogg", ".f4v"}
     | {".m2v", ".vob", ".rm", ".nut", ".divx", ".h264", ".h265", ".264", ".265", ".hevc"}

@@ -6,6 +6,7 @@ begins, so that a killed run loses little, and a further edit needs the third pa
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -15,6 +16,7 @@ from dseinvert.config import VideoOptions
 from dseinvert.errors import InputError, NoInputError, UsageError
 from dseinvert.media.atomic import shown
 from dseinvert.models import open_model, pick_device
+from dseinvert.names import counted
 from dseinvert.progress import Watcher
 from dseinvert.run.flow.batchsize import torch_threads_kept
 from dseinvert.run.flow.stream import threads
@@ -49,6 +51,8 @@ from dseinvert.run.video.unfinished import intend, working
 from dseinvert.run.video.work import Seen, Stopped, Work
 from dseinvert.stop import stoppable
 
+_log = logging.getLogger(__name__)
+
 
 def run_video(patterns: Sequence[str], options: VideoOptions, watcher: Watcher) -> VideoOutcome:
     """Edit the faces of all videos and folders of frames that `patterns` mean.
@@ -73,7 +77,7 @@ def run_video(patterns: Sequence[str], options: VideoOptions, watcher: Watcher) 
     if options.dry_run:
         return VideoOutcome(tuple(tasks), tuple(results), dry=True)
     studio = run_by_backend(studio, sum(task.frames for task in tasks), watcher.note)
-    with torch_threads_kept(), stoppable() as stop:
+    with torch_threads_kept(), stoppable(watcher.problem, "segment") as stop:
         for task in tasks:
             if stop.code is not None:
                 break
@@ -116,6 +120,7 @@ def _result(studio: Studio, work: Work) -> Result:
             result = _do(studio, work)
     except InputError as error:
         result = Result(source, work.task.name, "failed", str(error).removeprefix(f"{source}: "))
+    _log.info("%s: %s, %s", source, result.status, counted(result.frames, "frame"))
     if result.reason:
         work.watcher.problem(f"{result.source}: {result.reason}")
     for problem in result.problems:

@@ -20,10 +20,10 @@ from dseinvert.errors import InputError
 from dseinvert.generators import Generator
 from dseinvert.generators.pixels import to_tensor
 from dseinvert.generators.tuned import with_tuning
+from dseinvert.inversion.asked import Stage, clip_refining
 from dseinvert.inversion.clip_descent import ClipTuning, Tuned, held_out
 from dseinvert.inversion.clip_stages import Fitted
-from dseinvert.inversion.refining import Stage
-from dseinvert.inversion.tune_clip import clip_refining, tune_clip
+from dseinvert.inversion.tune_clip import tune_clip
 from dseinvert.latent import TUNING
 from dseinvert.latent.clip import Tunings
 from dseinvert.media.pixels import Pixels

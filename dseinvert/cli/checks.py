@@ -1,0 +1,218 @@
+"""What each verb refuses before anything is loaded: options, then paths, then the model's card.
+
+What is found here says the same as the run would, only within a moment; the run checks it again,
+for it may be called from Python.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+from dseinvert.cli import inputs, known, outputs
+from dseinvert.cli.inputs import IMAGES, LATENTS, VIDEOS
+from dseinvert.config import (
+    DirectionsOptions,
+    EditOptions,
+    EvaluateOptions,
+    ImagesOptions,
+    MixOptions,
+    MorphOptions,
+    PreviewOptions,
+    SampleOptions,
+    VideoOptions,
+)
+from dseinvert.editing.grammar import check_edit, ends, rows_of, strip_name
+from dseinvert.errors import UsageError
+from dseinvert.export.options import ExportOptions
+from dseinvert.inversion.asked import clip_refining, parse_refining
+from dseinvert.names import suggested
+from dseinvert.run.play.seeds import parse_seeds
+from dseinvert.written import DEVICE
+
+MASKS = ("auto", "face")
+
+
+def check_images(paths: Sequence[str], options: ImagesOptions) -> None:
+    """Raises UsageError, NoInputError, OutputError or MissingError, as the others here do."""
+    for text in options.edits:
+        check_edit(text)
+    parse_refining(options.refine, options.space, options.budget, options.until)
+    _mask(options.mask)
+    if options.mask is not None and not options.edits:
+        raise UsageError("--mask needs an --edit to show", "add --edit NAME=STRENGTH")
+    if options.paste and not options.edits:
+        raise UsageError("--paste needs an --edit to paste", "add --edit NAME=STRENGTH")
+    _cosine(options.identity_floor)
+    inputs.check_inputs(paths, IMAGES)
+    inputs.check_not_ours(paths, options.out)
+    inputs.check_file(options.person, "--person")
+    inputs.check_file(options.identity, "--identity")
+    outputs.check_folder(options.out)
+    known.check_edits(options.model, options.edits)
+
+
+def check_edit_run(paths: Sequence[str], options: EditOptions) -> None:
+    """See `check_images`."""
+    moving = options.sweep is not None or options.sliders
+    strips = options.strengths is not None or moving
+    for text in options.edits:
+        _ = strip_name(text) if strips else check_edit(text)
+    if options.strengths is not None:
+        ends(options.strengths)
+    _sweep(options.sweep)
+    _mask(options.mask)
+    if options.mask is not None and not options.edits:
+        raise UsageError("--mask needs an --edit to show", "add --edit NAME=STRENGTH")
+    _cosine(options.identity_floor)
+    inputs.check_inputs(paths, LATENTS)
+    inputs.check_file(options.identity, "--identity")
+    outputs.check_folder(options.out)
+    check = known.check_strips if strips else known.check_edits
+    check(options.model, options.edits)
+
+
+def check_video(paths: Sequence[str], options: VideoOptions) -> None:
+    """See `check_images`."""
+    for text in options.edits:
+        check_edit(text)
+    clip_refining(options.refine)
+    _codec(options.codec)
+    inputs.check_inputs(paths, VIDEOS)
+    outputs.check_video(options.out)
+    known.check_edits(options.model, options.edits)
+
+
+def check_sample(options: SampleOptions) -> None:
+    """See `check_images`."""
+    if options.psi is not None and not math.isfinite(options.psi):
+        raise UsageError(f"--psi {options.psi:g}", "a number: 1 = no truncation, 0 = the mean")
+    parse_seeds(options.seeds)
+    _batch(options.batch)
+    outputs.check_folder(options.out)
+    known.check_model(options.model)
+
+
+def check_mix(base: str, other: str, options: MixOptions) -> None:
+    """See `check_images`."""
+    rows_of(options.layers, "--layers")
+    _batch(options.batch)
+    for pattern in (base, other):
+        inputs.check_inputs([pattern], LATENTS)
+    outputs.check_folder(options.out)
+    known.check_model(options.model)
+
+
+def check_morph(paths: Sequence[str], options: MorphOptions) -> None:
+    """See `check_images`."""
+    _batch(options.batch)
+    if options.frames < 1:
+        raise UsageError(f"--frames {options.frames}", "at least 1")
+    if not 0 < options.fps <= 240:
+        raise UsageError(f"--fps {options.fps}", "above 0, at most 240")
+    outputs.check_animation(options.out)
+    inputs.check_inputs(paths, LATENTS)
+    known.check_model(options.model)
+
+
+def check_evaluate(paths: Sequence[str], options: EvaluateOptions) -> None:
+    """See `check_images`."""
+    for text in options.refine:
+        parse_refining(text.partition("@")[0], text.partition("@")[2] or None)
+    _batch(options.batch)
+    if options.count is not None and options.count < 1:
+        raise UsageError(f"--count {options.count}", "at least 1")
+    inputs.check_inputs(paths, IMAGES)
+    if options.out is not None:
+        outputs.check_folder(options.out)
+    known.check_strips(options.model, options.edit)
+    for name in options.against:
+        known.check_model(name)
+
+
+def check_videos(source: Path, edited: Path) -> None:
+    """Of `evaluate --video`; see `check_images`."""
+    for path in (source, edited):
+        inputs.check_inputs([str(path)], VIDEOS)
+
+
+def check_train(gan: str, device: str, out: Path) -> None:
+    """See `check_images`."""
+    DEVICE.read("--device", device)
+    outputs.check_folder(out)
+    known.check_model(gan)
+
+
+def check_finetune(on: Path, model: str, device: str, out: Path) -> None:
+    """See `check_images`."""
+    DEVICE.read("--device", device)
+    inputs.check_inputs([str(on)], IMAGES)
+    outputs.check_folder(out)
+    known.check_model(model)
+
+
+def check_export(model: str, device: str, options: ExportOptions) -> None:
+    """See `check_images`."""
+    DEVICE.read("--device", device)
+    inputs.check_there(options.images, "--images")
+    if options.out is not None:
+        outputs.check_folder(options.out)
+    known.check_directions(model, [name.strip() for name in options.edit.split(",") if name])
+
+
+def check_learn(options: DirectionsOptions) -> None:
+    """See `check_images`."""
+    methods = get_args(get_type_hints(DirectionsOptions)["method"])
+    if options.method not in methods:
+        advice = suggested(options.method, methods, ", ".join(methods))
+        raise UsageError(f"--method {options.method!r}", advice)
+    if options.preview is not None:
+        outputs.check_folder(options.preview)
+    known.check_model(options.model)
+
+
+def check_preview(names: Sequence[str], options: PreviewOptions) -> None:
+    """See `check_images`."""
+    parse_seeds(options.seeds)
+    ends(options.strengths)
+    outputs.check_folder(options.out)
+    known.check_directions(options.model, names)
+
+
+def _batch(batch: int | None) -> None:
+    if batch is not None and not 1 <= batch <= 4096:
+        raise UsageError(f"--batch {batch}", "a number from 1 to 4096")
+
+
+def _cosine(floor: float) -> None:
+    if not -1 <= floor <= 1:
+        raise UsageError(f"--identity-floor {floor:g}", "a cosine, from -1 to 1")
+
+
+def _mask(mask: str | None) -> None:
+    if mask is not None and mask not in MASKS and not Path(mask).is_file():
+        advice = f"{', '.join(MASKS)}, or a picture, white where the edit may show"
+        raise UsageError(f"--mask {mask}: no such file", suggested(mask, MASKS, advice))
+
+
+def _sweep(sweep: str | None) -> None:
+    if sweep is None:
+        return
+    from dseinvert.media.animation import SUFFIXES
+
+    words = [suffix[1:] for suffix in SUFFIXES]
+    if sweep not in words:
+        advice = suggested(sweep, words, ", ".join(words))
+        raise UsageError(f"--sweep {sweep}: not a kind of moving picture", advice)
+
+
+def _codec(codec: str | None) -> None:
+    if codec is None:
+        return
+    from dseinvert.media.encoding import CODECS
+
+    if codec not in CODECS:
+        advice = suggested(codec, CODECS, f"one of {', '.join(CODECS)}")
+        raise UsageError(f"--codec {codec!r}", advice)

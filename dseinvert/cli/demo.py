@@ -1,0 +1,68 @@
+"""`dseinvert demo`: the bundled model on example faces, to see at once what comes out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dseinvert.cards import BUNDLED
+from dseinvert.cli import outputs
+from dseinvert.cli.process import spare_cores
+from dseinvert.cli.verb import FAILS, Done, verb
+from dseinvert.config import ImagesOptions, SampleOptions
+from dseinvert.progress import Watcher
+
+FACES = BUNDLED.parents[1] / "examples" / "faces"
+"""In a checkout; what is installed has no photos."""
+
+
+@verb(quiet=FAILS)
+def demo(
+    watcher: Watcher,
+    out: Annotated[Path, typer.Option(help="Folder for all that is made.")] = Path("demo-out"),
+    edits: Annotated[
+        list[str] | None, typer.Option("--edit", help="As of images.", show_default="age=+2")
+    ] = None,
+) -> Done:
+    """Invert and edit the example faces of a checkout, or samples where there are none.
+
+    Nothing is downloaded, opened or sent; the last line names the page that was made.
+
+    dseinvert demo
+
+    dseinvert demo --edit smile=+2 --edit age=-2 --out my-demo
+    """
+    outputs.check_folder(out)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from dseinvert.run.images.run import run_images
+    from dseinvert.run.play.sample import SHEET, run_sample
+
+    spare_cores()
+    faces, drawn = FACES, not FACES.is_dir()
+    if drawn:
+        faces = out / "faces"
+        run_sample(SampleOptions(faces, seeds="0-5"), watcher)
+        (faces / SHEET).unlink(missing_ok=True)
+    options = ImagesOptions(out, edits=tuple(edits or ["age=+2"]), align=not drawn)
+    outcome = run_images([str(faces)], options, watcher)
+    watcher.note(outcome.summary())
+    lines = [f"Open {(out / 'index.html').absolute()}"]
+    return Done(outcome.asdict, lines, command_notes(), code=outcome.exit_code)
+
+
+def command_notes() -> list[str]:
+    """How to call the command from here on; nothing where a shell finds it."""
+    if shutil.which("dseinvert"):
+        return []
+    script = shutil.which("dseinvert", path=str(Path(sys.executable).parent))
+    typed = script or f"{sys.executable} -m dseinvert"
+    return [
+        f"The command is {typed}; a shell does not find it as dseinvert yet.",
+        "To have it everywhere: pipx install . (or uv tool install .) in this checkout;"
+        " README, Install.",
+    ]

@@ -1,0 +1,195 @@
+"""Inputs of a command line that cannot be meant, told before anything is loaded."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from dseinvert.errors import InputError, NoInputError, UsageError
+from dseinvert.media.atomic import shown
+from dseinvert.media.formats import SUFFIXES, VIDEO_SUFFIXES
+from dseinvert.names import nearest
+
+JOURNAL = "journal.jsonl"
+_JOURNAL_HEAD = b'{"format":"dseinvert-journal-'
+_LOOKED_AT = 5000
+"""Files of a folder after which whatever it holds is left to the run."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a verb takes."""
+
+    what: str
+    """In the plural."""
+    one: str
+    suffixes: frozenset[str]
+    verb: str
+    """What to do with one, {} being its name."""
+    name_them: str
+    """What to give where there is none."""
+
+
+IMAGES = Kind(
+    *("images", "a picture", SUFFIXES, "dseinvert images {}"),
+    "name image files, folders or globs",
+)
+VIDEOS = Kind(
+    *("videos", "a video", VIDEO_SUFFIXES, "dseinvert video {}"),
+    "name video files, folders of frames or globs",
+)
+LATENTS = Kind(
+    *("latent files", "a latent file", frozenset({".safetensors"}), "dseinvert edit {}"),
+    "name files that `dseinvert images` wrote",
+)
+MODELS = Kind(
+    *("models", "the file of a model", frozenset({".pth", ".pt", ".pkl", ".ckpt", ".onnx"})),
+    *("--model {}", "name a checkpoint file"),
+)
+KINDS = (IMAGES, VIDEOS, LATENTS, MODELS)
+
+
+def check_inputs(patterns: Sequence[str], *wanted: Kind) -> None:
+    """Refuse a command none of whose inputs can be of a kind that is wanted.
+
+    Globs and files without a suffix that is known are left to the run, which looks into them.
+
+    Raises:
+        NoInputError: nothing is there, or other things only.
+    """
+    problems = []
+    for pattern in patterns:
+        problem = _problem(pattern, wanted)
+        if problem is None:
+            return
+        problems.append(problem)
+    if not problems:
+        return
+    what, advice = problems[0]
+    more = f"; {len(problems) - 1} more like it" if len(problems) > 1 else ""
+    raise NoInputError(f"no {wanted[0].what} found: {what}{more}", advice)
+
+
+def check_not_ours(patterns: Sequence[str], out: Path) -> None:
+    """UsageError where a folder that an earlier run wrote would be taken for photos.
+
+    The folder --out itself may be named: there what is ours is known, and passed over.
+    """
+    for pattern in patterns:
+        path = Path(pattern)
+        if is_folder(path) and path.resolve() != out.resolve() and _is_output(path):
+            raise UsageError(
+                f"{shown(path)}: dseinvert wrote this folder; its crops, reconstructions and edits "
+                "would be inverted as photos",
+                f"`dseinvert edit {shown(path)}` draws its latents; "
+                f"name {shown(path)}/*.png to invert them all the same",
+            )
+
+
+def inside_inputs(patterns: Sequence[str], out: Path) -> bool:
+    """Whether --out is a folder that is named as an input too."""
+    return any(is_folder(Path(one)) and Path(one).resolve() == out.resolve() for one in patterns)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there; a name that no file system takes is none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def check_file(path: Path | None, option: str) -> None:
+    """UsageError where a file that an option names is not there; None = none is named."""
+    if path is not None and not path.is_file():
+        why = "is a folder" if path.is_dir() else "no such file"
+        raise UsageError(f"{option} {shown(path)}: {why}", _sibling(path))
+
+
+def check_there(path: Path | None, option: str) -> None:
+    """UsageError where a folder or file that an option names is not there; None = none is."""
+    if path is not None and not path.exists():
+        raise UsageError(f"{option} {shown(path)}: no such file or folder", _sibling(path))
+
+
+def check_readable(path: Path) -> None:
+    """InputError where a file that is an argument is not there."""
+    if not path.exists():
+        raise InputError(f"{shown(path)}: no such file", _sibling(path))
+
+
+def _problem(pattern: str, wanted: tuple[Kind, ...]) -> tuple[str, str] | None:
+    """What keeps an input from being used, and what to do; None = it may be usable."""
+    path = Path(pattern)
+    try:
+        if not path.exists():
+            return None if re.search(r"[*?[]", pattern) else _absent(path, wanted[0])
+        if path.is_dir():
+            return _folder(path, wanted)
+    except (OSError, ValueError):
+        return None
+    kind = _kind(path)
+    if kind is None or kind in wanted:
+        return None
+    return f"{shown(path)} is {kind.one}", _instead(kind, path)
+
+
+def _absent(path: Path, wanted: Kind) -> tuple[str, str]:
+    if not str(path) or str(path) == ".":
+        return "the name is empty", wanted.name_them
+    return f"{shown(path)}: no such file or directory", _sibling(path) or wanted.name_them
+
+
+def _folder(path: Path, wanted: tuple[Kind, ...]) -> tuple[str, str] | None:
+    """As `_problem`, of a folder: it is read until one file may be of use."""
+    if VIDEOS in wanted:
+        wanted = (*wanted, IMAGES)  # a folder of pictures is a clip
+    others: Kind | None = None
+    count = 0
+    for count, file in enumerate(islice(_files(path), _LOOKED_AT), 1):
+        kind = _kind(file)
+        if kind is None or kind in wanted or count == _LOOKED_AT:
+            return None
+        others = others or kind
+    if others is None:
+        return f"{shown(path)} is an empty folder", wanted[0].name_them
+    return f"{shown(path)} holds {others.what} only", _instead(others, path)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The files in a folder and below, but for hidden ones."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(place, name) for name in names if not name.startswith("."))
+
+
+def _kind(path: Path) -> Kind | None:
+    """By its suffix; None = it tells nothing."""
+    suffix = path.suffix.lower()
+    return next((kind for kind in KINDS if suffix in kind.suffixes), None)
+
+
+def _instead(kind: Kind, path: Path) -> str:
+    return f"try {kind.verb.format(shown(path))}"
+
+
+def _sibling(path: Path) -> str:
+    """The file beside it whose name is most like it, as advice; "" = there is none."""
+    try:
+        names = [one.name for one in path.absolute().parent.iterdir()]
+    except OSError:
+        return ""
+    like = nearest(path.name, names, 0.75)
+    return f"did you mean {shown(path.with_name(like))}?" if like else ""
+
+
+def _is_output(folder: Path) -> bool:
+    try:
+        with (folder / JOURNAL).open("rb") as file:
+            return file.read(len(_JOURNAL_HEAD)) == _JOURNAL_HEAD
+    except OSError:
+        return False

@@ -1,0 +1,71 @@
+"""Places that cannot be written to, told before anything is loaded."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from dseinvert.cli.inputs import is_folder
+from dseinvert.errors import OutputError, UsageError
+from dseinvert.media.atomic import shown
+from dseinvert.names import suggested
+
+_SUFFIX = re.compile(r"\.[a-z][a-z0-9]{1,4}")
+
+
+def check_folder(out: Path, option: str = "--out") -> None:
+    """OutputError where a folder cannot be made or written to."""
+    place = next(p for p in (out, *out.parents) if _exists(p))
+    if not place.is_dir():
+        raise OutputError(
+            f"{shown(out)}: cannot make this folder: {shown(place)} is a file",
+            f"choose another {option}",
+        )
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise OutputError(
+            f"{shown(out)}: cannot write: permission denied in {shown(place)}",
+            "choose a folder you may write to",
+        )
+
+
+def check_animation(out: Path) -> None:
+    """Refuse a file in which no moving picture can be written.
+
+    Raises:
+        UsageError: by its suffix. OutputError: its place cannot be written to.
+    """
+    from dseinvert.media.animation import SUFFIXES
+
+    if out.suffix.lower() not in SUFFIXES:
+        what = f"{shown(out)}: not the name of a video or moving picture"
+        raise UsageError(what, suggested(out.suffix, SUFFIXES, f"end it in {', '.join(SUFFIXES)}"))
+    _check_file(out)
+
+
+def check_video(out: Path | None) -> None:
+    """The same of a video, or of a folder for videos; None = the current folder."""
+    from dseinvert.media.encoding import CONTAINERS
+
+    suffix = "" if out is None or is_folder(out) else out.suffix.lower()
+    if out is not None and suffix in CONTAINERS:
+        _check_file(out)
+    elif _SUFFIX.fullmatch(suffix):
+        known = f"end it in {', '.join(CONTAINERS)}, or make a folder of that name first"
+        what = f"--out {shown(out or Path())}: videos are not written as {suffix}"
+        raise UsageError(what, suggested(suffix, CONTAINERS, known))
+    else:
+        check_folder(out or Path())
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that no file system takes: the run says so
+        return False
+
+
+def _check_file(out: Path) -> None:
+    if is_folder(out):
+        raise OutputError(f"{shown(out)}: a folder of that name is in the way", "choose another")
+    check_folder(out.parent)

@@ -1,0 +1,28 @@
+"""Seeds as they are written: `0-15,42`."""
+
+from __future__ import annotations
+
+import re
+
+from dseinvert.errors import UsageError
+
+MOST_SEEDS = 100_000
+_RANGE = re.compile(r"(\d+)(?:-(\d+))?")
+
+
+def parse_seeds(text: str) -> list[int]:
+    """`0-15,42` -> the numbers, in that order.
+
+    Raises:
+        UsageError: not of that form, or too many.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = _RANGE.fullmatch(part.strip())
+        first, last = (int(n or match[1]) for n in match.groups()) if match else (1, 0)
+        if last < first or last >= 2**32:
+            raise UsageError(f"--seeds {text!r}: not seeds", "write them as 0-15,42")
+        if last - first + len(seeds) >= MOST_SEEDS:
+            raise UsageError(f"--seeds {text!r}: too many", f"at most {MOST_SEEDS} at once")
+        seeds += range(first, last + 1)
+    return list(dict.fromkeys(seeds))

@@ -1,0 +1,117 @@
+"""What a run says while it goes: that it stops, a line a minute, a log, and on what it ran."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dseinvert.errors import ExitCode
+from dseinvert.run.flow.progress import Minutes
+from dseinvert.stop import stoppable
+
+Run = Callable[..., int]
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d "
+
+
+def test_the_first_signal_is_answered_at_once_with_what_is_still_finished() -> None:
+    said: list[str] = []
+    heard = threading.Event()
+
+    def told(line: str) -> None:
+        said.append(line)
+        heard.set()
+
+    with stoppable(told, "segment") as stop:
+        signal.raise_signal(signal.SIGTERM)
+        assert heard.wait(5) and stop.code == ExitCode.TERMINATED
+    assert said == ["stopping after this segment; Ctrl-C again stops now"]
+
+
+def test_where_nobody_looks_there_is_a_line_a_minute() -> None:
+    now, said = [0.0], list[str]()
+    minutes = Minutes(said.append, clock=lambda: now[0])
+    minutes.begin("inverting", 100)
+    for second in range(1, 151):
+        now[0] = float(second)
+        if second % 2 == 0:
+            minutes.advance()
+    assert said == [
+        "inverting: 30 of 100, about 2 min left",
+        "inverting: 60 of 100, about 1 min left",
+    ]
+    now[0] += 60
+    minutes.perhaps("refining 7 of 50")
+    assert said[-1].startswith("inverting: 75 of 100, refining 7 of 50, about")
+
+
+def test_a_log_has_every_message_and_a_line_for_each_input(
+    dse: Run, pictures: Path, tmp_path: Path
+) -> None:
+    (pictures / "p1.png").write_bytes(b"")
+    log = tmp_path / "run.log"
+    words = ("images", pictures, "--out", tmp_path / "out", "--no-align", "--log", log)
+    assert dse(*words, "-q") == 1
+    first = log.read_text().splitlines()
+    assert all(re.match(TIME, line) for line in first)
+    told = [re.sub(TIME, "", line) for line in first]
+    assert told[0].startswith("begin: dseinvert") and told[-1] == "end"
+    assert [line for line in told if "done, 1 face" in line and "p0.png" in line]
+    assert [line for line in told if line.startswith("problem: ") and "p1.png" in line]
+    assert dse(*words, "-q") == 1
+    again = log.read_text().splitlines()
+    assert again[: len(first)] == first and len(again) > len(first)
+
+
+@pytest.mark.parametrize("name", ["p0.png", "notes.txt", "gone/run.log", "."])
+def test_nothing_but_a_log_is_taken_for_a_log(
+    dse: Run, pictures: Path, tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (pictures / "notes.txt").write_text("my notes")
+    before = {path: path.read_bytes() for path in pictures.iterdir()}
+    out = tmp_path / "out"
+    code = dse("images", pictures, "--out", out, "--no-align", "--log", pictures / name)
+    assert code in (2, 6) and not out.exists()
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "--log" in line
+    assert {path: path.read_bytes() for path in pictures.iterdir()} == before
+
+
+def test_an_error_that_ends_a_run_is_in_its_log(dse: Run, tmp_path: Path) -> None:
+    log = tmp_path / "run.log"
+    assert dse("images", tmp_path / "gone.jpg", "--out", tmp_path / "out", "--log", log) == 3
+    assert "error: no images found: " in log.read_text()
+
+
+def test_verbose_says_what_ran_and_how_long_each_stage_took(
+    dse: Run, pictures: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ("images", pictures / "p0.png", "--out", tmp_path / "out", "--no-align", "-v")
+    assert dse(*words) == 0
+    said = capfd.readouterr().err
+    assert re.search(r"^dseinvert \S+, python \S+, torch \S+, cv2 \S+, av \S+$", said, re.M)
+    assert re.search(
+        r"^loading \S+ s, inverting \S+ s; \d+ threads of torch on \d+ cores$", said, re.M
+    )
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_ends_a_long_refinement_now(
+    dse_process: Callable[..., subprocess.Popen[str]], pictures: Path, tmp_path: Path
+) -> None:
+    words = ("--out", tmp_path / "out", "--no-align", "--refine", "latent:100000")
+    process = dse_process("images", pictures, *words)
+    assert process.stderr is not None
+    while not (tmp_path / "out" / "journal.jsonl").exists():
+        assert process.poll() is None, process.stderr.read()
+    threading.Event().wait(3)
+    process.send_signal(signal.SIGINT)
+    assert "stopping after this batch" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 130
+    assert "Traceback" not in process.stderr.read()
