@@ -99,7 +99,7 @@ def test_a_run_killed_at_a_random_moment_ends_as_if_it_had_not_been(
     out = tmp_path / "out"
     process = dse_process("video", source, "--out", out, *OPTIONS)
     begun(process, out)
-    time.sleep(random.Random(seed).uniform(0, 3))
+    time.sleep(random.Random(seed).uniform(0, 2))
     kill(process)
     check_whole(source, out)
     assert dse("video", source, "--out", out, *OPTIONS) == 0
