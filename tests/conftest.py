@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from dseinvert.encoders.dse import DSEConfig, DSEEncoder
 from dseinvert.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from dseinvert.media.images import encode_png
 from dseinvert.models import open_model, save_model
+from tests.forked import Forked
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
@@ -29,6 +28,11 @@ torch.set_num_threads(1)  # the suite's nets are so small that a second thread o
 def pytest_xdist_auto_num_workers() -> int:
     """Each process holds PyTorch, and many start others."""
     return min(4, os.cpu_count() or 1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slow ones first: at the end, no process waits for another's last minute."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 def build_tiny_model(folder: Path, seed: int = 0) -> Path:
@@ -141,20 +145,12 @@ def dse(tiny_model: Path) -> Callable[..., int]:
 
 
 @pytest.fixture
-def dse_process(tiny_model: Path) -> Callable[..., subprocess.Popen[str]]:
-    """As `dse`, in a process of its own that can be killed; pipes for stdout and stderr."""
+def dse_process(tiny_model: Path) -> Callable[..., Forked]:
+    """As `dse`, in a process of its own that can be killed."""
 
-    def start(verb: str, *arguments: object) -> subprocess.Popen[str]:
-        code = "from dseinvert.cli.main import main; main()"
-        words = [verb, *map(str, arguments), "--model", str(tiny_model)]
-        return subprocess.Popen(
-            [sys.executable, "-c", code, *words],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env=child_environment(),
-        )
+    def start(verb: str, *arguments: object) -> Forked:
+        words = [verb, *arguments, "--model", tiny_model]
+        return Forked("dseinvert", words, ROOT, child_environment())
 
     return start
 

@@ -13,8 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dseinvert.export.backend import _place
+from dseinvert.latent import load_latent
 from dseinvert.models import open_model
 from tests.conftest import ROOT, child_environment
+from tests.forked import run
 from tests.moving_face import clip
 from tests.references import contents, files
 from tests.references.progressive import reference
@@ -23,6 +26,10 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # What makes a training of hours one of seconds; added to the command, never taken from it.
 SHORT = "--iterations 2 --batch 2 --perceptual none --eval-samples 2"
 BRIEF = {"finetune": "--iterations 2 --eval-every 1 --batch 2 --perceptual none"}
+
+
+EXPORTS = "dseinvert export default --to onnx --out exported"
+BY_EXPORT = "dseinvert images ./faces --out ./by-onnx --backend onnx"
 
 
 def commands(page: Path) -> list[str]:
@@ -51,7 +58,7 @@ def examples_of_the_help() -> list[str]:
 @pytest.fixture
 def place(tmp_path: Path, faces_folder: Path, tiny_model: Path, foreign_gan: Path) -> Path:
     """A folder with all that the commands name."""
-    faces = sorted(faces_folder.iterdir())[:2]
+    group, *faces = sorted(faces_folder.iterdir())[:3]
     for folder in ("faces", "photos", "aligned", "pictures", "cocks"):
         (tmp_path / folder).mkdir()
         for face in faces:
@@ -62,7 +69,7 @@ def place(tmp_path: Path, faces_folder: Path, tiny_model: Path, foreign_gan: Pat
         shutil.copy(face, tmp_path / "my-photos" / f"{number}{face.suffix}")
     with tarfile.open(tmp_path / "portraits.tar", "w") as tar:
         tar.add(tmp_path / "my-photos", "portraits")
-    shutil.copy(faces[0], tmp_path / "group-photo.jpg")
+    shutil.copy(group, tmp_path / "group-photo.jpg")
     clip(tmp_path / "clip.mp4", 14, sound=True)
     shutil.copytree(tiny_model, tmp_path / "my-gan")
     shutil.copy(foreign_gan, tmp_path / "my-gan.pth")
@@ -95,19 +102,10 @@ def published(place: Path) -> Path:
 
 def run_line(line: str, place: Path) -> None:
     """Run one command of a page in `place`."""
-    words = [word for part in shlex.split(line) for word in expanded(part, place)]
-    if words[0] == "dseinvert":
-        words[:1] = [sys.executable, "-m", "dseinvert"]
-        extra = short(words[4:], place) if words[3] == "train" else BRIEF.get(words[3], "")
-    else:
-        words[0], extra = str(ROOT / words[0]), ""
-    result = subprocess.run(
-        [*words, *shlex.split(extra)],
-        cwd=place,
-        capture_output=True,
-        text=True,
-        env=child_environment(),
-    )
+    program, verb, *words = [w for part in shlex.split(line) for w in expanded(part, place)]
+    assert program == "dseinvert", line
+    extra = short(words, place) if verb == "train" else BRIEF.get(verb, "")
+    result = run("dseinvert", [verb, *words, *shlex.split(extra)], place, child_environment())
     assert result.returncode == 0, f"{line}\n{result.stderr}"
 
 
@@ -132,8 +130,13 @@ def expanded(word: str, place: Path) -> list[str]:
 
 
 def runnable(line: str) -> bool:
-    """Not the scripts that would run this very test, or make the environment it runs in."""
-    return line.split()[0] not in ("bin/test", "bin/demo", "bin/check", "bin/bench")
+    """Not the scripts that would run this very test, or make the environment it runs in.
+
+    Nor what is run by a test of its own: what exports the bundled model, half a minute each.
+    """
+    scripts = ("bin/test", "bin/demo", "bin/check", "bin/bench")
+    exporting = line.replace("./exported", "exported") == EXPORTS or line == BY_EXPORT
+    return line.split()[0] not in scripts and not exporting
 
 
 @pytest.mark.slow
@@ -146,6 +149,18 @@ def test_the_commands_of_a_page_work_in_their_order(page: Path, published: Path)
         run_line(line, published)
 
 
+@pytest.mark.slow
+def test_the_bundled_model_is_exported_once_and_used_as_the_pages_say(place: Path) -> None:
+    assert EXPORTS.replace("exported", "./exported") in commands(ROOT / "README.md")
+    assert BY_EXPORT in commands(ROOT / "docs" / "integrators.md")
+    run_line(EXPORTS, place)
+    shutil.copytree(place / "exported", _place(open_model(), "onnx"))
+    run_line(BY_EXPORT, place)
+    latents = [load_latent(file) for file in (place / "by-onnx").glob("*.safetensors")]
+    assert len(latents) == 2
+    assert all(latent.origin["backend"].startswith("onnx ") for latent in latents)
+
+
 def test_the_pages_show_commands() -> None:
     assert sum(len(commands(page)) for page in PAGES) > 15
 
@@ -154,7 +169,7 @@ def test_the_pages_show_commands() -> None:
 def test_the_examples_of_the_help_work(place: Path) -> None:
     (place / "photos").rename(place / "more")
     shutil.copytree(place / "more", place / "photos")
-    for line in examples_of_the_help():
+    for line in filter(runnable, examples_of_the_help()):
         run_line(line, place)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +12,10 @@ import pytest
 
 from dseinvert.media.images import encode_png, read_image
 from dseinvert.run.images.journal import NAME, read
+from tests.forked import Forked
 
 Run = Callable[..., int]
-Start = Callable[..., subprocess.Popen[str]]
+Start = Callable[..., Forked]
 OPTIONS = ("--no-align", "--edit", "age=2", "--batch", "4", "-q")
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,20 +15,21 @@ import pytest
 
 from dseinvert.media.video_verify import compare
 from tests.faults.test_disk import mounts, shell
+from tests.forked import Forked
 from tests.moving_face import clip
 
 Run = Callable[..., int]
-Start = Callable[..., subprocess.Popen[str]]
+Start = Callable[..., Forked]
 OPTIONS = ("--edit", "age=2", "--edit", "smile=-1", "--segment", "10", "-q")
-
+COUNT = 30  # frames, in three segments
 KILLS = int(os.environ.get("DSEINVERT_KILLS", "10"))  # a full trial takes 40
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """45 frames with sound; some have no face."""
+    """With sound; some frames have no face."""
     folder = tmp_path_factory.mktemp("clips")
-    return clip(folder / "clip.mp4", 45, without={*range(36, 45)}, sound=True)
+    return clip(folder / "clip.mp4", COUNT, without={*range(24, COUNT)}, sound=True)
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +53,13 @@ def check_whole(source: Path, out: Path) -> None:
         assert compare(source, path) == []
 
 
-def begun(process: subprocess.Popen[str], out: Path) -> None:
+def begun(process: Forked, out: Path) -> None:
     """Wait until a run has begun to work."""
     while not out.exists() and process.poll() is None:
         time.sleep(0.002)
 
 
-def kill(process: subprocess.Popen[str]) -> None:
+def kill(process: Forked) -> None:
     process.send_signal(signal.SIGKILL)
     process.communicate()
 
@@ -99,7 +99,7 @@ def test_a_run_killed_at_a_random_moment_ends_as_if_it_had_not_been(
     out = tmp_path / "out"
     process = dse_process("video", source, "--out", out, *OPTIONS)
     begun(process, out)
-    time.sleep(random.Random(seed).uniform(0, 3))
+    time.sleep(random.Random(seed).uniform(0, 2))
     kill(process)
     check_whole(source, out)
     assert dse("video", source, "--out", out, *OPTIONS) == 0
@@ -135,7 +135,7 @@ def test_a_killed_run_keeps_its_segments(
     options = ("--edit", "age=2", "--segment", "10", "--backend", "torch", "-q")
     assert dse("video", source, "--out", out, *options) == 0
     if kept:  # else it had finished
-        assert len(written) == 45 - 10 * kept
+        assert len(written) == COUNT - 10 * kept
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

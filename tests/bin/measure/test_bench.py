@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import pytest
 
 from dseinvert.media.images import encode_png, read_image
 from tests.conftest import ROOT, SHARED, child_environment, picture
+from tests.forked import run
 from tests.moving_face import clip
 
 needs_scorers = pytest.mark.skipif(
@@ -24,15 +23,7 @@ needs_scorers = pytest.mark.skipif(
 
 
 def bench(*words: object) -> subprocess.CompletedProcess[str]:
-    environment = child_environment()
-    environment["PYTHONPATH"] += f"{os.pathsep}{ROOT / 'bin'}"
-    return subprocess.run(
-        [sys.executable, "-m", "measure", *map(str, words)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=environment,
-    )
+    return run("measure", words, ROOT, child_environment())
 
 
 def rows(file: Path) -> list[list[dict[str, Any]]]:
