@@ -211,8 +211,9 @@ def _sweep(sweep: str | None) -> None:
 def _codec(codec: str | None) -> None:
     if codec is None:
         return
-    from dseinvert.media.encoding import CODECS
+    from dseinvert.media.encoding import CODECS, HARDWARE, codec_of
 
-    if codec not in CODECS:
+    if codec not in CODECS and not HARDWARE.fullmatch(codec):
         advice = suggested(codec, CODECS, f"one of {', '.join(CODECS)}")
         raise UsageError(f"--codec {codec!r}", advice)
+    codec_of(codec)

@@ -97,9 +97,10 @@ CODECS: Mapping[str, Codec] = {
 }
 """The codecs by the names that `--codec` takes."""
 
-_HARDWARE = re.compile(
+HARDWARE = re.compile(
     r"(h264|hevc|av1|vp9|prores)_(amf|mf|nvenc|qsv|rkmpp|v4l2m2m|vaapi|videotoolbox|vulkan)"
 )
+"""FFmpeg's names of encoders in hardware."""
 _SAME = {"hevc_nvenc": "h265_nvenc"}
 
 
@@ -111,7 +112,7 @@ def codec_of(name: str) -> Codec:
     chosen = CODECS.get(_SAME.get(name, name))
     if chosen is not None:
         return chosen
-    found = _HARDWARE.fullmatch(name)
+    found = HARDWARE.fullmatch(name)
     if not found:
         raise UsageError(f"unknown codec {name!r}", f"one of {', '.join(CODECS)}")
     return _in_hardware(name, tag="hvc1" if found[1] == "hevc" else "")

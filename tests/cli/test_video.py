@@ -26,7 +26,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_option_is_a_documented_field() -> None:
     names = {field.name for field in fields(VideoOptions)}
     assert set(field_docs(VideoOptions)) == names
-    talk = {"paths", "json", "quiet", "verbose"}
+    talk = {"paths", "json", "quiet", "verbose", "log"}
     given = {{"edit": "edits"}.get(p, p) for p in inspect.signature(video).parameters}
     assert given - talk == names
 

@@ -126,7 +126,7 @@ def reading_from(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     real: Callable[..., None] = Reading.__init__
 
     def opened(self: Reading, *args: object) -> None:
-        starts.append(args[-1])
+        starts.append(args[4])  # resume
         real(self, *args)
 
     monkeypatch.setattr(Reading, "__init__", opened)
