@@ -38,10 +38,10 @@ def double(model: Model, options: FinerOptions, order: Order, team: Team) -> Non
     small, trunk = parts_of(model)
     side, pace = 2 * small.resolution, options.pace
     pictures = read_tar(order.sources.faces, int(side * STORED))
-    known, unseen = pictures[:-HELD_OUT], to_tensor(pictures[-HELD_OUT:], side)
+    known, held_out = pictures[:-HELD_OUT], pictures[-HELD_OUT:]
     varied = critics_pictures(known, side, pace.batch, pace.seed + 1000 * team.rank)
     distance = FeatureDistance().requires_grad_(False)
-    watch = watcher(unseen, distance)
+    watch = watcher(held_out, side, distance)
 
     def look(large: StyleGAN2) -> tuple[dict[str, float], list[Tensor]]:
         return watch(large, trunk)

@@ -85,7 +85,7 @@ def test_the_numbers_of_a_model_card(tiny_model: Path, photos: Path, tmp_path: P
         ("held-out synthetic", "w+"),
     ]
     assert all(np.isfinite(row["detail"]) and row["detail"] > 0 for row in likeness)
-    assert samples[0]["Fréchet"] > 0 and edits[0]["outside, of 255"] > 0
+    assert samples[0]["Fréchet, varied"] > 0 and edits[0]["outside, of 255"] > 0
     assert read_image(tmp_path / "card.png").shape == (3 * 16, 12 * 16, 3)
 
 
