@@ -19,6 +19,7 @@ LONGEST_JSON = 8 << 20
 """Bytes of one value: Python makes some thirty times as much of a list of lists."""
 _DEEPEST = 64
 _LARGEST = 2**63
+_MOST_SIDES = 16
 _LONGEST_FILE = 255  # bytes, on every common file system
 _WORD = re.compile(r"\w(?:[\w.+@,= -]*[\w.+@,=-])?")
 _NOT_IN_FILE = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029<>:"/\\|?*]')
@@ -97,6 +98,13 @@ def count(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _LARGEST:
         raise ValueError(f"not a count: {brief(value)}")
     return value
+
+
+def shape(value: Any) -> tuple[int, ...]:
+    """The shape of a tensor."""
+    if not isinstance(value, list) or len(value) > _MOST_SIDES:
+        raise ValueError(f"not a shape: {brief(value)}")
+    return tuple(count(side) for side in value)
 
 
 def each(value: Any, of: Callable[[Any], Value]) -> list[Value]:

@@ -26,4 +26,4 @@ def mix(
 
     done = run_mix([base], [other], options, watcher)
     watcher.note(f"{len(done.names)} mixes; see {options.out / SHEET}")
-    return Done(done.asdict)
+    return Done(done.asdict, code=done.exit_code)

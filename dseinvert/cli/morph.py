@@ -25,4 +25,4 @@ def morph(
 
     done = run_morph(paths, options, watcher)
     watcher.note(f"{done.frames} frames; see {options.out}")
-    return Done(done.asdict)
+    return Done(done.asdict, code=done.exit_code)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from dseinvert.errors import InputError
 from dseinvert.media.atomic import replacing, shown, write_bytes
-from dseinvert.names import brief, count, each, json_value, table, text
+from dseinvert.names import LONGEST_JSON, brief, count, each, json_value, shape, table, text
 
 _NAMES = {
     "float64": "F64",
@@ -30,7 +30,6 @@ _NAMES = {
 }
 _TYPES = {name: np.dtype(kind) for kind, name in _NAMES.items()}
 _COPY = 1 << 22
-_LONGEST_HEADER = 1 << 26
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -159,14 +158,14 @@ def _read_header(file: BinaryIO, size: int) -> tuple[dict[str, str], dict[str, A
     An array has one dimension at least.
     """
     length = int.from_bytes(file.read(8), "little")
-    if not 2 <= length <= min(size, _LONGEST_HEADER):
+    if not 2 <= length <= min(size, LONGEST_JSON):
         raise ValueError("no header")
     tensors = json_value(file.read(length))
     header = table(tensors.pop("__metadata__", {}), text, text)
     for name, tensor in tensors.items():
         start, stop = each(tensor["data_offsets"], count)
-        shape = each(tensor["shape"], count)
-        if not shape or stop - start != math.prod(shape) * _TYPES[tensor["dtype"]].itemsize:
+        sides = shape(tensor["shape"])
+        if not sides or stop - start != math.prod(sides) * _TYPES[text(tensor["dtype"])].itemsize:
             raise ValueError(f"{brief(name)} has the wrong length")
     if 8 + length + max((t["data_offsets"][1] for t in tensors.values()), default=0) != size:
         raise ValueError("it is cut short")

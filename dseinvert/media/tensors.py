@@ -1,4 +1,4 @@
-"""A safetensors file of a stranger: its head is looked at before the library makes tensors of it."""
+"""A safetensors file of a stranger: its head is looked at before its tensors are made."""
 
 from __future__ import annotations
 
@@ -83,10 +83,11 @@ def _shape(name: str, about: Any) -> tuple[int, ...]:
     """ValueError where the library would not say in a line what is wrong."""
     names.text(name)
     told = names.table(about, names.text, lambda value: value)
-    if told.get("dtype") not in _SIZES:
-        raise ValueError(f"{names.brief(name)} is of unknown numbers: {names.brief(told.get('dtype'))}")
-    shape = tuple(names.each(told.get("shape"), names.count))
+    dtype = names.text(told.get("dtype"))
+    if dtype not in _SIZES:
+        raise ValueError(f"{names.brief(name)} is of unknown numbers: {names.brief(dtype)}")
+    shape = names.shape(told.get("shape"))
     ends = names.each(told.get("data_offsets"), names.count)
-    if len(ends) != 2 or math.prod(shape) * _SIZES[told["dtype"]] != ends[1] - ends[0]:
+    if len(ends) != 2 or math.prod(shape) * _SIZES[dtype] != ends[1] - ends[0]:
         raise ValueError(f"{names.brief(name)} has the wrong length")
     return shape

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import nn
 
 from dseinvert.editing.directions import Direction, load_directions
@@ -20,11 +19,23 @@ from dseinvert.editing.directions import dumps as dump_directions
 from dseinvert.encoders import Encoder, kinds
 from dseinvert.errors import MissingError, OutputError, UsageError
 from dseinvert.generators import Generator, families
-from dseinvert.generators.blank import Blank
+from dseinvert.generators.blank import Blank, Bounded
 from dseinvert.media.atomic import within, write_bytes
 from dseinvert.media.digest import file_sha256
+from dseinvert.media.tensors import Head, read_head, read_tensors
 from dseinvert.models.model import Model
-from dseinvert.names import LONGEST, each, file_name, json_value, table, text, word
+from dseinvert.names import (
+    LONGEST,
+    brief,
+    each,
+    file_name,
+    json_value,
+    number,
+    printable,
+    table,
+    text,
+    word,
+)
 
 FORMAT = "dseinvert-model-1"
 BUNDLED = Path(__file__).parents[1] / "bundled"
@@ -34,6 +45,13 @@ ALIGNMENTS = ("ffhq", "none")
 GENERATOR, ENCODER, DIRECTIONS = (
     f"{part}.safetensors" for part in ("generator", "encoder", "directions")
 )
+_SLACK, _PARTS = 1 << 24, 10_000
+_LARGEST = 2**20
+_NO_NETWORK = (
+    *(TypeError, ValueError, LookupError, AttributeError, RuntimeError, ArithmeticError),
+    *(AssertionError, MemoryError),
+)
+"""What constructors of networks raise for numbers that make none: theirs, Python's and torch's."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -57,18 +75,14 @@ def open_folder(folder: Path, device: str | torch.device = "cpu") -> Model:
     alignment = card.get("alignment", "ffhq")
     if alignment not in ALIGNMENTS:
         raise MissingError(f"{folder}/{CARD}: unknown alignment {alignment!r}")
-    try:
-        with Blank():
-            network = families.build(card["generator"])
-        generator = _load(network, folder / GENERATOR, device)
-        encoder = None
-        if "encoder" in card:
-            with Blank():
-                network = kinds.build(card["encoder"])
-            encoder = _load(network, folder / ENCODER, device)
+    generator = _load(_built(families.build, card, folder / GENERATOR), folder / GENERATOR, device)
+    encoder = None
+    if "encoder" in card:
+        encoder = _load(_built(kinds.build, card, folder / ENCODER), folder / ENCODER, device)
+        try:
             encoder.attach(generator)
-    except (TypeError, ValueError, KeyError) as error:
-        raise MissingError(f"{folder}/{CARD}: {error}") from error
+        except _NO_NETWORK as error:
+            raise MissingError(f"{folder}/{CARD}: {_line(error)}") from error
     directions = folder / DIRECTIONS
     sha256 = file_sha256(folder / GENERATOR)
     if recorded(card).get(GENERATOR, sha256) != sha256:
@@ -219,10 +233,12 @@ def read_card(folder: Path) -> dict[str, Any]:
     file = folder / CARD
     try:
         card = json_value(file.read_bytes())
-        if card.get("format") != FORMAT:
+        if not isinstance(card, dict) or card.get("format") != FORMAT:
             raise ValueError(f"its format is not {FORMAT}")
         _check_card(card)
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except KeyError as error:
+        raise MissingError(f"{file}: not a model description: it has no {error.args[0]}") from error
+    except (OSError, ValueError) as error:
         raise MissingError(f"{file}: not a model description: {error}") from error
     return card
 
@@ -230,7 +246,7 @@ def read_card(folder: Path) -> dict[str, Any]:
 def _check_card(card: Mapping[str, Any]) -> None:
     """ValueError where what is shown, or stands in a path, is not what this program writes."""
     word(card["name"])
-    for told in ("description", "licence", "alignment"):
+    for told in ("description", "licence", "alignment", "detector"):
         text(card.get(told, ""))
     each(card.get("notes", []), text)
     table(card.get("source", {}), text, lambda value: value)
@@ -244,14 +260,54 @@ def row(folder: Path) -> ModelRow:
     return ModelRow(card["name"], folder, card.get("description", ""), size)
 
 
-def _load(module: Any, file: Path, device: str | torch.device) -> Any:
+def _built(build: Callable[[Any], Any], card: Mapping[str, Any], file: Path) -> Any:
+    """The network that the card describes, its weights as their memory was.
+
+    Raises:
+        MissingError: its numbers make none, or one of far more weights than there are in `file`.
+    """
+    told, head = f"{file.parent}/{CARD}", _head(file)
     try:
-        state = {key: value.float() for key, value in load_file(file).items()}
-        module.load_state_dict(state)
+        numbers = table(card[file.stem], text, lambda value: value)
+        _check_numbers(numbers)
+        with Bounded(_SLACK + 4 * head.numbers, _PARTS + 8 * len(head.shapes)), Blank():
+            return build(numbers)
+    except KeyError as error:
+        raise MissingError(f"{told}: {brief(error.args[0])} is missing") from error
+    except _NO_NETWORK as error:
+        raise MissingError(f"{told}: {_line(error)}") from error
+
+
+def _head(file: Path) -> Head:
+    try:
+        return read_head(file)
     except FileNotFoundError as error:
         raise MissingError(f"{file}: no such file") from error
-    except (SafetensorError, OSError) as error:
-        raise MissingError(f"{file}: damaged: {error}") from error
+    except (ValueError, OSError) as error:
+        raise MissingError(f"{file}: damaged: {error}", "copy the model again") from error
+
+
+def _check_numbers(value: Any) -> None:
+    """ValueError for a number that no network has."""
+    if isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            _check_numbers(one)
+    elif isinstance(value, int | float) and not abs(number(float(value))) <= _LARGEST:
+        raise ValueError(f"a network with a number of {value:g}")
+
+
+def _line(error: Exception) -> str:
+    return printable((str(error).splitlines() or [type(error).__name__])[0])[:300]
+
+
+def _load(module: Any, file: Path, device: str | torch.device) -> Any:
+    try:
+        _, tensors = read_tensors(file)
+        module.load_state_dict({key: value.float() for key, value in tensors.items()})
+    except FileNotFoundError as error:
+        raise MissingError(f"{file}: no such file") from error
+    except (ValueError, OSError) as error:
+        raise MissingError(f"{file}: damaged: {error}", "copy the model again") from error
     except RuntimeError as error:  # load_state_dict: names or shapes differ
         first = str(error).splitlines()[1:2] or [str(error)]
         raise MissingError(f"{file}: does not fit model.json: {first[0].strip()}") from error

@@ -13,11 +13,12 @@ from typing import Any, get_args
 from dseinvert.errors import OutputError
 from dseinvert.media.atomic import is_inside, open_in_place, shown
 from dseinvert.media.lock import lock
-from dseinvert.names import each, file_name, json_value, number, table, text, word
+from dseinvert.names import LONGEST_JSON, each, file_name, json_value, number, table, text, word
 from dseinvert.run.inputs import Status
 
 NAME = "journal.jsonl"
 FORMAT = "dseinvert-journal-1"
+_MARK = FORMAT.encode()
 
 
 @dataclass(frozen=True)
@@ -75,13 +76,20 @@ def read(path: Path) -> dict[str, Entry]:
     if path.exists() and not path.is_file():
         raise OutputError(f"{shown(path)}: is not a regular file", "remove it")
     try:
-        lines = path.read_bytes().split(b"\n")
+        entries = _entries(path)
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
         raise OutputError(f"{shown(path)}: cannot read the journal: {error.strerror}") from error
-    entries = (_parse(line, path.parent) for line in lines)
-    return {entry.name: entry for entry in entries if entry is not None}
+    return entries
+
+
+def _entries(path: Path) -> dict[str, Entry]:
+    """By name; lines without our mark are not looked into, there may be millions."""
+    with path.open("rb") as file:
+        own = (line for line in iter(lambda: file.readline(LONGEST_JSON), b"") if _MARK in line)
+        found = (_parse(line, path.parent) for line in own)
+        return {entry.name: entry for entry in found if entry is not None}
 
 
 def _parse(line: bytes, folder: Path) -> Entry | None:
