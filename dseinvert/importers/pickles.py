@@ -25,6 +25,7 @@ from dseinvert.importers.budget import TIMES, Budget
 from dseinvert.importers.machine import Foreign, kind, printable, unpickle
 from dseinvert.importers.modules import Module, module
 from dseinvert.importers.rebuild import REBUILD, Storage, bytes_of
+from dseinvert.media.tensors import head_of
 
 __all__ = ["Foreign", "Module", "load", "module", "printable"]
 
@@ -170,7 +171,7 @@ def _zip(data: bytes, budget: Budget) -> Any:
 
 def _records(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     """By name without the archive's own folder; refused where they declare too much."""
-    infos = [info for info in archive.infolist() if not info.is_dir()]
+    infos = [info for info in archive.infolist() if not info.filename.endswith("/")]
     if any(info.compress_type not in _COMPRESSIONS for info in infos):
         raise ValueError("compressed as neither PyTorch nor numpy does")
     torch_file = any(info.filename.endswith("/data.pkl") for info in infos)
@@ -287,6 +288,7 @@ def _nested_storage(budget: Budget, data: Any) -> Storage:
 
 def _safetensors(data: bytes) -> Any:
     try:
+        head_of(io.BytesIO(data), len(data))
         return load_safetensors(data)
     except SafetensorError as error:
         raise ValueError(f"a damaged safetensors file: {_one_line(error)}") from error

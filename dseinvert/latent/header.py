@@ -42,7 +42,7 @@ class Header:
 
 def _layer(word: str) -> int:
     """The number of a layer, from 1 on; ValueError for another word."""
-    if not (word.isascii() and word.isdecimal() and 1 <= int(word[:_DIGITS]) == int(word)):
+    if not (word.isascii() and word.isdecimal() and len(word) <= _DIGITS and int(word)):
         raise ValueError(f"layer {names.brief(word)}")
     return int(word)
 

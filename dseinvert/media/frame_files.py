@@ -18,6 +18,7 @@ from dseinvert.media.clip import Clip
 from dseinvert.media.colour import BT709, LIMITED, Colours, Turn
 from dseinvert.media.images import encode_png, read_image
 from dseinvert.media.scan import scan
+from dseinvert.names import printable
 
 TIMES = "times.csv"
 _DAMAGES = (
@@ -121,7 +122,8 @@ def _read_times(folder: Path, files: tuple[Path, ...]) -> tuple[tuple[int, ...],
         by_name, time_base = _by_name(table, {file.name for file in files})
         times = tuple(by_name[file.name] for file in files)
     except _DAMAGES as error:
-        raise InputError(f"{shown(table)}: is not a table of these frames: {error}") from error
+        said = printable(str(error))[:200]
+        raise InputError(f"{shown(table)}: is not a table of these frames: {said}") from error
     if time_base <= 0 or any(late <= early for early, late in pairwise(times)):
         raise InputError(f"{shown(table)}: its times do not grow in the order of the names")
     return times, time_base

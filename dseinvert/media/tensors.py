@@ -46,7 +46,16 @@ def read_head(path: Path) -> Head:
     if path.exists() and not path.is_file():  # reading a pipe might never end
         raise ValueError("not a regular file")
     with path.open("rb") as file:
-        head = _json(file, path.stat().st_size)
+        return head_of(file, path.stat().st_size)
+
+
+def head_of(file: BinaryIO, size: int) -> Head:
+    """The head at the beginning of an open file of `size` bytes.
+
+    Raises:
+        ValueError: not that of a file of such tensors.
+    """
+    head = _json(file, size)
     if not isinstance(head, dict) or len(head) > _MOST:
         raise ValueError("a damaged header")
     text = names.table(head.pop("__metadata__", {}), names.text, names.text)

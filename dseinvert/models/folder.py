@@ -74,7 +74,7 @@ def open_folder(folder: Path, device: str | torch.device = "cpu") -> Model:
     card = read_card(folder)
     alignment = card.get("alignment", "ffhq")
     if alignment not in ALIGNMENTS:
-        raise MissingError(f"{folder}/{CARD}: unknown alignment {alignment!r}")
+        raise MissingError(f"{folder}/{CARD}: unknown alignment {brief(alignment)}")
     generator = _load(_built(families.build, card, folder / GENERATOR), folder / GENERATOR, device)
     encoder = None
     if "encoder" in card:
@@ -310,7 +310,8 @@ def _load(module: Any, file: Path, device: str | torch.device) -> Any:
         raise MissingError(f"{file}: damaged: {error}", "copy the model again") from error
     except RuntimeError as error:  # load_state_dict: names or shapes differ
         first = str(error).splitlines()[1:2] or [str(error)]
-        raise MissingError(f"{file}: does not fit model.json: {first[0].strip()}") from error
+        said = printable(first[0].strip())[:300]
+        raise MissingError(f"{file}: does not fit model.json: {said}") from error
     return module.eval().requires_grad_(False).to(device)
 
 

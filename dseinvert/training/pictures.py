@@ -28,7 +28,7 @@ from dseinvert.names import printable
 
 _LARGEST = 1 << 26  # bytes of a member
 _WIDEST = 1 << 26  # pixels of a member
-_UNPACKED, _TIMES = 1 << 26, 6
+_UNPACKED, _TIMES = 1 << 25, 6
 """Bytes that any tar may be unpacked to, and those for each byte of its file."""
 _KEPT, _KEPT_TIMES = 1 << 30, 64
 """The same of the pictures that come of it."""
@@ -72,7 +72,7 @@ def read_tar(path: Path, side: int, crop: Sequence[int] | None = None) -> Pixels
 
 
 class _Within(io.RawIOBase):
-    """A file that is read up to `most` bytes; ValueError beyond. `block` of them at a time."""
+    """A file that is read up to `most` bytes; ValueError beyond."""
 
     def __init__(self, file: IO[bytes], most: int) -> None:
         super().__init__()

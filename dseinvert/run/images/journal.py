@@ -13,7 +13,7 @@ from typing import Any, get_args
 from dseinvert.errors import OutputError
 from dseinvert.media.atomic import is_inside, open_in_place, shown
 from dseinvert.media.lock import lock
-from dseinvert.names import LONGEST_JSON, each, file_name, json_value, number, table, text, word
+from dseinvert.names import each, file_name, json_value, number, table, text, word
 from dseinvert.run.inputs import Status
 
 NAME = "journal.jsonl"
@@ -87,8 +87,7 @@ def read(path: Path) -> dict[str, Entry]:
 def _entries(path: Path) -> dict[str, Entry]:
     """By name; lines without our mark are not looked into, there may be millions."""
     with path.open("rb") as file:
-        own = (line for line in iter(lambda: file.readline(LONGEST_JSON), b"") if _MARK in line)
-        found = (_parse(line, path.parent) for line in own)
+        found = (_parse(line, path.parent) for line in file if _MARK in line)
         return {entry.name: entry for entry in found if entry is not None}
 
 
