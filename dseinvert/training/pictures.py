@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import cv2
 import numpy as np
@@ -32,10 +31,10 @@ _UNPACKED, _TIMES = 1 << 25, 6
 """Bytes that any tar may be unpacked to, and those for each byte of its file."""
 _KEPT, _KEPT_TIMES = 1 << 30, 64
 """The same of the pictures that come of it."""
-_PACKED: dict[bytes, Callable[[Path], IO[bytes]]] = {
-    b"\x1f\x8b": gzip.open,
-    b"BZh": bz2.open,
-    b"\xfd7zXZ": lzma.open,
+_PACKED: dict[bytes, Callable[[Path], io.BufferedIOBase]] = {
+    b"\x1f\x8b": gzip.GzipFile,
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ": lzma.LZMAFile,
 }
 _DAMAGES = (
     *(OSError, EOFError, ValueError, SyntaxError, tarfile.TarError, zlib.error, lzma.LZMAError),
@@ -74,7 +73,7 @@ def read_tar(path: Path, side: int, crop: Sequence[int] | None = None) -> Pixels
 class _Within(io.RawIOBase):
     """A file that is read up to `most` bytes; ValueError beyond."""
 
-    def __init__(self, file: IO[bytes], most: int) -> None:
+    def __init__(self, file: io.BufferedIOBase, most: int) -> None:
         super().__init__()
         self._file, self._most = file, most
 
