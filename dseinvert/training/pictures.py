@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import tarfile
+import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,7 +39,7 @@ _PACKED: dict[bytes, Callable[[Path], io.BufferedIOBase]] = {
 }
 _DAMAGES = (
     *(OSError, EOFError, ValueError, SyntaxError, tarfile.TarError, zlib.error, lzma.LZMAError),
-    Image.DecompressionBombError,
+    *(Image.DecompressionBombError, Image.DecompressionBombWarning),
 )
 """What readers of tars and pictures raise on damaged ones."""
 
@@ -118,7 +119,9 @@ def _opened(path: Path, size: int) -> Iterator[tarfile.TarFile]:
 
 
 def _image(data: bytes) -> Image.Image:
-    image = Image.open(io.BytesIO(data), formats=("JPEG", "PNG"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        image = Image.open(io.BytesIO(data), formats=("JPEG", "PNG"))
     if image.width * image.height > _WIDEST:
         raise ValueError(f"a picture of {image.width} x {image.height}")
     return image.convert("RGB")

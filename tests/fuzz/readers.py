@@ -8,6 +8,7 @@ import json
 import pickle
 import tarfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ from safetensors.torch import save
 
 from dseinvert.editing.directions import Direction, load_directions
 from dseinvert.editing.directions import dumps as dump_directions
+from dseinvert.errors import InputError
 from dseinvert.export.exporting import read_export
 from dseinvert.generators.tuned import synthesize
 from dseinvert.importers.pickles import load
@@ -219,7 +221,8 @@ def _of_checkpoints() -> dict[str, Reader]:
 
 def _foreign(path: Path) -> None:
     load(path)
-    read_foreign(path)
+    with suppress(InputError):  # whole, and of no known kind
+        read_foreign(path)
 
 
 def _of_pictures() -> dict[str, Reader]:
