@@ -60,10 +60,12 @@ def read_card(folder: Path) -> dict[str, Any]:
     file = folder / CARD
     try:
         card = json_value(file.read_bytes())
-        if card.get("format") != FORMAT:
+        if not isinstance(card, dict) or card.get("format") != FORMAT:
             raise ValueError(f"its format is not {FORMAT}")
         _check_card(card)
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except KeyError as error:
+        raise MissingError(f"{file}: not a model description: it has no {error.args[0]}") from error
+    except (OSError, ValueError) as error:
         raise MissingError(f"{file}: not a model description: {error}") from error
     return card
 
@@ -71,7 +73,7 @@ def read_card(folder: Path) -> dict[str, Any]:
 def _check_card(card: Mapping[str, Any]) -> None:
     """ValueError where what is shown, or stands in a path, is not what this program writes."""
     word(card["name"])
-    for told in ("description", "licence", "alignment"):
+    for told in ("description", "licence", "alignment", "detector"):
         text(card.get(told, ""))
     each(card.get("notes", []), text)
     table(card.get("source", {}), text, lambda value: value)

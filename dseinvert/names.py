@@ -10,11 +10,17 @@ import json
 import math
 import os
 import re
+import reprlib
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 LONGEST = 200
 """Characters of a name."""
+LONGEST_JSON = 8 << 20
+"""Bytes of one value: Python makes some thirty times as much of a list of lists."""
+_DEEPEST = 64
+_LARGEST = 2**63
+_MOST_SIDES = 16
 _LONGEST_FILE = 255  # bytes, on every common file system
 _WORD = re.compile(r"\w(?:[\w.+@,= -]*[\w.+@,=-])?")
 _NOT_IN_FILE = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029<>:"/\\|?*]')
@@ -23,11 +29,33 @@ Value = TypeVar("Value")
 
 
 def json_value(data: bytes | str) -> Any:
-    """What JSON says."""
+    """What JSON says; ValueError where it is long or deep beyond all that we write."""
+    if len(data) > LONGEST_JSON:
+        raise ValueError(f"JSON of more than {LONGEST_JSON >> 20} MiB")
     try:
-        return json.loads(data)
+        value = json.loads(data)
     except RecursionError as error:
         raise ValueError("JSON that is nested too deeply") from error
+    if _opened(data) > _DEEPEST and _depth(value) > _DEEPEST:
+        raise ValueError("JSON that is nested too deeply")
+    return value
+
+
+def _opened(data: bytes | str) -> int:
+    """Brackets that open: the depth is at most their number."""
+    if isinstance(data, str):
+        return data.count("[") + data.count("{")
+    return data.count(b"[") + data.count(b"{")
+
+
+def _depth(value: Any) -> int:
+    """Of lists and tables in each other, as far as matters."""
+    here, depth = [value], 0
+    while here and depth <= _DEEPEST:
+        inner = [one for one in here if isinstance(one, dict | list)]
+        here = [v for one in inner for v in (one.values() if isinstance(one, dict) else one)]
+        depth += bool(inner)
+    return depth
 
 
 def word(value: Any) -> str:
@@ -37,51 +65,60 @@ def word(value: Any) -> str:
     nothing that means something in a path, a page or a terminal.
     """
     if not isinstance(value, str) or len(value) > LONGEST or not _WORD.fullmatch(value):
-        raise ValueError(f"not a name: {_brief(value)}")
+        raise ValueError(f"not a name: {brief(value)}")
     return value
 
 
 def file_name(value: Any) -> str:
     """A name of a file in a folder that is known: no separators, no dot first, no control codes."""
     if not isinstance(value, str) or not value or value[0] == "." or _NOT_IN_FILE.search(value):
-        raise ValueError(f"not a plain file name: {_brief(value)}")
+        raise ValueError(f"not a plain file name: {brief(value)}")
     if len(os.fsencode(value)) > _LONGEST_FILE:
-        raise ValueError(f"a file name of more than {_LONGEST_FILE} bytes: {_brief(value)}")
+        raise ValueError(f"a file name of more than {_LONGEST_FILE} bytes: {brief(value)}")
     return value
 
 
 def text(value: Any) -> str:
     """Any text without NUL."""
     if not isinstance(value, str) or "\0" in value:
-        raise ValueError(f"not a text: {_brief(value)}")
+        raise ValueError(f"not a text: {brief(value)}")
     return value
 
 
 def number(value: Any) -> float:
     """A finite number; an int stays one."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"not a finite number: {_brief(value)}")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"not a finite number: {brief(value)}")
+    if not abs(value) < (_LARGEST if isinstance(value, int) else math.inf):
+        raise ValueError(f"not a finite number: {brief(value)}")
     return value
 
 
 def count(value: Any) -> int:
-    """A whole number from 0 on."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"not a count: {_brief(value)}")
+    """A whole number from 0 on, of 64 bits."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _LARGEST:
+        raise ValueError(f"not a count: {brief(value)}")
     return value
+
+
+def shape(value: Any) -> tuple[int, ...]:
+    """The shape of a tensor."""
+    if not isinstance(value, list) or len(value) > _MOST_SIDES:
+        raise ValueError(f"not a shape: {brief(value)}")
+    return tuple(count(side) for side in value)
 
 
 def each(value: Any, of: Callable[[Any], Value]) -> list[Value]:
     """A list of such values."""
     if not isinstance(value, list):
-        raise ValueError(f"not a list: {_brief(value)}")
+        raise ValueError(f"not a list: {brief(value)}")
     return [of(one) for one in value]
 
 
 def table(value: Any, key: Callable[[Any], Key], of: Callable[[Any], Value]) -> dict[Key, Value]:
     """A mapping of such keys to such values."""
     if not isinstance(value, dict):
-        raise ValueError(f"not a table: {_brief(value)}")
+        raise ValueError(f"not a table: {brief(value)}")
     return {key(name): of(one) for name, one in value.items()}
 
 
@@ -118,5 +155,9 @@ def printable(text: str) -> str:
     )
 
 
-def _brief(value: Any) -> str:
-    return repr(value)[:80]
+def brief(value: Any) -> str:
+    """Any value on one short line, for a message."""
+    try:
+        return reprlib.repr(value)[:80]
+    except ValueError:  # the digits of a number without end
+        return f"a {type(value).__name__}"

@@ -111,6 +111,7 @@ def learn(options: DirectionsOptions, watcher: Watcher) -> Done:
 @_verb(PreviewOptions)
 def preview(
     options: PreviewOptions,
+    watcher: Watcher,
     names: Annotated[
         list[str] | None, typer.Argument(help="Of directions.", show_default="all")
     ] = None,
@@ -124,8 +125,9 @@ def preview(
     check_preview(names or (), options)
     from dseinvert.run.directions.change import preview as run
 
-    files = [str(file) for file in run(names or (), options)]
-    return Done(lambda: files, files)
+    written, code = run(names or (), options, watcher)
+    files = [str(file) for file in written]
+    return Done(lambda: files, files, code=code)
 
 
 @directions.command()

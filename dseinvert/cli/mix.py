@@ -31,4 +31,4 @@ def mix(
 
     done = run_mix([base], [other], options, watcher)
     watcher.note(f"{counted(len(done.names), 'picture')} mixed; see {options.out / SHEET}")
-    return Done(done.asdict)
+    return Done(done.asdict, code=done.exit_code)

@@ -30,4 +30,4 @@ def morph(
 
     done = run_morph(paths, options, watcher)
     watcher.note(f"{counted(done.frames, 'frame')}; see {options.out}")
-    return Done(done.asdict)
+    return Done(done.asdict, code=done.exit_code)

@@ -8,13 +8,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from dseinvert.errors import InputError, MissingError
 from dseinvert.latent import same_every_time
-from dseinvert.names import json_value, text, word
+from dseinvert.media.tensors import read_tensors
+from dseinvert.names import brief, count, each, json_value, table, text, word
 
 FORMAT = "dseinvert-directions-1"
 Place = Literal["z", "z+", "w", "w+", "s"]
@@ -76,30 +76,35 @@ def load_directions(path: Path) -> dict[str, Direction]:
     if not path.is_file():
         raise MissingError(f"{path}: no such file")
     try:
-        with safe_open(path, "pt") as file:
-            header = file.metadata() or {}
-            vectors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if header.get("format") != FORMAT:
+        head, vectors = read_tensors(path)
+        if head.text.get("format") != FORMAT:
             raise InputError(f"{path}: a safetensors file, but not of directions")
-        return {n: _direction(n, v, json_value(header[n])) for n, v in vectors.items()}
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        return {n: _direction(n, v, json_value(head.text[n])) for n, v in vectors.items()}
+    except KeyError as error:
+        said = f"{path}: damaged directions file: it does not tell {brief(error.args[0])}"
+        raise InputError(said) from error
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: damaged directions file: {error}") from error
 
 
-def _direction(name: str, vector: Tensor, facts: Mapping[str, Any]) -> Direction:
+def _direction(name: str, vector: Tensor, facts: Any) -> Direction:
     """Facts that a later version added are passed over."""
-    known = {key: value for key, value in facts.items() if key in _READ}
+    told_all = table(facts, text, lambda value: value)
+    known = {key: value for key, value in told_all.items() if key in _READ}
     for told in ("unit", "generator", "learned", "encoder"):
         text(known.get(told, ""))
-    if known["space"] not in get_args(Place):
-        raise ValueError(f"{name} in the unknown space {known['space']!r}")
+    if text(known["space"]) not in get_args(Place):
+        raise ValueError(f"{brief(name)} in the unknown space {brief(known['space'])}")
+    for needed in ("unit", "generator"):
+        text(known[needed])
+    vector = vector.float()
     if vector.ndim != 2 or not vector.isfinite().all():
         raise ValueError(f"{name} is no finite [rows, width], but {list(vector.shape)}")
     if not vector.any():
         raise ValueError(f"{name} is all zeros, a step nowhere")
     if known.get("layers") is not None:
-        first, last = known["layers"]
-        known["layers"] = (int(first), int(last))
-        if not 0 <= known["layers"][0] <= known["layers"][1]:
-            raise ValueError(f"{name} on rows {first} to {last}")
+        rows = tuple(each(known["layers"], count))
+        if len(rows) != 2 or rows[0] > rows[1]:
+            raise ValueError(f"{brief(name)} on rows {brief(rows)}")
+        known["layers"] = rows
     return Direction(name, vector, **known)

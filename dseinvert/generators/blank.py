@@ -21,6 +21,39 @@ _IN_PLACE = frozenset(
 )
 
 
+_SIZED = frozenset(
+    {torch.empty, torch.zeros, torch.ones, torch.full, torch.randn, torch.rand, torch.arange}
+)
+
+
+class Bounded(TorchFunctionMode):
+    """Inside this context, in this thread, so many numbers and tensors are made and no more.
+
+    For constructors whose numbers a stranger gave: a tensor is counted before there is memory for
+    it. ValueError where they are too many.
+    """
+
+    def __init__(self, numbers: int, tensors: int) -> None:
+        super().__init__()
+        self._numbers, self._tensors = numbers, tensors
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Call `func` where that much is left."""
+        given = kwargs or {}
+        if func in _SIZED:
+            self._numbers -= func(*args, **{**given, "device": "meta"}).numel()
+            self._tensors -= 1
+            if self._numbers < 0 or self._tensors < 0:
+                raise ValueError("a network of far more weights than the file holds")
+        return func(*args, **given)
+
+
 class Blank(TorchFunctionMode):
     """Inside this context, in this thread, random tensors are left as their memory was.
 

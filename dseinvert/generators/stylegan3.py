@@ -33,6 +33,13 @@ class Signal:
     """Of the filter's transition band, as `cutoff` in cycles per side of the image."""
 
 
+_MOST = {
+    **{"num_layers": 64, "mapping_layers": 64, "filter_size": 64, "lrelu_upsampling": 16},
+    **{"margin_size": 1024, "conv_kernel": 15},
+}
+"""Of the numbers that filters are computed from before there is a weight."""
+
+
 @dataclass(frozen=True)
 class StyleGAN3Config:
     """The numbers that define a StyleGAN3; the defaults are those of configuration T."""
@@ -74,6 +81,9 @@ class StyleGAN3Config:
             raise ValueError(
                 f"{self.num_layers} layers cannot have {self.num_critical} critically sampled ones"
             )
+        for name, most in _MOST.items():
+            if not 0 <= getattr(self, name) <= most:
+                raise ValueError(f"expected {name} within 0..{most}, not {getattr(self, name)}")
         if self.conv_kernel % 2 == 0:
             raise ValueError(f"conv_kernel must be odd, not {self.conv_kernel}")
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import io
 import pickletools
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from dseinvert import names
+from dseinvert.importers.budget import Budget
 
 Rebuild = Mapping[str, Callable[..., Any]]
 """By "module.name": what may stand for a function of the pickle. Pure; raises ValueError."""
 
-MAX_STEPS = 20_000_000
+MAX_STEPS = 4_000_000
+"""A few seconds; whole networks are some hundred thousand."""
 _ALIASES = {
     "__builtin__": "builtins",
     "copy_reg": "copyreg",
@@ -22,9 +25,10 @@ _ALIASES = {
 }
 _DICTS = ("OrderedDict", "EasyDict")
 _SCALARS = (str, bytes, int, float, type(None))
+_LONGEST_KEY = 16  # parts: of a tuple, no hash is kept
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, slots=True)
 class Foreign:
     """A class or function that a pickle names, or (`called`) an instance or a result of it.
 
@@ -60,18 +64,24 @@ def kind(value: Any) -> str:
 class _Machine:
     rebuild: Rebuild
     persistent: Callable[[Any], Any]
+    budget: Budget
     stack: list[Any] = field(default_factory=list)
     below: list[list[Any]] = field(default_factory=list)
     memo: dict[int, Any] = field(default_factory=dict)
 
 
-def unpickle(file: io.BytesIO, rebuild: Rebuild, persistent: Callable[[Any], Any]) -> Any:
+def unpickle(
+    file: io.BytesIO, rebuild: Rebuild, persistent: Callable[[Any], Any], budget: Budget
+) -> Any:
     """The value of the pickle at the position of `file`, which is left after its end.
+
+    All that is made is taken from `budget`, also what is dropped again: so it bounds memory and
+    time alike.
 
     Raises:
         ValueError: damaged, or asking for what no checkpoint needs.
     """
-    machine = _Machine(rebuild, persistent)
+    machine = _Machine(rebuild, persistent, budget)
     try:
         for step, (opcode, argument, _) in enumerate(pickletools.genops(file)):
             if opcode.name == "STOP":
@@ -79,8 +89,10 @@ def unpickle(file: io.BytesIO, rebuild: Rebuild, persistent: Callable[[Any], Any
             if step > MAX_STEPS:
                 raise ValueError(f"more than {MAX_STEPS:,} steps")
             if opcode.name in _LITERALS:
+                budget.spend(8 + sys.getsizeof(argument))
                 machine.stack.append(argument)
             else:
+                budget.spend(_COSTS.get(opcode.name, 16))
                 _STEPS[opcode.name](machine, argument)
     except IndexError as error:
         raise ValueError("damaged pickle: its stack is empty") from error
@@ -109,6 +121,7 @@ def _mark(machine: _Machine, _: Any) -> None:
 
 def _above_mark(machine: _Machine) -> list[Any]:
     items, machine.stack = machine.stack, machine.below.pop()
+    machine.budget.spend(16 * len(items))
     return items
 
 
@@ -118,6 +131,16 @@ def _from_mark(make: Callable[[list[Any]], Any]) -> Callable[[_Machine, Any], No
         machine.stack.append(make(items))
 
     return step
+
+
+def _dict(machine: _Machine, _: Any) -> None:
+    items = _above_mark(machine)
+    machine.stack.append(_pairs(machine, items))
+
+
+def _frozenset(machine: _Machine, _: Any) -> None:
+    items = _above_mark(machine)
+    machine.stack.append(frozenset(_key(machine, item) for item in items))
 
 
 def _tuple_of(count: int) -> Callable[[_Machine, Any], None]:
@@ -144,7 +167,7 @@ def _set_items(machine: _Machine, items: list[Any]) -> None:
         target = target.entries
     if not isinstance(target, dict):
         raise ValueError(f"sets items of a {type(target).__name__}")
-    target.update(_pairs(items))
+    target.update(_pairs(machine, items))
 
 
 def _add_items(machine: _Machine, _: Any) -> None:
@@ -153,23 +176,33 @@ def _add_items(machine: _Machine, _: Any) -> None:
     if isinstance(target, Foreign):
         target.items.extend(items)
     elif isinstance(target, set):
-        target.update(map(_key, items))
+        target.update(_key(machine, item) for item in items)
     else:
         raise ValueError(f"adds to a {type(target).__name__}")
 
 
-def _pairs(items: list[Any]) -> dict[Any, Any]:
+def _pairs(machine: _Machine, items: list[Any]) -> dict[Any, Any]:
     if len(items) % 2:
         raise ValueError("damaged pickle: a key without a value")
-    return {_key(key): value for key, value in zip(items[::2], items[1::2], strict=True)}
+    return {_key(machine, key): value for key, value in zip(items[::2], items[1::2], strict=True)}
 
 
-def _key(key: Any) -> Any:
-    """Only flat keys: the hash of deeply nested tuples would overflow the C stack."""
+def _key(machine: _Machine, key: Any) -> Any:
+    """Only flat keys: the hash of deeply nested tuples would overflow the C stack.
+
+    The hash of a large number or tuple is counted anew each time, and long texts are compared.
+    """
     parts = key if isinstance(key, tuple) else (key,)
-    if not all(isinstance(part, (*_SCALARS, Foreign)) for part in parts):
+    if len(parts) > _LONGEST_KEY or not all(_is_plain(part) for part in parts):
         raise ValueError("a key that is no plain value")
+    machine.budget.spend(128 + sum(len(part) for part in parts if isinstance(part, str | bytes)))
     return key
+
+
+def _is_plain(part: Any) -> bool:
+    if isinstance(part, int):
+        return abs(part) < 2**64
+    return isinstance(part, (*_SCALARS, Foreign))
 
 
 def _pop(machine: _Machine, _: Any) -> None:
@@ -235,21 +268,33 @@ def _call(machine: _Machine, function: Any, args: Any, kwargs: Any) -> Any:
     if not isinstance(args, tuple) or not isinstance(kwargs, dict):
         raise ValueError("damaged pickle: arguments that are none")
     if not isinstance(function, Foreign) or function.called:
+        machine.budget.spend(8 * len(args))
         return Foreign("", "call", (function, *args), kwargs, called=True)
+    machine.budget.spend(8 * len(args) + sum(map(_size, args)))
     name = f"{function.module}.{function.name}"
     if name in machine.rebuild and not kwargs:
-        return machine.rebuild[name](*args)
+        made = machine.rebuild[name](*args)
+        # A view takes no memory, but whoever keeps it makes a copy, and there may be many of one.
+        machine.budget.spend(getattr(made, "nbytes", 0))
+        return made
     if function.name in _DICTS and len(args) <= 1 and not kwargs:
-        return _as_dict(*args)
+        return _as_dict(machine, *args)
     if name == "copyreg._reconstructor" and args and isinstance(args[0], Foreign):
         return _call(machine, args[0], tuple(a for a in args[2:] if isinstance(a, dict)), {})
     return Foreign(function.module, function.name, args, kwargs, called=True)
 
 
-def _as_dict(content: Any = ()) -> dict[Any, Any]:
+def _size(part: Any) -> int:
+    """What a copy of it takes at most, as far as a function of `rebuild` makes one."""
+    if isinstance(part, str | bytes | bytearray):
+        return 4 * len(part)
+    return 128 * len(part) if isinstance(part, dict | list | tuple | set | frozenset) else 0
+
+
+def _as_dict(machine: _Machine, content: Any = ()) -> dict[Any, Any]:
     if isinstance(content, dict):
         return dict(content)
-    return _pairs([part for key, value in content for part in (key, value)])
+    return _pairs(machine, [part for key, value in content for part in (key, value)])
 
 
 def _build(machine: _Machine, _: Any) -> None:
@@ -284,8 +329,8 @@ _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
     "MARK": _mark,
     "LIST": _from_mark(list),
     "TUPLE": _from_mark(tuple),
-    "DICT": _from_mark(_pairs),
-    "FROZENSET": _from_mark(lambda items: frozenset(map(_key, items))),
+    "DICT": _dict,
+    "FROZENSET": _frozenset,
     "TUPLE1": _tuple_of(1),
     "TUPLE2": _tuple_of(2),
     "TUPLE3": _tuple_of(3),
@@ -310,3 +355,17 @@ _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
     "PERSID": _persistent,
     "BINPERSID": _persistent,
 }
+
+_CALL = 640  # a Foreign with its parts, or a tensor
+_COSTS = {
+    **{name: _CALL for name in ("GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "REDUCE", "NEWOBJ")},
+    **{name: 112 for name in ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT")},
+    **{name: 64 for name in ("TUPLE1", "TUPLE2", "TUPLE3", "TUPLE", "LIST", "MARK", "APPEND")},
+    "NEWOBJ_EX": _CALL,
+    "EMPTY_LIST": 72,
+    "EMPTY_DICT": 240,
+    "EMPTY_SET": 240,
+    "DICT": 240,
+    "FROZENSET": 240,
+}
+"""Bytes that a step takes at least."""

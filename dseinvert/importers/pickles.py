@@ -6,10 +6,13 @@ Raw pickles, PyTorch's zip files, its older format, .npy, .npz and .safetensors.
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -18,9 +21,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 
 from dseinvert.errors import InputError
+from dseinvert.importers.budget import TIMES, Budget
 from dseinvert.importers.machine import Foreign, kind, printable, unpickle
 from dseinvert.importers.modules import Module, module
 from dseinvert.importers.rebuild import REBUILD, Storage, bytes_of
+from dseinvert.media.tensors import head_of
 
 __all__ = ["Foreign", "Module", "load", "module", "printable"]
 
@@ -29,6 +34,14 @@ LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """How PyTorch's format before 1.6 begins: its magic number, pickled."""
 
 _AGAIN = "download it again"
+_UNPACKED = 64 << 20  # bytes that any .npz may be unpacked to
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_ZIP_DAMAGES = (zipfile.BadZipFile, zlib.error, NotImplementedError, KeyError, EOFError)
+_NUMBERS = {*"biufcSU"}
+_NPY_HEADERS: dict[tuple[int, int], Callable[..., Any]] = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 _DTYPES = {
     "Float": torch.float32,
     "Double": torch.float64,
@@ -78,33 +91,33 @@ def load(path: Path) -> Any:
     except OSError as error:
         raise InputError(f"{path}: cannot read: {(error.strerror or str(error)).lower()}") from None
     try:
-        return _content(data, nested=False)
+        return _content(data, Budget(len(data)), nested=False)
     except (ValueError, TypeError, RuntimeError, OverflowError, EOFError) as error:
         raise InputError(f"{path}: {_one_line(error)}", _AGAIN) from error
 
 
-def _content(data: bytes, *, nested: bool) -> Any:
+def _content(data: bytes, budget: Budget, *, nested: bool) -> Any:
     if data.startswith(b"PK\x03\x04"):
-        return _zip(data)
+        return _zip(data, budget)
     if data.startswith(LEGACY):
-        return _legacy(data)
+        return _legacy(data, budget)
     if nested:
         raise ValueError("a pickle inside the pickle")
     if data.startswith(b"\x93NUMPY"):
-        return _npy(io.BytesIO(data))
+        return _npy(data)
     if data[8:9] == b"{" and int.from_bytes(data[:8], "little") < len(data):
         return _safetensors(data)
-    return _raw(data)
+    return _raw(data, budget)
 
 
-def _raw(data: bytes) -> Any:
+def _raw(data: bytes, budget: Budget) -> Any:
     for start, what in _LOOKS_LIKE.items():
         if data.startswith(start) if start else not data:
             raise ValueError(f"{what}, not a checkpoint")
     if not data.startswith(b"\x80") and not data.rstrip().endswith(b"."):
         raise ValueError("neither a pickle, a PyTorch file, .npy nor .safetensors")
     file = io.BytesIO(data)
-    content = _unpickle(file, _refuse)
+    content = _unpickle(file, _refuse, budget)
     if file.tell() != len(data):
         raise ValueError(f"{len(data) - file.tell()} bytes after the end of the pickle")
     return content
@@ -114,44 +127,57 @@ def _refuse(_: Any) -> Any:
     raise ValueError("a pickle that refers to data outside itself")
 
 
-def _unpickle(file: io.BytesIO, persistent: Callable[[Any], Any]) -> Any:
-    return unpickle(file, {**REBUILD, **_NESTED}, persistent)
+def _unpickle(file: io.BytesIO, persistent: Callable[[Any], Any], budget: Budget) -> Any:
+    nested = {_NESTED: partial(_nested_storage, budget)}
+    return unpickle(file, {**REBUILD, **nested}, persistent, budget)
 
 
 # ---- numpy
 
 
-def _npy(file: io.BytesIO) -> Any:
-    """numpy refuses objects and reads no more than is there."""
-    array = np.load(file, allow_pickle=False)
-    if file.read(1):
-        raise ValueError("bytes after the end of the array")
-    return array
+def _npy(data: bytes) -> Any:
+    """numpy refuses objects, but makes room for what a header claims before it reads."""
+    file = io.BytesIO(data)
+    read_header = _NPY_HEADERS.get(np.lib.format.read_magic(file))
+    if read_header is None:
+        raise ValueError("an array of an unknown version of .npy")
+    try:
+        shape, fortran, dtype = read_header(file)
+    except (SyntaxError, TokenError, RecursionError, MemoryError) as error:  # it parses Python
+        raise ValueError("an array with a damaged header") from error
+    if dtype.kind not in _NUMBERS or not all(0 <= side < 2**48 for side in shape):
+        raise ValueError(f"an array {list(shape)} of {dtype}, which are no numbers")
+    left = data[file.tell() :]
+    if math.prod(shape) * dtype.itemsize != len(left):
+        raise ValueError(f"an array {list(shape)} of {dtype} with {len(left)} bytes")
+    return np.frombuffer(bytearray(left), dtype).reshape(shape, order="F" if fortran else "C")
 
 
 # ---- PyTorch
 
 
-def _zip(data: bytes) -> Any:
+def _zip(data: bytes, budget: Budget) -> Any:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             records = _records(archive, len(data))
             if "data.pkl" in records:
-                return _torch_zip(archive, records)
+                return _torch_zip(archive, records, budget)
             if records and all(name.endswith(".npy") for name in records):
-                return {n[:-4]: _npy(io.BytesIO(archive.read(r))) for n, r in records.items()}
+                return {n[:-4]: _npy(archive.read(r)) for n, r in records.items()}
             raise ValueError(f"a zip archive of {len(records)} files, not a PyTorch file")
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, KeyError, EOFError) as error:
+    except _ZIP_DAMAGES as error:
         raise ValueError(f"a damaged zip file: {_one_line(error)}") from error
 
 
 def _records(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     """By name without the archive's own folder; refused where they declare too much."""
-    infos = [info for info in archive.infolist() if not info.is_dir()]
+    infos = [info for info in archive.infolist() if not info.filename.endswith("/")]
+    if any(info.compress_type not in _COMPRESSIONS for info in infos):
+        raise ValueError("compressed as neither PyTorch nor numpy does")
     torch_file = any(info.filename.endswith("/data.pkl") for info in infos)
     if torch_file and any(info.compress_type != zipfile.ZIP_STORED for info in infos):
         raise ValueError("compressed, which PyTorch never does")
-    allowed = size if torch_file else max(64 * 2**20, 50 * size)
+    allowed = size if torch_file else max(_UNPACKED, TIMES * size)
     if sum(info.file_size for info in infos) > allowed:
         raise ValueError("its zip directory declares more than it holds")
     records = {
@@ -162,7 +188,9 @@ def _records(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     return records
 
 
-def _torch_zip(archive: zipfile.ZipFile, records: dict[str, zipfile.ZipInfo]) -> Any:
+def _torch_zip(
+    archive: zipfile.ZipFile, records: dict[str, zipfile.ZipInfo], budget: Budget
+) -> Any:
     order = archive.read(records["byteorder"]) if "byteorder" in records else b"little"
     storages: dict[str, Storage] = {}
 
@@ -179,14 +207,14 @@ def _torch_zip(archive: zipfile.ZipFile, records: dict[str, zipfile.ZipInfo]) ->
             storages[key] = Storage(dtype, _swapped(data, dtype) if order == b"big" else data)
         return storages[key]
 
-    return _unpickle(io.BytesIO(archive.read(records["data.pkl"])), persistent)
+    return _unpickle(io.BytesIO(archive.read(records["data.pkl"])), persistent, budget)
 
 
-def _legacy(data: bytes) -> Any:
+def _legacy(data: bytes, budget: Budget) -> Any:
     """Three small pickles, the content, the list of storages, then each: a count and its bytes."""
     file = io.BytesIO(data)
     storages: dict[str, Storage] = {}
-    _, _, system = (_unpickle(file, _refuse) for _ in range(3))
+    _, _, system = (_unpickle(file, _refuse, budget) for _ in range(3))
 
     left = len(data)
 
@@ -202,9 +230,11 @@ def _legacy(data: bytes) -> Any:
             storages[key] = Storage(dtype, bytearray(count * dtype.itemsize))
         return storages[key]
 
-    content = _unpickle(file, persistent)
-    keys = _unpickle(file, _refuse)
-    if not isinstance(keys, list) or {*keys} != {*storages}:
+    content = _unpickle(file, persistent, budget)
+    keys = _unpickle(file, _refuse, budget)
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        raise ValueError("a damaged list of storages")
+    if {*keys} != {*storages}:
         raise ValueError("its list of storages does not fit")
     little = not isinstance(system, dict) or system.get("little_endian", True)
     for key in keys:
@@ -232,11 +262,15 @@ def _storage_id(value: Any) -> tuple[torch.dtype, str, int]:
         raise ValueError("refers to data outside itself")
     cls, key, count = value[1], value[2], value[4]
     name = cls.name.removesuffix("Storage") if isinstance(cls, Foreign) else ""
-    if name not in _DTYPES or not isinstance(key, str) or not isinstance(count, int) or count < 0:
+    if name not in _DTYPES or not isinstance(key, str) or not _is_count(count):
         raise ValueError(f"an unknown kind of storage: {kind(cls)}")
     if len(value) > 5 and value[5] is not None:
         raise ValueError("a view of a storage, as PyTorch before 0.4 wrote")
     return _DTYPES[name], key, count
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and 0 <= value < 2**48
 
 
 def _swapped(data: bytearray, dtype: torch.dtype) -> bytearray:
@@ -245,8 +279,8 @@ def _swapped(data: bytearray, dtype: torch.dtype) -> bytearray:
     return data
 
 
-def _nested_storage(data: Any) -> Storage:
-    content = _content(bytes_of(data), nested=True)
+def _nested_storage(budget: Budget, data: Any) -> Storage:
+    content = _content(bytes_of(data), budget, nested=True)
     if not isinstance(content, Storage):
         raise ValueError("a file inside the pickle that is no storage")
     return content
@@ -254,6 +288,7 @@ def _nested_storage(data: Any) -> Storage:
 
 def _safetensors(data: bytes) -> Any:
     try:
+        head_of(io.BytesIO(data), len(data))
         return load_safetensors(data)
     except SafetensorError as error:
         raise ValueError(f"a damaged safetensors file: {_one_line(error)}") from error
@@ -264,4 +299,4 @@ def _one_line(error: Exception) -> str:
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
-_NESTED: dict[str, Callable[..., Any]] = {"torch.storage._load_from_bytes": _nested_storage}
+_NESTED = "torch.storage._load_from_bytes"

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from dseinvert.errors import InputError
 from dseinvert.generators import Generator, families
+from dseinvert.generators.blank import Bounded
 from dseinvert.importers import deep_gan_encoders, deep_gan_generators, directions, psp
 from dseinvert.importers.found import Found
 from dseinvert.importers.pickles import Foreign, load, printable
@@ -22,6 +23,8 @@ from dseinvert.importers.wrapped import forms
 from dseinvert.names import json_value
 
 _MOST_PARTS = 100_000
+_SLACK, _TIMES = 1 << 25, 4
+"""Numbers that any network may have, and more for each byte of its file."""
 _DAMAGES = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, ArithmeticError)
 
 
@@ -61,7 +64,8 @@ def read(path: Path, generator: Generator | None = None) -> Found:
     if reader is None:
         raise InputError(f"{path}: no model of a known kind; it holds {printable(inventory(held))}")
     try:
-        found = reader.convert(content, generator)
+        with Bounded(_SLACK + _TIMES * _size(path), _MOST_PARTS):
+            found = reader.convert(content, generator)
     except InputError as error:
         raise InputError(f"{path}: {printable(error.what)}", error.advice) from error
     except (*_DAMAGES, MemoryError) as error:  # a foreign decoder at work on a damaged file
@@ -171,6 +175,13 @@ def _open(path: Path) -> tuple[Any, str]:
         except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{config}: not JSON: {error}") from error
     return content, path.stem
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of the files in a folder or beside one."""
+    folder = path if path.is_dir() else path.parent
+    parts = [folder / name for name in (*deep_gan_generators.FILES, "pytorch_model.bin")]
+    return sum(file.stat().st_size for file in {path, *parts} if file.is_file())
 
 
 def _check_finite(path: Path, found: Found) -> None:

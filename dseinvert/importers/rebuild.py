@@ -81,8 +81,8 @@ def bytes_of(value: Any) -> bytes:
 def _count(shape: Any) -> int:
     if not isinstance(shape, tuple) or len(shape) > _MAX_DIMS:
         raise ValueError("a tensor without a shape")
-    if not all(isinstance(side, int) and side >= 0 for side in shape):
-        raise ValueError(f"a tensor of shape {shape}")
+    if not all(isinstance(side, int) and 0 <= side < 2**48 for side in shape):
+        raise ValueError("a tensor of no possible shape")
     return math.prod(shape)
 
 
@@ -104,7 +104,7 @@ def _tensor_v3(
 def _strided(data: bytearray, dtype: torch.dtype, offset: Any, size: Any, stride: Any) -> Tensor:
     held, count = len(data) // dtype.itemsize, _count(size)
     _count(stride)
-    if len(size) != len(stride) or not isinstance(offset, int) or offset < 0:
+    if len(size) != len(stride) or not isinstance(offset, int) or not 0 <= offset < 2**48:
         raise ValueError("a tensor whose strides do not fit")
     if not count:
         return torch.empty(size, dtype=dtype)
@@ -136,10 +136,20 @@ def _byte_array(*args: Any) -> bytearray:
     return bytearray(bytes_of(args[0])) if args else bytearray()
 
 
+def _size(sides: Any = ()) -> tuple[int, ...]:
+    _count(tuple(sides) if isinstance(sides, list) else sides)
+    return tuple(sides)
+
+
 def _set_of(kind: type[Any], items: Any = ()) -> Any:
-    if not all(isinstance(item, str | int | float | bytes) for item in items):
+    if not all(isinstance(item, str | float | bytes) or _is_small(item) for item in items):
         raise ValueError("a set of what are no plain values")
     return kind(items)
+
+
+def _is_small(item: Any) -> bool:
+    """Whether it is a number whose hash takes no time."""
+    return isinstance(item, int) and abs(item) < 2**64
 
 
 REBUILD: dict[str, Callable[..., Any]] = {
@@ -153,7 +163,7 @@ REBUILD: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_parameter": _parameter,
     "torch._utils._rebuild_parameter_with_state": _parameter,
     "torch._tensor._rebuild_from_type_v2": _from_type,
-    "torch.Size": lambda sides=(): tuple(sides),
+    "torch.Size": _size,
     "_codecs.encode": _encoded,
     "builtins.bytearray": _byte_array,
     "builtins.set": partial(_set_of, set),

@@ -29,7 +29,7 @@ from dseinvert.latent.header import Header
 from dseinvert.latent.latent import Latent, from_tensors
 from dseinvert.latent.tracks import by_tracks, is_of_a_track, of_track
 from dseinvert.latent.words import OPTIONAL
-from dseinvert.media.atomic import make_folder, remove_stale_parts
+from dseinvert.media.atomic import make_folder, remove_stale_parts, shown
 from dseinvert.media.rows import Rows, join_rows, write_rows
 
 Row = dict[str, NDArray[Any]]
@@ -86,9 +86,17 @@ class ClipLatents:
         return {name: self.value(name, row) for name in names}
 
     def tunings(self) -> Tunings:
-        """What was tuned to each track; nothing for tracks that were not."""
+        """What was tuned to each track; nothing for tracks that were not.
+
+        Raises:
+            InputError: a factor is of no track.
+        """
         names = sorted(name for name in self._rows.names if is_of_a_track(name))
-        return by_tracks({name: self._rows.read(name) for name in names})
+        try:
+            return by_tracks({name: self._rows.read(name) for name in names})
+        except ValueError as error:
+            said = f"{shown(self._rows.path)}: damaged latents: {error}"
+            raise InputError(said, "invert the clip again") from error
 
 
 class Chunks:

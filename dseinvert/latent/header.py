@@ -11,6 +11,8 @@ from dseinvert import names
 from dseinvert.latent.words import Skip, Space
 
 FORMAT = "dseinvert-latent-1"
+_DIGITS = 4
+"""Of the number of a layer."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,8 @@ class Header:
         """What `text` made; ValueError or KeyError where it did not make this."""
         skip = text.get("skip", "keep")
         if skip not in get_args(Skip):
-            raise ValueError(f"unknown skip {skip!r}")
-        layer = int(text["layer"]) if "layer" in text else None
+            raise ValueError(f"unknown skip {names.brief(skip)}")
+        layer = _layer(text["layer"]) if "layer" in text else None
         origin = names.table(names.json_value(text.get("origin", "{}")), names.text, names.text)
         return cls(text["space"], origin, layer, skip)  # type: ignore[arg-type]
 
@@ -36,6 +38,13 @@ class Header:
         """Ready for the metadata of a safetensors file."""
         text = {"format": FORMAT, "space": self.space, "origin": json.dumps(dict(self.origin))}
         return text if self.layer is None else {**text, "layer": str(self.layer), "skip": self.skip}
+
+
+def _layer(word: str) -> int:
+    """The number of a layer, from 1 on; ValueError for another word."""
+    if not (word.isascii() and word.isdecimal() and len(word) <= _DIGITS and int(word)):
+        raise ValueError(f"layer {names.brief(word)}")
+    return int(word)
 
 
 def is_latent(text: Mapping[str, str]) -> bool:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -21,8 +20,11 @@ from dseinvert.latent.header import Header, is_latent
 from dseinvert.latent.tracks import every_row
 from dseinvert.latent.words import OPTIONAL, TUNING, Skip, Space
 from dseinvert.media.atomic import write_bytes
+from dseinvert.media.tensors import Head, finite, read_tensors
 
 SUFFIX = ".safetensors"
+_DIMENSIONS = {"feature": 4, "label": 2, "style": 2}
+"""Of the tensors of a batch; code and all of a tuning have three."""
 
 
 @dataclass(frozen=True)
@@ -161,14 +163,13 @@ def load_latent(path: Path) -> Latent:
     if path.suffix != SUFFIX:
         raise InputError(f"{path}: latents are read from {SUFFIX} files only")
     try:
-        with safe_open(path, "pt") as file:
-            text = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        head, tensors = read_tensors(path)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a readable safetensors file: {error}") from error
-    return _checked(path, text, tensors)
+    except (ValueError, OSError) as error:
+        said = f"{path}: not a readable safetensors file: {error}"
+        raise InputError(said, "invert its picture again") from error
+    return _checked(path, head, tensors)
 
 
 def same_every_time(data: bytes) -> bytes:
@@ -184,8 +185,8 @@ def _stored(name: str, tensor: Tensor) -> Tensor:
     return kept.half() if name.startswith(TUNING) else kept.float()
 
 
-def _checked(path: Path, text: Mapping[str, str], tensors: dict[str, Tensor]) -> Latent:
-    if not is_latent(text):
+def _checked(path: Path, head: Head, tensors: dict[str, Tensor]) -> Latent:
+    if not is_latent(head.text):
         raise InputError(
             f"{path}: a safetensors file, but not a latent: it does not name its space",
             "write latents with `dseinvert images`",
@@ -193,13 +194,31 @@ def _checked(path: Path, text: Mapping[str, str], tensors: dict[str, Tensor]) ->
     code = tensors.get("code")
     if code is None or code.ndim != 3:
         raise InputError(f"{path}: holds no code of shape [B, L, D]")
-    if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
-        raise InputError(f"{path}: holds NaN or infinite numbers")
+    if not len(code):
+        raise InputError(f"{path}: holds no latents: its batch is empty")
     try:
+        header = Header.parse(head.text)
         floats = {name: tensor.float() for name, tensor in tensors.items()}
-        return from_tensors(Header.parse(text), every_row(floats))
+        if not finite(floats):
+            raise InputError(f"{path}: holds NaN or infinite numbers")
+        latent = from_tensors(header, every_row(floats))
+        _check_rows(latent)
     except (ValueError, KeyError) as error:
-        raise InputError(f"{path}: damaged latent file: {error}") from error
+        said = f"{path}: damaged latent file: {_told(error)}"
+        raise InputError(said, "invert its picture again") from error
+    return latent
+
+
+def _told(error: Exception) -> str:
+    return f"it has no {error.args[0]}" if isinstance(error, KeyError) else str(error)
+
+
+def _check_rows(latent: Latent) -> None:
+    """ValueError where a tensor has not a row for each latent."""
+    for name, tensor in latent.tensors().items():
+        wanted = _DIMENSIONS.get(name, 3)
+        if tensor.ndim != wanted or len(tensor) != len(latent):
+            raise ValueError(f"{name} is {list(tensor.shape)} for {len(latent)} latents")
 
 
 def _header(latent: Latent) -> Header:

@@ -9,8 +9,11 @@ import torch
 from torch import Tensor
 
 from dseinvert.latent.words import TUNING
+from dseinvert.names import brief
 
 T = TypeVar("T")
+_MOST = 2 << 30
+"""Bytes of a factor that is given to every row."""
 
 
 def every_row(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -29,10 +32,17 @@ def every_row(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _for_rows(by_track: Mapping[int, Tensor], owners: Tensor) -> Tensor:
     """A factor of some tracks for every row [N, ...], zeros where the row's track has none."""
     none = torch.zeros_like(next(iter(by_track.values())))
+    if any(one.shape != none.shape for one in by_track.values()) or owners.ndim != 1:
+        raise ValueError("what is tuned to its tracks has several shapes")
     tracks, rows = owners.unique(return_inverse=True)
     every = [by_track.get(track, none) for track in tracks.int().tolist()]
     if all(torch.equal(one, every[0]) for one in every):  # takes no memory
         return every[0].expand(len(rows), *none.shape)
+    if len(rows) * none.nbytes > _MOST:
+        raise ValueError(
+            f"a generator tuned to several people, for {len(rows)} rows, takes more than "
+            f"{_MOST >> 30} GiB"
+        )
     return torch.stack(every)[rows]
 
 
@@ -51,5 +61,12 @@ def by_tracks(tensors: Mapping[str, T]) -> dict[int, dict[str, T]]:
     found: dict[int, dict[str, T]] = {}
     for name, tensor in tensors.items():
         track, _, factor = name.removeprefix(TUNING).partition("/")
-        found.setdefault(int(track), {})[factor] = tensor
+        found.setdefault(_track(track), {})[factor] = tensor
     return found
+
+
+def _track(word: str) -> int:
+    """The number of a track; ValueError for another word."""
+    if not (word.isascii() and word.isdecimal() and len(word) < 10):
+        raise ValueError(f"no track {brief(word)}")
+    return int(word)

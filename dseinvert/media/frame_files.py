@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import pairwise
@@ -19,6 +19,7 @@ from dseinvert.media.clip import Clip
 from dseinvert.media.colour import BT709, LIMITED, Colours, Turn
 from dseinvert.media.images import encode_png, read_image
 from dseinvert.media.scan import scan
+from dseinvert.names import printable
 
 TIMES, SOUND = "times.csv", "sound.mka"
 _NUMBERED = re.compile(r"(.*?)(\d+)")
@@ -142,12 +143,23 @@ def _read_times(folder: Path, files: tuple[Path, ...]) -> tuple[tuple[int, ...],
             f"{shown(folder)}: a folder of frames has no frame rate", "give one: --fps"
         )
     try:
-        rows = list(csv.DictReader(table.read_text("utf-8").splitlines()))
-        by_name = {row["file"]: int(row["pts"]) for row in rows}
-        time_base = Fraction(rows[0]["time_base"])
+        by_name, time_base = _by_name(table, {file.name for file in files})
         times = tuple(by_name[file.name] for file in files)
     except _DAMAGES as error:
-        raise InputError(f"{shown(table)}: is not a table of these frames: {error}") from error
+        said = printable(str(error))[:200]
+        raise InputError(f"{shown(table)}: is not a table of these frames: {said}") from error
     if time_base <= 0 or any(late <= early for early, late in pairwise(times)):
         raise InputError(f"{shown(table)}: its times do not grow in the order of the names")
     return times, time_base
+
+
+def _by_name(table: Path, wanted: Container[str]) -> tuple[dict[str, int], Fraction]:
+    """The `pts` of some files, and the time base: row by row, for a table may be long."""
+    by_name: dict[str, int] = {}
+    time_base = Fraction(0)
+    with table.open(encoding="utf-8") as file:
+        for row in csv.DictReader(line.rstrip("\n") for line in file):
+            time_base = time_base or Fraction(row["time_base"])
+            if row["file"] in wanted:
+                by_name[row["file"]] = int(row["pts"])
+    return by_name, time_base

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from dseinvert.errors import InputError
 from dseinvert.media.atomic import replacing, shown, write_bytes
-from dseinvert.names import json_value
+from dseinvert.names import LONGEST_JSON, brief, count, each, json_value, shape, table, text
 
 _NAMES = {
     "float64": "F64",
@@ -30,7 +30,6 @@ _NAMES = {
 }
 _TYPES = {name: np.dtype(kind) for kind, name in _NAMES.items()}
 _COPY = 1 << 22
-_LONGEST_HEADER = 1 << 26
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -85,7 +84,7 @@ class Rows:
         size = self.dtype(name).itemsize * math.prod(rest)
         self._file.seek(self._start + self._tensors[name]["data_offsets"][0] + start * size)
         data = self._file.read(max(0, stop - start) * size)
-        return np.frombuffer(data, self.dtype(name)).reshape(-1, *rest)
+        return np.frombuffer(data, self.dtype(name)).reshape(max(0, stop - start), *rest)
 
     def copy(self, name: str, target: BinaryIO) -> None:
         """Append the bytes of a whole array to another file."""
@@ -154,17 +153,20 @@ def _head(shapes: Shapes, header: Mapping[str, str]) -> bytes:
 
 
 def _read_header(file: BinaryIO, size: int) -> tuple[dict[str, str], dict[str, Any], int]:
-    """Text, tensors by name, and where their bytes begin; ValueError where the file is cut."""
+    """Text, tensors by name, and where their bytes begin; ValueError where the file is cut.
+
+    An array has one dimension at least.
+    """
     length = int.from_bytes(file.read(8), "little")
-    if not 2 <= length <= min(size, _LONGEST_HEADER):
+    if not 2 <= length <= min(size, LONGEST_JSON):
         raise ValueError("no header")
     tensors = json_value(file.read(length))
-    header = tensors.pop("__metadata__", {})
+    header = table(tensors.pop("__metadata__", {}), text, text)
     for name, tensor in tensors.items():
-        start, stop = tensor["data_offsets"]
-        numbers = math.prod(tensor["shape"])
-        if stop - start != numbers * _TYPES[tensor["dtype"]].itemsize:
-            raise ValueError(f"{name} has the wrong length")
+        start, stop = each(tensor["data_offsets"], count)
+        sides = shape(tensor["shape"])
+        if not sides or stop - start != math.prod(sides) * _TYPES[text(tensor["dtype"])].itemsize:
+            raise ValueError(f"{brief(name)} has the wrong length")
     if 8 + length + max((t["data_offsets"][1] for t in tensors.values()), default=0) != size:
         raise ValueError("it is cut short")
-    return dict(header), tensors, 8 + length
+    return header, tensors, 8 + length

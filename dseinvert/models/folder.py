@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import nn
 
 from dseinvert.cards import CARD, DIRECTIONS, ENCODER, FORMAT, GENERATOR, read_card
@@ -21,13 +20,21 @@ from dseinvert.editing.directions import dumps as dump_directions
 from dseinvert.encoders import Encoder, kinds
 from dseinvert.errors import MissingError, OutputError, UsageError
 from dseinvert.generators import Generator, families
-from dseinvert.generators.blank import Blank
+from dseinvert.generators.blank import Blank, Bounded
 from dseinvert.media.atomic import within, write_bytes
 from dseinvert.media.digest import file_sha256
+from dseinvert.media.tensors import Head, read_head, read_tensors
 from dseinvert.models.model import Model
-from dseinvert.names import LONGEST
+from dseinvert.names import LONGEST, brief, number, printable, table, text
 
 ALIGNMENTS = ("ffhq", "none")
+_SLACK, _PARTS = 1 << 24, 10_000
+_LARGEST = 2**20
+_NO_NETWORK = (
+    *(TypeError, ValueError, LookupError, AttributeError, RuntimeError, ArithmeticError),
+    *(AssertionError, MemoryError),
+)
+"""What constructors of networks raise for numbers that make none: theirs, Python's and torch's."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -50,19 +57,15 @@ def open_folder(folder: Path, device: str | torch.device = "cpu") -> Model:
     card = read_card(folder)
     alignment = card.get("alignment", "ffhq")
     if alignment not in ALIGNMENTS:
-        raise MissingError(f"{folder}/{CARD}: unknown alignment {alignment!r}")
-    try:
-        with Blank():
-            network = families.build(card["generator"])
-        generator = _load(network, folder / GENERATOR, device)
-        encoder = None
-        if "encoder" in card:
-            with Blank():
-                network = kinds.build(card["encoder"])
-            encoder = _load(network, folder / ENCODER, device)
+        raise MissingError(f"{folder}/{CARD}: unknown alignment {brief(alignment)}")
+    generator = _load(_built(families.build, card, folder / GENERATOR), folder / GENERATOR, device)
+    encoder = None
+    if "encoder" in card:
+        encoder = _load(_built(kinds.build, card, folder / ENCODER), folder / ENCODER, device)
+        try:
             encoder.attach(generator)
-    except (TypeError, ValueError, KeyError) as error:
-        raise MissingError(f"{folder}/{CARD}: {error}") from error
+        except _NO_NETWORK as error:
+            raise MissingError(f"{folder}/{CARD}: {_line(error)}") from error
     directions = folder / DIRECTIONS
     sha256 = file_sha256(folder / GENERATOR)
     if recorded(card).get(GENERATOR, sha256) != sha256:
@@ -211,17 +214,58 @@ def row(folder: Path) -> ModelRow:
     return ModelRow(card["name"], folder, card.get("description", ""), size)
 
 
-def _load(module: Any, file: Path, device: str | torch.device) -> Any:
+def _built(build: Callable[[Any], Any], card: Mapping[str, Any], file: Path) -> Any:
+    """The network that the card describes, its weights as their memory was.
+
+    Raises:
+        MissingError: its numbers make none, or one of far more weights than there are in `file`.
+    """
+    told, head = f"{file.parent}/{CARD}", _head(file)
     try:
-        state = {key: value.float() for key, value in load_file(file).items()}
-        module.load_state_dict(state)
+        numbers = table(card[file.stem], text, lambda value: value)
+        _check_numbers(numbers)
+        with Bounded(_SLACK + 4 * head.numbers, _PARTS + 8 * len(head.shapes)), Blank():
+            return build(numbers)
+    except KeyError as error:
+        raise MissingError(f"{told}: {brief(error.args[0])} is missing") from error
+    except _NO_NETWORK as error:
+        raise MissingError(f"{told}: {_line(error)}") from error
+
+
+def _head(file: Path) -> Head:
+    try:
+        return read_head(file)
     except FileNotFoundError as error:
         raise MissingError(f"{file}: no such file") from error
-    except (SafetensorError, OSError) as error:
-        raise MissingError(f"{file}: damaged: {error}") from error
+    except (ValueError, OSError) as error:
+        raise MissingError(f"{file}: damaged: {error}", "copy the model again") from error
+
+
+def _check_numbers(value: Any) -> None:
+    """ValueError for a number that no network has."""
+    if isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            _check_numbers(one)
+    elif isinstance(value, int | float) and not abs(number(float(value))) <= _LARGEST:
+        raise ValueError(f"a network with a number of {value:g}")
+
+
+def _line(error: Exception) -> str:
+    return printable((str(error).splitlines() or [type(error).__name__])[0])[:300]
+
+
+def _load(module: Any, file: Path, device: str | torch.device) -> Any:
+    try:
+        _, tensors = read_tensors(file)
+        module.load_state_dict({key: value.float() for key, value in tensors.items()})
+    except FileNotFoundError as error:
+        raise MissingError(f"{file}: no such file") from error
+    except (ValueError, OSError) as error:
+        raise MissingError(f"{file}: damaged: {error}", "copy the model again") from error
     except RuntimeError as error:  # load_state_dict: names or shapes differ
         first = str(error).splitlines()[1:2] or [str(error)]
-        raise MissingError(f"{file}: does not fit model.json: {first[0].strip()}") from error
+        said = printable(first[0].strip())[:300]
+        raise MissingError(f"{file}: does not fit model.json: {said}") from error
     return module.eval().requires_grad_(False).to(device)
 
 

@@ -11,8 +11,8 @@ from dseinvert.encoders import Encoder
 from dseinvert.errors import InputError, MissingError, UsageError
 from dseinvert.faces.detect import MIN_FACE, MIN_SCORE, Detector, open_detector
 from dseinvert.generators import Generator
-from dseinvert.generators.takes import drawable
 from dseinvert.latent import Latent
+from dseinvert.models.fits import check_fits
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,6 @@ class Model:
 
     def check_latent(self, latent: Latent) -> None:
         """InputError where a latent is not one of this model's generator."""
-        spec = self.generator.spec
         theirs = latent.origin.get("generator_sha256")
         if theirs != self.sha256:
             whose = latent.origin.get("generator", "unnamed") if theirs else "unnamed"
@@ -77,8 +76,4 @@ class Model:
                 f"a latent of another generator ({whose}), not of {self.name}",
                 "name its model with --model",
             )
-        if not drawable(self.generator, latent):
-            have, want = list(latent.code.shape[1:]), [spec.layers, spec.dim]
-            raise InputError(
-                f"{have} in {latent.space}, but {self.name} takes {want} in {spec.space}"
-            )
+        check_fits(self.generator, self.name, latent)

@@ -19,13 +19,15 @@ from dseinvert.media.digest import file_sha256
 from dseinvert.models import cache, store
 from dseinvert.models.download import Told, download
 from dseinvert.models.folder import check_name
-from dseinvert.names import json_value
+from dseinvert.names import each, json_value, printable
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
+_LONGEST, _DOTS = 1 << 20, 1000
+"""Bytes of a registry, and dots in a line of it: each one nests its key deeper."""
 _TRUE = ("1", "on", "yes", "true")
 
 
@@ -66,13 +68,26 @@ def rows(file: Path = REGISTRY) -> list[Row]:
         UsageError: it cannot be read, or has a row that is not whole.
     """
     try:
-        tables = tomllib.loads(file.read_text("utf-8")).get("model", [])
+        tables = each(_toml(file).get("model", []), lambda table: table)
         made = [Row(**table) for table in tables]
         for row in made:
             _check(row)
-    except (OSError, TypeError, AttributeError, ValueError, UsageError) as error:
-        raise UsageError(f"{file}: not a registry of models: {error}") from error
+    except (OSError, TypeError, ValueError, UsageError) as error:
+        said = printable(str(error))[:300]
+        raise UsageError(f"{file}: not a registry of models: {said}") from error
     return made
+
+
+def _toml(file: Path) -> dict[str, Any]:
+    """ValueError for what would take minutes to read, or the whole stack."""
+    with file.open("rb") as opened:
+        data = opened.read(_LONGEST + 1)
+    if len(data) > _LONGEST or any(line.count(b".") > _DOTS for line in data.splitlines()):
+        raise ValueError("longer than a registry is")
+    try:
+        return tomllib.loads(data.decode())
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def pull(name: str, told: Told, registry: Path = REGISTRY) -> store.Added:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
 import tarfile
+import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -21,10 +26,20 @@ from dseinvert.media.atomic import shown
 from dseinvert.media.pixels import Pixels
 from dseinvert.names import printable
 
-_LARGEST = 1 << 28  # bytes of a member
+_LARGEST = 1 << 26  # bytes of a member
+_WIDEST = 1 << 26  # pixels of a member
+_UNPACKED, _TIMES = 1 << 25, 6
+"""Bytes that any tar may be unpacked to, and those for each byte of its file."""
+_KEPT, _KEPT_TIMES = 1 << 30, 64
+"""The same of the pictures that come of it."""
+_PACKED: dict[bytes, Callable[[Path], io.BufferedIOBase]] = {
+    b"\x1f\x8b": gzip.GzipFile,
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ": lzma.LZMAFile,
+}
 _DAMAGES = (
-    *(OSError, EOFError, ValueError, SyntaxError, tarfile.TarError, zlib.error),
-    Image.DecompressionBombError,
+    *(OSError, EOFError, ValueError, SyntaxError, tarfile.TarError, zlib.error, lzma.LZMAError),
+    *(Image.DecompressionBombError, Image.DecompressionBombWarning),
 )
 """What readers of tars and pictures raise on damaged ones."""
 
@@ -34,12 +49,15 @@ def read_tar(path: Path, side: int, crop: Sequence[int] | None = None) -> Pixels
 
     `crop` is left, top, right, bottom in pixels; None = the whole picture.
     """
-    pictures = []
+    pictures: list[Pixels] = []
     try:
-        with tarfile.open(path) as tar:
+        size = _plain_size(path)
+        with _opened(path, size) as tar:
             members = [m for m in tar if m.name.lower().endswith((".jpg", ".jpeg", ".png"))]
+            if len(members) * side * side * 3 > max(_KEPT, _KEPT_TIMES * size):
+                raise InputError(f"{shown(path)}: {len(members)} pictures in {size:,} bytes")
             for member in sorted(members, key=lambda m: m.name):
-                image = Image.open(io.BytesIO(_content(path, tar, member))).convert("RGB")
+                image = _image(_content(path, tar, member))
                 if crop is not None:
                     image = image.crop(tuple(crop))  # type: ignore[arg-type]
                 pictures.append(
@@ -51,6 +69,62 @@ def read_tar(path: Path, side: int, crop: Sequence[int] | None = None) -> Pixels
     if not pictures:
         raise InputError(f"{path}: holds no JPEG or PNG file")
     return np.stack(pictures)
+
+
+class _Within(io.RawIOBase):
+    """A file that is read up to `most` bytes; ValueError beyond."""
+
+    def __init__(self, file: io.BufferedIOBase, most: int) -> None:
+        super().__init__()
+        self._file, self._most = file, most
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._check(offset if whence == 0 else 0)
+        return self._file.seek(offset, whence)
+
+    def read(self, size: int = -1) -> bytes:
+        self._check(self._file.tell() + max(size, 0))
+        return self._file.read(size)
+
+    def _check(self, end: int) -> None:
+        if end > self._most:
+            raise ValueError("it would be unpacked to far more than a file of its size may")
+
+
+def _plain_size(path: Path) -> int:
+    if path.exists() and not path.is_file():  # reading a pipe might never end
+        raise ValueError("not a regular file")
+    return path.stat().st_size
+
+
+@contextmanager
+def _opened(path: Path, size: int) -> Iterator[tarfile.TarFile]:
+    """A tar, also a compressed one, of which no more is unpacked than suits its size."""
+    with path.open("rb") as file:
+        start = file.read(6)
+    unpack = next((one for mark, one in _PACKED.items() if start.startswith(mark)), None)
+    with path.open("rb") if unpack is None else unpack(path) as opened:
+        within = _Within(opened, max(_UNPACKED, _TIMES * size) if unpack else 2 * size + 4096)
+        with tarfile.open(fileobj=within, mode="r:") as tar:
+            yield tar
+
+
+def _image(data: bytes) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        image = Image.open(io.BytesIO(data), formats=("JPEG", "PNG"))
+    if image.width * image.height > _WIDEST:
+        raise ValueError(f"a picture of {image.width} x {image.height}")
+    return image.convert("RGB")
 
 
 def _content(path: Path, tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

@@ -322,4 +322,20 @@ def _under(part: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[A
 
 def _unpacked(k: int, arrays: Mapping[str, NDArray[Any]]) -> Track:
     values: dict[str, Any] = {field.name: arrays[f"{k}.{field.name}"] for field in fields(Track)}
-    return Track(**{name: v if v.ndim else v.item() for name, v in values.items()})
+    track = Track(**{name: v if v.ndim else v.item() for name, v in values.items()})
+    if not _is_whole(track):
+        raise InputError(f"saved tracks: number {k} is damaged", "track again")
+    return track
+
+
+def _is_whole(track: Track) -> bool:
+    """Whether its arrays are as `Track` says, and its frames are places in a clip."""
+    n = len(track.frames)
+    shapes = [getattr(track, name).shape for name in ("frames", "times", "scores", "measured")]
+    if not n or {*shapes} != {(n,)} or track.points.shape != (n, 5, 2) or track.look.ndim != 1:
+        return False
+    numbers = (track.times, track.points, track.scores, track.look)
+    steps = np.diff(track.frames)
+    return bool(track.frames[0] >= 0 and (steps == 1).all()) and all(
+        bool(np.isfinite(one).all()) for one in numbers
+    )

@@ -14,7 +14,7 @@ from dseinvert.config import PreviewOptions
 from dseinvert.editing.apply import apply_edits
 from dseinvert.editing.directions import Direction
 from dseinvert.editing.edits import Edit, parse_strengths
-from dseinvert.errors import UsageError
+from dseinvert.errors import ExitCode, UsageError
 from dseinvert.latent import Latent
 from dseinvert.media.atomic import make_folder, within, write_bytes
 from dseinvert.media.images import encode_png
@@ -22,6 +22,7 @@ from dseinvert.media.sheet import sheet
 from dseinvert.models import Model, open_model, pick_device
 from dseinvert.models.attach import give, read_directions
 from dseinvert.names import LONGEST, suggested
+from dseinvert.progress import Watcher
 from dseinvert.run.play.latents import draw, read_latents
 from dseinvert.run.play.sample import USUAL_PSI
 from dseinvert.run.play.seeds import parse_seeds
@@ -146,8 +147,12 @@ def remove(model: Model, names: Sequence[str], copy: str = "") -> Given:
     return Given(given, folder, gone)
 
 
-def preview(names: Sequence[str], options: PreviewOptions) -> list[Path]:
+def preview(
+    names: Sequence[str], options: PreviewOptions, watcher: Watcher
+) -> tuple[list[Path], ExitCode]:
     """Write a strip for each of some directions of a model, or of all: OUT/NAME.png.
+
+    Latent files that hold none of this model's are told, and passed over.
 
     Raises:
         UsageError: a direction it does not have, or options that do not fit it.
@@ -158,10 +163,13 @@ def preview(names: Sequence[str], options: PreviewOptions) -> list[Path]:
     if not chosen:
         raise UsageError(f"{model.name} has no directions", "dseinvert directions learn")
     if options.latents:
-        rows = [one.latent for one in read_latents(options.latents, model)]
+        read = read_latents(options.latents, model, watcher)
+        rows = [one.latent for one in read.latents]
+        code = ExitCode.SOME_FAILED if read.problems else ExitCode.OK
     else:
         rows = samples(model, parse_seeds(options.seeds), options.psi, options.label)
-    return strips(model, chosen, rows, strengths, options.out)
+        code = ExitCode.OK
+    return strips(model, chosen, rows, strengths, options.out), code
 
 
 def samples(

@@ -124,7 +124,7 @@ def _inverted(
         watcher.problem(f"{folder}: {missing} files of the table are not here")
     watcher.begin("inverting", len(lines))
     saved = {line: file for line in lines if (file := files[line]) and file.suffix == _SUFFIX}
-    found = {line: read_latent(file, model)[:1] for line, file in saved.items()}
+    found = _read(saved, model, watcher)
     pictures = {line: file for line in lines if (file := files[line]) and line not in saved}
     if pictures:
         found |= _encoded(options, model, pictures, watcher)
@@ -137,8 +137,20 @@ def _inverted(
     return concat(latents), np.array(kept)
 
 
+def _read(files: dict[int, Path], model: Model, watcher: Watcher) -> dict[int, Latent]:
+    """The first latent of each file; one that cannot be read is told, and passed over."""
+    found = {}
+    for line, file in files.items():
+        try:
+            found[line] = read_latent(file, model)[:1]
+        except InputError as error:
+            watcher.problem(str(error))
+    return found
+
+
 def _kind(latent: Latent) -> tuple[object, ...]:
-    return latent.space, latent.layer, *latent.tensors()
+    shapes = {name: tuple(tensor.shape[1:]) for name, tensor in latent.tensors().items()}
+    return latent.space, latent.layer, latent.skip, tuple(shapes.items())
 
 
 def _file(folder: Path, name: str) -> Path | None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dseinvert.errors import InputError, UsageError
+from dseinvert.names import brief
 
 SEED = "seed"
+MOST_COLUMNS = 10_000
+_ADVICE = "write file,smile and lines below"
 
 
 @dataclass(frozen=True)
@@ -45,38 +51,52 @@ def read_table(path: Path) -> Table:
         UsageError: no such file. InputError: not such a table, with the line at fault.
     """
     try:
+        lines = csv.reader(_lines(path))
+        rows = (row for row in lines if row)
+        head = [word.strip() for word in next(rows, [])]
+        if not 2 <= len(head) <= MOST_COLUMNS or len({*head}) < len(head):
+            raise InputError(f"{path}: not a table with a head", _ADVICE)
+        return _filled(path, head, rows)
+    except csv.Error as error:
+        raise InputError(f"{path}: not a readable table: {error}", _ADVICE) from error
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Without their ends, so that no field goes on behind one."""
+    try:
         text = path.read_text("utf-8-sig")
     except FileNotFoundError as error:
         raise UsageError(f"{path}: no such file") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a readable table of text") from error
-    try:
-        rows = [row for row in csv.reader(text.splitlines()) if row]
-    except csv.Error as error:
-        raise InputError(f"{path}: not a readable table: {error}") from error
-    head = [word.strip() for word in rows[0]] if rows else []
-    if len(head) < 2 or len(rows) < 2 or len({*head}) < len(head):
-        raise InputError(f"{path}: not a table with a head", "write file,smile and lines below")
+    return (line.rstrip("\n") for line in io.StringIO(text))
+
+
+def _filled(path: Path, head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """The rows below a head, one at a time: a list of them all would take many times the file."""
     of_seeds = head[0].lower() == SEED
-    names, numbers = [], []
-    for line, row in enumerate(rows[1:], start=2):
+    names: dict[str, None] = {}
+    numbers = array("d")
+    for line, row in enumerate(rows, start=2):
         try:
             if len(row) != len(head):
                 raise ValueError(f"{len(row)} fields where the head has {len(head)}")
-            names.append(_name(row[0].strip(), of_seeds=of_seeds))
-            numbers.append([_number(word) for word in row[1:]])
+            name = _name(row[0].strip(), of_seeds=of_seeds)
+            if name in names:
+                raise InputError(f"{path}: {brief(name)} is there twice")
+            names[name] = None
+            numbers.extend(map(_number, row[1:]))
         except ValueError as error:
             raise InputError(f"{path}: line {line}: {error}") from error
-    if len({*names}) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(f"{path}: {twice} is there twice")
-    columns = dict(zip(head[1:], np.array(numbers).T, strict=True))
-    return Table(path, tuple(names), columns, of_seeds)
+    if not names:
+        raise InputError(f"{path}: not a table with a head", _ADVICE)
+    columns = np.frombuffer(numbers).reshape(len(names), -1).T
+    return Table(path, tuple(names), dict(zip(head[1:], columns, strict=True)), of_seeds)
 
 
 def _name(word: str, *, of_seeds: bool) -> str:
-    if of_seeds and not (word.isdecimal() and int(word) < 2**32):
-        raise ValueError(f"{word!r} is not a seed")
+    if of_seeds and not (word.isdecimal() and len(word) < 12 and int(word) < 2**32):
+        raise ValueError(f"{brief(word)} is not a seed")
     if not word:
         raise ValueError("no file is named")
     return word
@@ -85,7 +105,10 @@ def _name(word: str, *, of_seeds: bool) -> str:
 def _number(word: str) -> float:
     if not word.strip():
         return math.nan
-    value = float(word)
+    try:
+        value = float(word)
+    except ValueError as error:
+        raise ValueError(f"{brief(word)} is no label") from error
     if math.isinf(value):
-        raise ValueError(f"{word!r} is no label")
+        raise ValueError(f"{brief(word)} is no label")
     return value

@@ -19,6 +19,7 @@ from dseinvert.run.inputs import Status
 
 NAME = "journal.jsonl"
 FORMAT = "dseinvert-journal-1"
+_MARK = FORMAT.encode()
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,19 @@ def read(path: Path) -> dict[str, Entry]:
     if path.exists() and not path.is_file():
         raise OutputError(f"{shown(path)}: is not a regular file", "remove it")
     try:
-        lines = path.read_bytes().split(b"\n")
+        entries = _entries(path)
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
         raise OutputError(f"{shown(path)}: cannot read the journal: {error.strerror}") from error
-    entries = (_parse(line, path.parent) for line in lines)
-    return {entry.name: entry for entry in entries if entry is not None}
+    return entries
+
+
+def _entries(path: Path) -> dict[str, Entry]:
+    """By name; lines without our mark are not looked into, there may be millions."""
+    with path.open("rb") as file:
+        found = (_parse(line, path.parent) for line in file if _MARK in line)
+        return {entry.name: entry for entry in found if entry is not None}
 
 
 def _parse(line: bytes, folder: Path) -> Entry | None:

@@ -17,6 +17,7 @@ from dseinvert.media.atomic import shown
 from dseinvert.media.pixels import Pixels
 from dseinvert.media.scan import scan
 from dseinvert.models import Model
+from dseinvert.progress import Watcher
 from dseinvert.run.flow.batchsize import BatchSize, auto_size, in_batches
 from dseinvert.run.flow.names import assign
 
@@ -29,25 +30,44 @@ class Named:
     latent: Latent
 
 
-def read_latents(patterns: Sequence[str], model: Model) -> list[Named]:
+@dataclass(frozen=True)
+class Read:
+    """The latents of some files, and what is wrong with others of them."""
+
+    latents: list[Named]
+    problems: tuple[InputError, ...]
+
+
+def read_latents(patterns: Sequence[str], model: Model, watcher: Watcher) -> Read:
     """All samples of the latent files that `patterns` mean, in order.
 
+    A file that cannot be read, or belongs to another generator, is told and passed over.
+
     Raises:
-        NoInputError: there are none.
-        InputError: one cannot be read, or belongs to another generator.
+        NoInputError: there are no files. InputError: the last of them, where none can be read.
     """
     found = scan(patterns, wanted=lambda path: path.suffix == ".safetensors")
-    for problem in found.problems:
-        raise InputError(f"{shown(problem.path)}: {problem.reason}")
-    if not found.files:
+    problems = [InputError(f"{shown(one.path)}: {one.reason}") for one in found.problems]
+    if not found.files and not problems:
         raise NoInputError("no latent files found", "name files that `dseinvert images` wrote")
-    every = []
+    every: list[Named] = []
     for path, name in assign(found.files, {}, ()).items():
-        latent = read_latent(path, model)
-        count = len(latent)
-        for k in range(count):
-            every.append(Named(name if count == 1 else f"{name}-{k + 1}", latent[k : k + 1]))
-    return every
+        try:
+            every += _named(name, read_latent(path, model))
+        except InputError as error:
+            problems.append(error)
+    for problem in problems if every else problems[:-1]:
+        watcher.problem(str(problem))
+    if not every:
+        raise problems[-1]
+    return Read(every, tuple(problems))
+
+
+def _named(name: str, latent: Latent) -> list[Named]:
+    count = len(latent)
+    if count == 1:
+        return [Named(name, latent)]
+    return [Named(f"{name}-{k + 1}", latent[k : k + 1]) for k in range(count)]
 
 
 def read_latent(path: Path, model: Model) -> Latent:

@@ -10,6 +10,7 @@ import torch
 
 from dseinvert.config import MixOptions
 from dseinvert.editing.blend import mixed, parse_rows
+from dseinvert.errors import ExitCode
 from dseinvert.latent import dumps
 from dseinvert.media.images import encode_png
 from dseinvert.media.sheet import sheet
@@ -27,11 +28,20 @@ class Mixes:
 
     out: Path
     names: tuple[str, ...]
+    problems: tuple[str, ...] = ()
+    """A line for each latent file that was passed over."""
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The code the process should end with."""
+        return ExitCode.SOME_FAILED if self.problems else ExitCode.OK
 
     def asdict(self) -> dict[str, object]:
         """Ready for JSON."""
         files = [f"{name}{suffix}" for name in self.names for suffix in (".png", ".safetensors")]
-        return {"out": str(self.out), "exit_code": 0, "files": [*files, SHEET]}
+        told = {"problems": [*self.problems]} if self.problems else {}
+        code = int(self.exit_code)
+        return {"out": str(self.out), "exit_code": code, "files": [*files, SHEET], **told}
 
 
 def run_mix(
@@ -39,12 +49,15 @@ def run_mix(
 ) -> Mixes:
     """Every latent that `bases` means with rows of every one that `others` means.
 
+    Files that hold none of this model's are told, and passed over.
+
     Raises:
         DseInvertError: latents that cannot be mixed, or the output cannot be written.
     """
     model = open_model(options.model, pick_device(options.device))
     rows = parse_rows(options.layers, model.generator.spec.layers)
-    first, second = read_latents(bases, model), read_latents(others, model)
+    read = [read_latents(some, model, watcher) for some in (bases, others)]
+    first, second = (one.latents for one in read)
     place = Place.made(options.out)
     watcher.begin("mixing", len(first))
     head = draw(model, [one.latent for one in second], options.batch)
@@ -66,7 +79,8 @@ def run_mix(
     place.sync()
     for line in place.told():
         watcher.note(line)
-    return Mixes(options.out, tuple(names))
+    problems = dict.fromkeys(str(problem) for one in read for problem in one.problems)
+    return Mixes(options.out, tuple(names), tuple(problems))
 
 
 def _name(base: Named, other: Named) -> str:

@@ -12,7 +12,7 @@ import torch
 
 from dseinvert.config import MorphOptions
 from dseinvert.editing.blend import between
-from dseinvert.errors import UsageError
+from dseinvert.errors import ExitCode, UsageError
 from dseinvert.latent import Latent
 from dseinvert.media.animation import check_animation, write_animation
 from dseinvert.media.pixels import Pixels
@@ -30,14 +30,25 @@ class Morphed:
 
     out: Path
     frames: int
+    problems: tuple[str, ...] = ()
+    """A line for each latent file that was passed over."""
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The code the process should end with."""
+        return ExitCode.SOME_FAILED if self.problems else ExitCode.OK
 
     def asdict(self) -> dict[str, object]:
         """Ready for JSON."""
-        return {"out": str(self.out), "exit_code": 0, "frames": self.frames}
+        told = {"problems": [*self.problems]} if self.problems else {}
+        code = int(self.exit_code)
+        return {"out": str(self.out), "exit_code": code, "frames": self.frames, **told}
 
 
 def run_morph(patterns: Sequence[str], options: MorphOptions, watcher: Watcher) -> Morphed:
     """Draw the way through all latents that `patterns` mean, in their order.
+
+    Files that hold none of this model's are told, and passed over.
 
     Raises:
         DseInvertError: latents without a way between them, or the output cannot be written.
@@ -48,7 +59,8 @@ def run_morph(patterns: Sequence[str], options: MorphOptions, watcher: Watcher) 
     if not 0 < options.fps <= 240:
         raise UsageError(f"--fps {options.fps}", "above 0, at most 240")
     model = open_model(options.model, pick_device(options.device))
-    stops = [one.latent for one in read_latents(patterns, model)]
+    read = read_latents(patterns, model, watcher)
+    stops = [one.latent for one in read.latents]
     if len(stops) < 2:
         raise UsageError("morph needs two latents", "name at least two latent files")
     steps = [*pairwise(stops), *([(stops[-1], stops[0])] if options.loop else [])]
@@ -60,7 +72,7 @@ def run_morph(patterns: Sequence[str], options: MorphOptions, watcher: Watcher) 
     write_animation(out, _frames(model, steps, options, watcher), options.fps)
     for line in place.told():
         watcher.note(line)
-    return Morphed(options.out, count)
+    return Morphed(options.out, count, tuple(map(str, read.problems)))
 
 
 def _frames(

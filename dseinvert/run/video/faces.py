@@ -28,6 +28,8 @@ _AHEAD = 8
 # The least that a face counts for its crop on frames where it was not seen.
 _UNSEEN = 0.05
 _PTS = "clip_pts"
+_DAMAGES = (InputError, ValueError, LookupError, TypeError, OverflowError)
+"""What is raised of a file whose arrays are not those that were written."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +52,22 @@ def see(work: Work, detector: Detector, every: int) -> Seen:
     """
     path = work.kept(f"tracks-{work.task.tracks_key}.safetensors")
     if path.exists():
-        try:
-            return _load(path)
-        except InputError:  # a disk that lost what was written; do it again
-            path.unlink()
+        if (seen := known(path)) is not None:
+            return seen
+        path.unlink()  # a disk that lost what was written; do it again
     begun = _Begun(path.with_suffix(".begun.safetensors"), every)
     seen = _track(work, detector, begun)
     _save(path, seen)
     begun.path.unlink(missing_ok=True)
     return seen
+
+
+def known(path: Path) -> Seen | None:
+    """What a killed run left of its first pass; None = nothing that is whole."""
+    try:
+        return _load(path)
+    except _DAMAGES:
+        return None
 
 
 def crops_of(seen: Seen, options: VideoOptions) -> tuple[Crops, ...]:
@@ -90,11 +99,12 @@ class _Begun:
             with Rows(self.path) as rows:
                 arrays = {name: rows.read(name) for name in rows.names}
                 sound = rows.header["sound"] == "1"
-        except InputError:  # there is none, or a disk lost it
+            pts = arrays.pop(_PTS).tolist()
+            tracker = Tracker.unpack(detector, _restored(arrays))
+        except _DAMAGES:  # there is none, or a disk lost it
             return Tracker(detector), [], True
-        pts = arrays.pop(_PTS).tolist()
         self._kept = len(pts)
-        return Tracker.unpack(detector, _restored(arrays)), pts, sound
+        return tracker, pts, sound
 
     def keep(self, tracker: Tracker, pts: Sequence[int], sound: bool, least: int) -> None:
         """Write all anew unless less than `least` frames have come since."""

@@ -19,6 +19,7 @@ from dseinvert.run.video.plan import Output, Task
 from dseinvert.run.video.unfinished import identity, intended
 
 METRICS = ("psnr", "ssim", *NAMES)
+_MOST_COLUMNS = 1000
 
 
 @dataclass(frozen=True)
@@ -129,12 +130,17 @@ def table_path(task: Task) -> Path:
 def read_records(task: Task) -> dict[str, Record]:
     """The records of a clip by video; rows that are not ours are passed over."""
     try:
-        lines = table_path(task).read_text("utf-8", "backslashreplace").split("\n")
-        rows = [*csv.DictReader(line for line in lines if not line.startswith("#"))]
+        with table_path(task).open(
+            encoding="utf-8", errors="backslashreplace", newline="\n"
+        ) as file:
+            lines = (line.rstrip("\n") for line in file)
+            rows = csv.DictReader(line for line in lines if not line.startswith("#"))
+            if len(rows.fieldnames or ()) > _MOST_COLUMNS:
+                return {}
+            records = (_record(row, task.folder) for row in rows)
+            return {record.video: record for record in records if record is not None}
     except (OSError, csv.Error):
         return {}
-    records = (_record(row, task.folder) for row in rows)
-    return {record.video: record for record in records if record is not None}
 
 
 def output_sha256(path: Path) -> str:

@@ -53,7 +53,7 @@ class Steady:
             try:
                 with Rows(_file(folder, place)) as rows:
                     self._restore(label, rows)
-            except InputError:  # of a label that is farther, or never showed a face
+            except (InputError, ValueError, LookupError):  # of a label that is farther, or damaged
                 continue
 
     def _arrays(self, label: str) -> dict[str, NDArray[Any]]:
