@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from dseinvert.errors import InputError, NoInputError, UsageError
+from dseinvert.errors import NoInputError, UsageError
 from dseinvert.media.atomic import shown
 from dseinvert.media.formats import SUFFIXES, VIDEO_SUFFIXES
 from dseinvert.names import nearest
@@ -117,9 +117,18 @@ def check_there(path: Path | None, option: str) -> None:
 
 
 def check_readable(path: Path) -> None:
-    """InputError where a file that is an argument is not there."""
+    """UsageError where a file that is an argument is not there."""
+    if path.is_symlink() and not _followed(path):
+        raise UsageError(f"{shown(path)}: a link to what is not there")
     if not path.exists():
-        raise InputError(f"{shown(path)}: no such file", _sibling(path))
+        raise UsageError(f"{shown(path)}: no such file", _sibling(path))
+
+
+def _followed(link: Path) -> bool:
+    try:
+        return link.exists()
+    except (OSError, RuntimeError):  # round and round
+        return False
 
 
 def _problem(pattern: str, wanted: tuple[Kind, ...]) -> tuple[str, str] | None:

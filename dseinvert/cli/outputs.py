@@ -23,10 +23,17 @@ def check_folder(out: Path, option: str = "--out") -> None:
             f"choose another {option}",
         )
     if not os.access(place, os.W_OK | os.X_OK):
+        why = "read-only disk" if _read_only(place) else "permission denied"
         raise OutputError(
-            f"{shown(out)}: cannot write: permission denied in {shown(place)}",
+            f"{shown(out)}: cannot write: {why} in {shown(place)}",
             "choose a folder you may write to",
         )
+
+
+def _read_only(place: Path) -> bool:
+    if not hasattr(os, "statvfs"):  # Windows
+        return False
+    return bool(os.statvfs(place).f_flag & os.ST_RDONLY)
 
 
 def check_animation(out: Path) -> None:

@@ -82,7 +82,7 @@ def test_a_read_only_disk_is_refused_in_one_line(
     script = f'unshare -rm sh -c \'mount -t tmpfs -o ro none {out} && "$0" -c "$@"\' "$0" "$@"'
     told, stderr = shell(script, tiny_model, "images", pictures, "--out", out, "--no-align", "-q")
     check(told, stderr)
-    assert "read-only" in stderr
+    assert "read-only disk" in stderr
 
 
 def test_a_file_size_limit_ends_the_run_with_whole_files_only(
