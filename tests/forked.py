@@ -44,6 +44,10 @@ class Forked:
         """How it ended, -9 where SIGKILL ended it; None = it runs."""
         return self._process.exitcode
 
+    def said(self) -> str:
+        """Its stderr so far."""
+        return Path(self._told[1].name).read_text("utf-8")
+
     def poll(self) -> int | None:
         return self.returncode
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from dseinvert.errors import ExitCode
 from dseinvert.run.flow.progress import Minutes
 from dseinvert.stop import stoppable
+from tests.forked import Forked
 
 Run = Callable[..., int]
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d "
@@ -102,16 +102,20 @@ def test_verbose_says_what_ran_and_how_long_each_stage_took(
 
 @pytest.mark.slow
 def test_a_second_ctrl_c_ends_a_long_refinement_now(
-    dse_process: Callable[..., subprocess.Popen[str]], pictures: Path, tmp_path: Path
+    dse_process: Callable[..., Forked], pictures: Path, tmp_path: Path
 ) -> None:
     words = ("--out", tmp_path / "out", "--no-align", "--refine", "latent:100000")
     process = dse_process("images", pictures, *words)
-    assert process.stderr is not None
-    while not (tmp_path / "out" / "journal.jsonl").exists():
-        assert process.poll() is None, process.stderr.read()
+
+    def wait_for(ready: Callable[[], bool]) -> None:
+        while not ready():
+            assert process.poll() is None, process.said()
+            threading.Event().wait(0.05)
+
+    wait_for((tmp_path / "out" / "journal.jsonl").exists)
     threading.Event().wait(3)
     process.send_signal(signal.SIGINT)
-    assert "stopping after this batch" in process.stderr.readline()
+    wait_for(lambda: "stopping after this batch" in process.said())
     process.send_signal(signal.SIGINT)
     assert process.wait(10) == 130
-    assert "Traceback" not in process.stderr.read()
+    assert "Traceback" not in process.said()

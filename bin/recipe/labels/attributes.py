@@ -138,7 +138,10 @@ def told_apart(
     sha256: str,
     samples: int = Effort.samples,
 ) -> tuple[dict[str, Direction], Quality]:
-    """Directions from codes [N, L, D] and their scores [N, A], measured on `latents`."""
+    """Directions from codes [N, L, D] and their scores [N, A], measured on `latents`.
+
+    One that does not move its own score is left out; its calibration is 0.
+    """
     steps = regress(rows, scores)
     deviation = scores.std(0)
 
@@ -161,7 +164,8 @@ def told_apart(
         quality.setdefault(name, {})
         quality[name] |= {"calibration": factor, "worst_other": worst, "deviation": float(unit[k])}
         words = f"one standard deviation of {name} over the generator's samples"
-        directions[name] = Direction(name, vectors[k] * factor, "w+", words, sha256)
+        if factor > 0:
+            directions[name] = Direction(name, vectors[k] * factor, "w+", words, sha256)
     return directions, quality
 
 
