@@ -19,6 +19,7 @@ from dseinvert.written import (
     RATE,
     SECONDS,
     SMOOTH,
+    STILLS,
     UNCHECKED,
     Backend,
     Device,
@@ -145,8 +146,26 @@ class VideoOptions:
     out: Path | None = None
     """Video file to write, or folder for all that is written. None = the current folder."""
     edits: Edits = ()
-    """NAME=STRENGTH[,NAME=STRENGTH]...: one video each; may be repeated. Without: the
+    """[WHO:]NAME=[FROM..]STRENGTH[@TIME][,NAME=...]: one video each, those with a WHO together in
+    one; may be repeated. TIME is 1.5-4s, 0:01.5-0:04, 4s-end or shot2. Without: the
     reconstruction."""
+    script: Annotated[Path | None, Option("--edits")] = None
+    """File of edits, as edits.toml: who, what, and strengths at times. None = no such video."""
+    person: tuple[str, ...] = ()
+    """Who is edited: a number that --list-people shows, left, right, largest, or a picture or
+    folder of pictures of somebody; may be repeated. None = as --faces says."""
+    identity: Path | None = None
+    """Face recognition network by which people are known again: an ArcFace ONNX file,
+    model_ir_se50.pth or MobileFaceNet. None = what DSEINVERT_IDENTITY names, if anything."""
+    still: Annotated[tuple[Fraction, ...] | None, STILLS] = None
+    """Write single frames as PNG in place of videos, within seconds: when, as seconds or H:MM:SS,
+    several with commas. None = videos."""
+    strip: str | None = None
+    """FROM:TO:COUNT, such as -2:2:5, with --still and --edit NAME: the face in so many strengths in
+    a row. None = no strip."""
+    list_people: Switch = False
+    """Draw a sheet of everybody in the clip with their numbers, beside it or into --out, and do
+    nothing else."""
     faces: Annotated[Literal["largest", "all"] | int, FACES] = "largest"
     """largest (the person who takes most of the clip), all, or how many people."""
     refine: str = "none"

@@ -145,6 +145,10 @@ DEVICE = Text(
 BACKEND = Text(_backend, f"one of {', '.join(BACKENDS)}", words=BACKENDS)
 SMOOTH = Text(_smooth, "auto, or a number from 0 to 1")
 SECONDS = Text(_seconds, "seconds such as 12.5, or H:MM:SS")
+STILLS = Text(
+    lambda text: tuple(_seconds(one.strip()) for one in text.split(",")),
+    "seconds such as 12.5, or H:MM:SS, several with commas",
+)
 RATE = Text(_frame_rate, "frames a second such as 25 or 30000/1001")
 BITRATE = Text(_bits, "bits a second such as 800k or 4M")
 ANY_RATE = Text(Fraction, "such as 25 or 30000/1001", wrong="{option} {text!r}: not a rate")

@@ -24,6 +24,7 @@ from dseinvert.api.given import (
     expect_images,
     expect_number,
     expect_text,
+    people_given,
     seconds_of,
     seeds_of,
 )
@@ -345,6 +346,8 @@ class Gan:
         path: str | Path,
         *,
         faces: Literal["largest", "all"] | int = "largest",
+        person: str | Path | int | Sequence[str | Path | int] = (),
+        identity: str | Path | None = None,
         smooth: float | Literal["auto"] = "auto",
         refine: str = "none",
         paste: Literal["difference", "replace"] | None = None,
@@ -358,6 +361,10 @@ class Gan:
         Args:
             path: a video, or a folder of frames.
             faces: largest (the person who takes most of the clip), all, or how many people.
+            person: who is edited, as `--person` says it: a number, left, right, largest, or the
+                path of a picture or a folder of them; several in a list; () = as `faces` says.
+            identity: the network that knows people; None = what DSEINVERT_IDENTITY names, if
+                anything.
             smooth: in time: auto, or from 0 (each frame by itself) to 1.
             refine: encoder or generator[:STEPS], or both with a comma, tuned to each person once.
             paste: difference adds what the edit changed, replace puts in the generated face;
@@ -375,6 +382,8 @@ class Gan:
         expect_text("refine", refine)
         options = VideoOptions(
             faces=FACES.read("faces", str(faces)),
+            person=people_given(person),
+            identity=None if identity is None else Path(identity),
             smooth=SMOOTH.read("smooth", str(smooth)),
             refine=refine,
             paste=None if paste is None else PASTE.read("paste", str(paste)),

@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from dseinvert.api.given import expect
+from dseinvert.api.given import expect, expect_text
 from dseinvert.config import VideoOptions
 from dseinvert.errors import InputError, OutputError, UsageError
 from dseinvert.inversion.asked import clip_refining
@@ -22,7 +22,7 @@ from dseinvert.media.planes import Planes
 from dseinvert.models import Model
 from dseinvert.progress import Watcher
 from dseinvert.run.flow.batchsize import torch_threads_kept
-from dseinvert.run.video.plan import Task, cut_of, make_task, open_source
+from dseinvert.run.video.plan import Task, cut_of, make_task, open_source, videos_of
 from dseinvert.run.video.render import drawing, render
 from dseinvert.run.video.run import inverted
 from dseinvert.run.video.studio import Studio, open_studio
@@ -91,13 +91,24 @@ class Video:
         """Seconds by the header; None = it does not say."""
         return self._clip.duration
 
-    def edit(self, edits: str) -> Video:
-        """The same clip with other edits: NAME=STRENGTH[,NAME=...], as `--edit` takes them.
+    def edit(self, *edits: str, script: str | Path | None = None) -> Video:
+        """The same clip with other edits.
+
+        Args:
+            edits: [WHO:]NAME=[FROM..]STRENGTH[@TIME][,NAME=...], as `--edit` takes them; several
+                where each names somebody.
+            script: a file of edits in their place, as `--edits` takes it; None = there is none.
 
         Raises:
-            UsageError: a direction that the model does not have, or a strength that is none.
+            UsageError: a direction that the model does not have, a strength or time that is none,
+                or edits that are not one video.
         """
-        options = replace(self._options, edits=(edits,))
+        for text in edits:
+            expect_text("edits", text)
+        file = None if script is None else Path(script)
+        options = replace(self._options, edits=edits, script=file)
+        if videos_of(options) != 1:
+            raise UsageError("edit gives one clip", "join edits by commas, or name who each is for")
         return Video(self._model, self._fast, self.path, options, self._watcher, self._folder)
 
     def __iter__(self) -> Iterator[VideoFrame]:

@@ -7,6 +7,7 @@ for it may be called from Python.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args, get_type_hints
@@ -24,7 +25,16 @@ from dseinvert.config import (
     SampleOptions,
     VideoOptions,
 )
-from dseinvert.editing.grammar import check_edit, ends, rows_of, strip_name
+from dseinvert.editing.grammar import (
+    addressed,
+    check_edit,
+    check_edit_of_clip,
+    check_person,
+    ends,
+    rows_of,
+    strip_name,
+)
+from dseinvert.editing.script import people_of, read_script
 from dseinvert.errors import UsageError
 from dseinvert.export.options import ExportOptions
 from dseinvert.inversion.asked import clip_refining, parse_refining
@@ -77,12 +87,32 @@ def check_edit_run(paths: Sequence[str], options: EditOptions) -> None:
 def check_video(paths: Sequence[str], options: VideoOptions) -> None:
     """See `check_images`."""
     for text in options.edits:
-        check_edit(text)
+        _ = strip_name(addressed(text)[1]) if options.strip else check_edit_of_clip(text)
+    _stills(options)
+    lines = () if options.script is None else read_script(options.script)[1]
+    for who in (*options.person, *people_of(options.edits, lines)):
+        check_person(who)
+    inputs.check_file(options.identity, "--identity")
     clip_refining(options.refine)
     _codec(options.codec)
     inputs.check_inputs(paths, VIDEOS)
     outputs.check_video(options.out)
-    known.check_edits(options.model, options.edits)
+    check = known.check_strips if options.strip else known.check_edits
+    check(options.model, [addressed(text)[1] for text in options.edits])
+    known.check_directions(options.model, [name for line in lines for name in line.names])
+
+
+def _stills(options: VideoOptions) -> None:
+    if options.strip is not None:
+        ends(options.strip)
+        if options.still is None or not options.edits:
+            raise UsageError("--strip is of a --still", "add --still 0:01 and --edit NAME")
+    if options.still is None:
+        return
+    if options.out is not None and options.out.suffix and not options.out.is_dir():
+        raise UsageError(f"--out {options.out}: --still writes into a folder", "name a folder")
+    if any(re.search(r"@\s*shot", text) for text in options.edits):
+        raise UsageError("--still does not know the shots", "write a time in place of @shot")
 
 
 def check_sample(options: SampleOptions) -> None:

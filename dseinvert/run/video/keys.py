@@ -13,6 +13,7 @@ from dseinvert.media.digest import file_sha256
 from dseinvert.media.encoding import Encoding
 from dseinvert.media.video_write import Cut
 from dseinvert.run.flow.keys import Setting, result_key, settings_of
+from dseinvert.run.video.who import person_key
 
 OUTPUTS = 2  # raised when the same input and settings give other outputs: all is then done again
 
@@ -68,6 +69,7 @@ LATENTS: tuple[Setting[Asked], ...] = (
     Setting(("faces",), lambda asked: {"faces": asked.options.faces}),
     Setting(("smooth",), lambda asked: {"smooth": str(asked.options.smooth)}),
     Setting(("refine",), _refine),
+    Setting(("person", "identity"), lambda asked: person_key(asked.options)),
 )
 """What decides about the latents: all of the above as well."""
 _BEFORE: tuple[Setting[Asked], ...] = (
@@ -77,7 +79,7 @@ _BEFORE: tuple[Setting[Asked], ...] = (
 )
 _AFTER: tuple[Setting[Asked], ...] = (
     Setting(("segment",), lambda asked: {"segment": asked.options.segment}),
-    Setting(("edits",), lambda asked: {"edit": [*asked.edit]}),
+    Setting(("edits", "script"), lambda asked: {"edit": [*asked.edit]}),
 )
 PICTURES: tuple[Setting[Asked], ...] = (*_BEFORE, *_AFTER)
 """What decides about the pictures of an output, however they are encoded."""
@@ -92,8 +94,10 @@ RENDER: tuple[Setting[Asked], ...] = (
     *_AFTER,
 )
 """What decides about an output: all of the above as well. Every option is in here or below."""
-CHANGES_NOTHING = frozenset({"device", "backend", "batch", "overwrite", "dry_run"})
-"""Options with which what is there is as good as what would be made."""
+CHANGES_NOTHING = frozenset({"device", "backend", "batch", "overwrite", "dry_run"}) | {
+    *("list_people", "still", "strip")
+}
+"""Options with which what is there is as good as what would be made; the last make no videos."""
 
 
 def key_of(table: tuple[Setting[Asked], ...], asked: Asked, sha256: str) -> str:

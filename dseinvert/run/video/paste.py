@@ -109,7 +109,9 @@ def painted(studio: Studio, shot: Shot, patches: Sequence[Patches]) -> dict[str,
     for label in studio.edits:
         result = shot.frame.pixels
         for face, mask, of_face in zip(shot.faces, masks, patches, strict=True):
-            result = _paste_one(result, face, mask, of_face[label], studio.paste)
+            share = studio.share(label, face.moment, face.people)
+            if share > 0:
+                result = _paste_one(result, face, mask * share, of_face[label], studio.paste)
         pictures[label] = result
     return pictures
 

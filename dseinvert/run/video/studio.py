@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
 from dseinvert.config import VideoOptions
-from dseinvert.editing.edits import Edits, fingerprint, parse_all
+from dseinvert.editing.cues import Cues, cues_of, share_of, told
+from dseinvert.editing.script import read_script
+from dseinvert.editing.when import Moment
 from dseinvert.errors import UsageError
 from dseinvert.export.backend import accelerated, backend_of
 from dseinvert.export.exporting import Told
@@ -35,7 +38,7 @@ class Studio:
     """The same by PyTorch alone, through which gradients go."""
     detector: Detector
     batch: BatchSize
-    edits: Edits
+    edits: Cues
     """By label; that of the reconstruction where none was asked for."""
     paste: Mode
     smooth: float
@@ -67,7 +70,11 @@ class Studio:
 
     def fingerprints(self) -> dict[str, str]:
         """Of each edit, by label; none for the reconstruction."""
-        return {name: fingerprint(steps) for name, steps in self.edits.items() if steps}
+        return {name: told(cues) for name, cues in self.edits.items() if cues}
+
+    def share(self, label: str, moment: Moment, people: Collection[str]) -> float:
+        """How much of an output to show of a face at a moment, from 0 to 1; see `share_of`."""
+        return share_of(self.edits[label], moment, people)
 
     def bytes_per_frame(self) -> int:
         """What the latents of a frame take on disk, about."""
@@ -91,7 +98,8 @@ def open_studio(options: VideoOptions, model: Model) -> Studio:
     detector = model.detector()
     if detector is None:
         raise UsageError(f"{model.name} draws no aligned faces", "use `images` on frames of it")
-    edits = parse_all(options.edits, model.directions)
+    script = None if options.script is None else read_script(options.script)
+    edits = cues_of(options.edits, script, model.directions)
     size = options.batch or auto_size(model.generator.resolution, model.generator.device)
     return Studio(
         options=options,
