@@ -82,6 +82,8 @@ class ImagesOptions:
     mask: str | None = None
     """Where edits may show: auto (where they change much), face, or a picture of the crop, white
     there; elsewhere the input stays as it is. None = everywhere."""
+    region: str | None = None
+    """mouth, eyes, hair or skin, several with commas: edits show there only. None = everywhere."""
     format: Literal["png", "jpg", "webp"] = "png"
     """Of the pictures that are written."""
     quality: Annotated[int | None, Option(least=1, most=100)] = None
@@ -125,6 +127,8 @@ class EditOptions:
     mask: str | None = None
     """Where edits may show: auto (where they change much), face, or a picture of the crop, white
     there; elsewhere the input stays as it is. None = everywhere."""
+    region: str | None = None
+    """mouth, eyes, hair or skin, several with commas: edits show there only. None = everywhere."""
     format: Literal["png", "jpg", "webp"] = "png"
     """Of the pictures that are written."""
     quality: Annotated[int | None, Option(least=1, most=100)] = None
@@ -208,6 +212,11 @@ class VideoOptions:
     paste: Annotated[Literal["difference", "replace"] | None, PASTE] = None
     """difference adds what the edit changed, and the frame keeps its detail; replace puts the
     generated face in its place. None = difference; replace for the reconstruction."""
+    mask: str | None = None
+    """Where edits may show: auto (where they change much), face, or a picture of the crop, white
+    there. None = on the whole face."""
+    region: str | None = None
+    """mouth, eyes, hair or skin, several with commas: edits show there only. None = everywhere."""
     model: str = "default"
     """Name or folder of a model, or a checkpoint file."""
     device: Device = "auto"

@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 from dseinvert.errors import UsageError
 from dseinvert.names import suggested
 
+REGIONS = ("mouth", "eyes", "hair", "skin")
+"""Of a face, that `--region` takes."""
 BACKENDS = ("auto", "torch", "onnx", "openvino", "tensorrt")
 """What `--backend` takes."""
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
@@ -130,6 +132,16 @@ def _backend(text: str) -> str:
     if text not in BACKENDS:
         raise ValueError(text)
     return text
+
+
+def regions_of(text: str) -> list[str]:
+    """`mouth,eyes` -> both; UsageError for one that is not known."""
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in REGIONS:
+            advice = suggested(name, REGIONS, f"{', '.join(REGIONS)}, several with commas")
+            raise UsageError(f"--region {text}", advice)
+    return names
 
 
 BATCH = Text(lambda text: _number(text, 1, 4096), "auto, or a number from 1 to 4096", none="auto")

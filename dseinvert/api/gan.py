@@ -351,9 +351,12 @@ class Gan:
         smooth: float | Literal["auto"] = "auto",
         refine: str = "none",
         paste: Literal["difference", "replace"] | None = None,
+        mask: str | Path | None = None,
+        region: str | None = None,
         start: Fraction | float | None = None,
         end: Fraction | float | None = None,
         fps: Fraction | int | None = None,
+        deinterlace: bool = False,
         watcher: Watcher | None = None,
     ) -> Video:
         """A clip: `for frame in gan.video("a.mp4").edit("age=+2")`, or `.write("b.mp4")`.
@@ -369,9 +372,13 @@ class Gan:
             refine: encoder or generator[:STEPS], or both with a comma, tuned to each person once.
             paste: difference adds what the edit changed, replace puts in the generated face;
                 None = difference, and replace for the reconstruction.
+            mask: auto, face, or a picture of the crop, white where edits may show; None = on the
+                whole face.
+            region: mouth, eyes, hair or skin, several with commas; None = everywhere.
             start: seconds from the beginning; None = the first frame.
             end: seconds; None = after the last.
             fps: of a folder of frames; None = as its times.csv says.
+            deinterlace: whether whole pictures are made of interlaced ones.
             watcher: hears how far it is; None = nobody.
 
         Raises:
@@ -387,9 +394,12 @@ class Gan:
             smooth=SMOOTH.read("smooth", str(smooth)),
             refine=refine,
             paste=None if paste is None else PASTE.read("paste", str(paste)),
+            mask=None if mask is None else str(mask),
+            region=region,
             start=seconds_of("start", start),
             end=seconds_of("end", end),
             fps=None if fps is None else RATE.read("fps", str(fps)),
+            deinterlace=deinterlace,
         )
         return Video(self._plain, self._fast, Path(path), options, watcher or Silent())
 

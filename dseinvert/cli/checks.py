@@ -40,7 +40,7 @@ from dseinvert.export.options import ExportOptions
 from dseinvert.inversion.asked import clip_refining, parse_refining
 from dseinvert.names import suggested
 from dseinvert.run.play.seeds import parse_seeds
-from dseinvert.written import DEVICE
+from dseinvert.written import DEVICE, regions_of
 
 MASKS = ("auto", "face")
 
@@ -50,9 +50,7 @@ def check_images(paths: Sequence[str], options: ImagesOptions) -> None:
     for text in options.edits:
         check_edit(text)
     parse_refining(options.refine, options.space, options.budget, options.until)
-    _mask(options.mask)
-    if options.mask is not None and not options.edits:
-        raise UsageError("--mask needs an --edit to show", "add --edit NAME=STRENGTH")
+    _where(options.mask, options.region, edited=bool(options.edits))
     if options.paste and not options.edits:
         raise UsageError("--paste needs an --edit to paste", "add --edit NAME=STRENGTH")
     _cosine(options.identity_floor)
@@ -73,9 +71,7 @@ def check_edit_run(paths: Sequence[str], options: EditOptions) -> None:
     if options.strengths is not None:
         ends(options.strengths)
     _sweep(options.sweep)
-    _mask(options.mask)
-    if options.mask is not None and not options.edits:
-        raise UsageError("--mask needs an --edit to show", "add --edit NAME=STRENGTH")
+    _where(options.mask, options.region, edited=bool(options.edits))
     _cosine(options.identity_floor)
     inputs.check_inputs(paths, LATENTS)
     inputs.check_file(options.identity, "--identity")
@@ -89,6 +85,8 @@ def check_video(paths: Sequence[str], options: VideoOptions) -> None:
     for text in options.edits:
         _ = strip_name(addressed(text)[1]) if options.strip else check_edit_of_clip(text)
     _stills(options)
+    edited = bool(options.edits or options.script)
+    _where(options.mask, options.region, edited=edited)
     lines = () if options.script is None else read_script(options.script)[1]
     for who in (*options.person, *people_of(options.edits, lines)):
         check_person(who)
@@ -219,6 +217,15 @@ def _batch(batch: int | None) -> None:
 def _cosine(floor: float) -> None:
     if not -1 <= floor <= 1:
         raise UsageError(f"--identity-floor {floor:g}", "a cosine, from -1 to 1")
+
+
+def _where(mask: str | None, region: str | None, *, edited: bool) -> None:
+    _mask(mask)
+    if region is not None:
+        regions_of(region)
+    asked = "--mask" if mask is not None else "--region"
+    if (mask is not None or region is not None) and not edited:
+        raise UsageError(f"{asked} needs an --edit to show", "add --edit NAME=STRENGTH")
 
 
 def _mask(mask: str | None) -> None:

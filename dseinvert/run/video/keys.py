@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dseinvert.config import VideoOptions
+from dseinvert.faces.mask import WORDS
 from dseinvert.inversion.asked import clip_refining
 from dseinvert.media.clip import Clip
 from dseinvert.media.digest import file_sha256
@@ -14,6 +16,7 @@ from dseinvert.media.encoding import Encoding
 from dseinvert.media.video_write import Cut
 from dseinvert.run.flow.keys import Setting, result_key, settings_of
 from dseinvert.run.video.who import person_key
+from dseinvert.written import regions_of
 
 OUTPUTS = 2  # raised when the same input and settings give other outputs: all is then done again
 
@@ -47,6 +50,14 @@ def _encoding(asked: Asked) -> dict[str, Any]:
     return {"encoding": "frames" if asked.encoding is None else asked.encoding.as_json()}
 
 
+def _where(asked: Asked) -> dict[str, Any]:
+    mask, region = asked.options.mask, asked.options.region
+    if mask is None and region is None:
+        return {}
+    painted = mask if mask is None or mask in WORDS else file_sha256(Path(mask))
+    return {"where": [painted, region and sorted(regions_of(region))]}
+
+
 def _sound(asked: Asked) -> dict[str, Any]:
     sound = asked.options.audio
     return {} if sound is None else {"audio": file_sha256(sound)}
@@ -75,6 +86,7 @@ LATENTS: tuple[Setting[Asked], ...] = (
 _BEFORE: tuple[Setting[Asked], ...] = (
     *LATENTS,
     Setting(("paste",), lambda asked: {"paste": asked.options.paste}),
+    Setting(("mask", "region"), _where),
     Setting(("side_by_side",), lambda asked: {"side_by_side": asked.options.side_by_side}),
 )
 _AFTER: tuple[Setting[Asked], ...] = (

@@ -226,6 +226,7 @@ def check_options(options: VideoOptions, inputs: int) -> None:
         raise UsageError(
             "--paste difference shows what an edit changed", "add --edit NAME=STRENGTH"
         )
+    check_place(options)
     if options.start is not None and options.end is not None and options.end <= options.start:
         raise UsageError("--end is not behind --start")
     if options.out is not None and _is_no_folder(options.out):
@@ -238,6 +239,15 @@ def check_options(options: VideoOptions, inputs: int) -> None:
                 f"--out {options.out} is one file, and there are several videos to write",
                 "let --out name a folder",
             )
+
+
+def check_place(options: VideoOptions) -> None:
+    """UsageError where --mask or --region cannot show what an edit changed."""
+    place = "--mask" if options.mask is not None else "--region"
+    if options.mask is None and options.region is None:
+        return
+    if options.paste == "replace":
+        raise UsageError(f"{place} shows what an edit changed", "leave out --paste replace")
 
 
 def videos_of(options: VideoOptions) -> int:

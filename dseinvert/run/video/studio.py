@@ -14,6 +14,8 @@ from dseinvert.errors import UsageError
 from dseinvert.export.backend import accelerated, backend_of
 from dseinvert.export.exporting import Told
 from dseinvert.faces.detect import Detector
+from dseinvert.faces.mask import Mask
+from dseinvert.faces.regions import open_where
 from dseinvert.generators import Generator
 from dseinvert.inversion.inverter import Inverter
 from dseinvert.models import Model
@@ -45,6 +47,8 @@ class Studio:
     """0 to 1."""
     side_by_side: bool
     """Whether the source is shown beside the result."""
+    where: Mask | None
+    """Where in a crop edits may show; None = on the whole face."""
 
     @property
     def generator(self) -> Generator:
@@ -111,6 +115,7 @@ def open_studio(options: VideoOptions, model: Model) -> Studio:
         paste=options.paste or ("difference" if edits else "replace"),
         smooth=AUTO if options.smooth == "auto" else options.smooth,
         side_by_side=options.side_by_side,
+        where=open_where(options.mask, options.region, model.generator.resolution),
     )
 
 

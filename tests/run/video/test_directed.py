@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 
 import dseinvert
 from dseinvert.api.video import Video
+from dseinvert.config import VideoOptions
 from dseinvert.faces.detect import open_detector
 from dseinvert.media.clip import probe
 from dseinvert.media.colour import Converter
@@ -279,3 +282,60 @@ def test_a_preview_of_a_part_reads_no_more_than_that_part(
     words = ("--start", "1", "--end", "1.2", "--edit", "age=2", "--preview", "--out", tmp_path)
     assert dse("video", long, *words, "-q") == 0
     assert len(made) < 75  # of 5 frames, in each pass and for the page; the clip has 100
+
+
+def test_an_edit_shows_in_its_region_only(gan: dseinvert.Gan, one: Path) -> None:
+    source = pixels(one)
+    gaps = {}
+    for region in ("mouth", "hair", None):
+        made = frames_of(gan.video(one, end=0.2, region=region).edit("age=3"))
+        gaps[region] = np.abs(made - source[: len(made)]).mean((0, 2, 3))
+    rows = {name: int((gap * np.arange(len(gap))).sum() / gap.sum()) for name, gap in gaps.items()}
+    assert rows["hair"] < rows[None] < rows["mouth"]
+    assert all(gaps[name].sum() < gaps[None].sum() for name in ("mouth", "hair"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--region", "mouth"], "--edit"),
+        (["--region", "mout", "--edit", "age=1"], "did you mean mouth?"),
+        (["--mask", "none.png", "--edit", "age=1"], "no such file"),
+        (["--mask", "face", "--paste", "replace", "--edit", "age=1"], "--paste replace"),
+    ],
+)
+def test_places_that_cannot_be_are_refused(
+    dse: Run, one: Path, capfd: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    assert dse("video", one, *words) == 2
+    assert said in capfd.readouterr().err
+
+
+def test_the_front_door_has_stills_people_and_the_options_of_a_file(
+    gan: dseinvert.Gan, two: Path, tmp_path: Path
+) -> None:
+    video = gan.video(two, person="left").edit("age=3")
+    assert [one.number for one in video.people()] == [1, 2]
+    gap = np.abs(video.still("0:00.2").pixels.astype(int) - pixels(two)[5]).max((0, 2))
+    assert gap[:80].any() and not gap[-80:].any()
+    with pytest.raises(dseinvert.UsageError, match="time"):
+        video.still("soon")
+    with pytest.raises(dseinvert.UsageError, match="one clip"):
+        video.edit("age=1", "smile=1")
+    with pytest.raises(dseinvert.UsageError, match="left"):
+        gan.video(two, person="lft")
+    small = video.write(tmp_path / "small.mp4", height=72, bitrate="200k", preset="ultrafast")
+    assert probe(small).size == (128, 72)
+    for wrong in ({"height": 3}, {"bitrate": "much"}, {"bitrate": 1000, "crf": 20}):
+        with pytest.raises(dseinvert.UsageError):
+            video.write(tmp_path / "no.mp4", **wrong)  # type: ignore[arg-type]
+    assert {path.name for path in tmp_path.iterdir()} == {"small.mp4"}
+
+
+def test_the_front_door_takes_what_the_command_line_takes() -> None:
+    ours = {*inspect.signature(Video.write).parameters}
+    ours |= {*inspect.signature(dseinvert.Gan.video).parameters}
+    elsewhere = {"edits", "script", "out", "model", "device", "backend", "batch"}  # edit, load
+    of_runs = {"list_people", "still", "strip", "preview", "frames", "segment"}
+    of_runs |= {"overwrite", "dry_run"}
+    assert {f.name for f in fields(VideoOptions)} - elsewhere - of_runs <= ours
