@@ -109,7 +109,8 @@ def _stills(options: VideoOptions) -> None:
         return
     if options.out is not None and options.out.suffix and not options.out.is_dir():
         raise UsageError(f"--out {options.out}: --still writes into a folder", "name a folder")
-    if any(re.search(r"@\s*shot", text) for text in options.edits):
+    lines = () if options.script is None else read_script(options.script)[1]
+    if any(re.search(r"@\s*shot", text) for text in (*options.edits, *(x.edit for x in lines))):
         raise UsageError("--still does not know the shots", "write a time in place of @shot")
 
 

@@ -53,7 +53,7 @@ def chosen(studio: Studio, work: Work) -> tuple[tuple[Crops, ...], dict[str, str
     wanted = set().union(*(numbers[who] for who in acting(options)))
     people = {who: sorted(every[k].number for k in found) for who, found in numbers.items()}
     kept = tuple(one for k, one in enumerate(every) if k in wanted)
-    return kept, {"people": json.dumps(people)}
+    return kept, {"people": json.dumps(people), "faces": f"of {', '.join(named)}"}
 
 
 def people_by_track(header: Header) -> dict[int, frozenset[str]]:
