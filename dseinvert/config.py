@@ -19,6 +19,7 @@ from dseinvert.written import (
     RATE,
     SECONDS,
     SMOOTH,
+    STILLS,
     UNCHECKED,
     Backend,
     Device,
@@ -81,6 +82,8 @@ class ImagesOptions:
     mask: str | None = None
     """Where edits may show: auto (where they change much), face, or a picture of the crop, white
     there; elsewhere the input stays as it is. None = everywhere."""
+    region: str | None = None
+    """mouth, eyes, hair or skin, several with commas: edits show there only. None = everywhere."""
     format: Literal["png", "jpg", "webp"] = "png"
     """Of the pictures that are written."""
     quality: Annotated[int | None, Option(least=1, most=100)] = None
@@ -124,6 +127,8 @@ class EditOptions:
     mask: str | None = None
     """Where edits may show: auto (where they change much), face, or a picture of the crop, white
     there; elsewhere the input stays as it is. None = everywhere."""
+    region: str | None = None
+    """mouth, eyes, hair or skin, several with commas: edits show there only. None = everywhere."""
     format: Literal["png", "jpg", "webp"] = "png"
     """Of the pictures that are written."""
     quality: Annotated[int | None, Option(least=1, most=100)] = None
@@ -145,8 +150,26 @@ class VideoOptions:
     out: Path | None = None
     """Video file to write, or folder for all that is written. None = the current folder."""
     edits: Edits = ()
-    """NAME=STRENGTH[,NAME=STRENGTH]...: one video each; may be repeated. Without: the
+    """[WHO:]NAME=[FROM..]STRENGTH[@TIME][,NAME=...]: one video each, those with a WHO together in
+    one; may be repeated. TIME is 1.5-4s, 0:01.5-0:04, 4s-end or shot2. Without: the
     reconstruction."""
+    script: Annotated[Path | None, Option("--edits")] = None
+    """File of edits, as edits.toml: who, what, and strengths at times. None = no such video."""
+    person: tuple[str, ...] = ()
+    """Who is edited: a number that --list-people shows, left, right, largest, or a picture or
+    folder of pictures of somebody; may be repeated. None = as --faces says."""
+    identity: Path | None = None
+    """Face recognition network by which people are known again: an ArcFace ONNX file,
+    model_ir_se50.pth or MobileFaceNet. None = what DSEINVERT_IDENTITY names, if anything."""
+    still: Annotated[tuple[Fraction, ...] | None, STILLS] = None
+    """Write single frames as PNG in place of videos, within seconds: when, as seconds or H:MM:SS,
+    several with commas. None = videos."""
+    strip: str | None = None
+    """FROM:TO:COUNT, such as -2:2:5, with --still and --edit NAME: the face in so many strengths in
+    a row. None = no strip."""
+    list_people: Switch = False
+    """Draw a sheet of everybody in the clip with their numbers, beside it or into --out, and do
+    nothing else."""
     faces: Annotated[Literal["largest", "all"] | int, FACES] = "largest"
     """largest (the person who takes most of the clip), all, or how many people."""
     refine: str = "none"
@@ -189,6 +212,11 @@ class VideoOptions:
     paste: Annotated[Literal["difference", "replace"] | None, PASTE] = None
     """difference adds what the edit changed, and the frame keeps its detail; replace puts the
     generated face in its place. None = difference; replace for the reconstruction."""
+    mask: str | None = None
+    """Where edits may show: auto (where they change much), face, or a picture of the crop, white
+    there. None = on the whole face."""
+    region: str | None = None
+    """mouth, eyes, hair or skin, several with commas: edits show there only. None = everywhere."""
     model: str = "default"
     """Name or folder of a model, or a checkpoint file."""
     device: Device = "auto"

@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 from dseinvert.errors import UsageError
 from dseinvert.names import suggested
 
+REGIONS = ("mouth", "eyes", "hair", "skin")
+"""Of a face, that `--region` takes."""
 BACKENDS = ("auto", "torch", "onnx", "openvino", "tensorrt")
 """What `--backend` takes."""
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
@@ -132,6 +134,16 @@ def _backend(text: str) -> str:
     return text
 
 
+def regions_of(text: str) -> list[str]:
+    """`mouth,eyes` -> both; UsageError for one that is not known."""
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in REGIONS:
+            advice = suggested(name, REGIONS, f"{', '.join(REGIONS)}, several with commas")
+            raise UsageError(f"--region {text}", advice)
+    return names
+
+
 BATCH = Text(lambda text: _number(text, 1, 4096), "auto, or a number from 1 to 4096", none="auto")
 LABEL = Text(lambda text: _number(text, 0), "auto, or the number of a class", none="auto")
 FACES = Text(_faces, "largest, all, or a number from 1 on", words=("largest", "all"))
@@ -145,6 +157,10 @@ DEVICE = Text(
 BACKEND = Text(_backend, f"one of {', '.join(BACKENDS)}", words=BACKENDS)
 SMOOTH = Text(_smooth, "auto, or a number from 0 to 1")
 SECONDS = Text(_seconds, "seconds such as 12.5, or H:MM:SS")
+STILLS = Text(
+    lambda text: tuple(_seconds(one.strip()) for one in text.split(",")),
+    "seconds such as 12.5, or H:MM:SS, several with commas",
+)
 RATE = Text(_frame_rate, "frames a second such as 25 or 30000/1001")
 BITRATE = Text(_bits, "bits a second such as 800k or 4M")
 ANY_RATE = Text(Fraction, "such as 25 or 30000/1001", wrong="{option} {text!r}: not a rate")

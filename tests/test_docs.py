@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,11 @@ def examples_of_the_help() -> list[str]:
     return found
 
 
+def edits_of_the_page() -> str:
+    """The file of edits that docs/artists.md shows."""
+    return re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "artists.md").read_text(), re.S)[0]
+
+
 @pytest.fixture
 def place(tmp_path: Path, faces_folder: Path, tiny_model: Path, foreign_gan: Path) -> Path:
     """A folder with all that the commands name."""
@@ -71,6 +77,7 @@ def place(tmp_path: Path, faces_folder: Path, tiny_model: Path, foreign_gan: Pat
         tar.add(tmp_path / "my-photos", "portraits")
     shutil.copy(group, tmp_path / "group-photo.jpg")
     clip(tmp_path / "clip.mp4", 14, sound=True)
+    (tmp_path / "edits.toml").write_text(edits_of_the_page())
     shutil.copytree(tiny_model, tmp_path / "my-gan")
     shutil.copy(foreign_gan, tmp_path / "my-gan.pth")
     np.save(tmp_path / "smile.npy", np.eye(1, 20))
@@ -159,6 +166,23 @@ def test_the_bundled_model_is_exported_once_and_used_as_the_pages_say(place: Pat
     latents = [load_latent(file) for file in (place / "by-onnx").glob("*.safetensors")]
     assert len(latents) == 2
     assert all(latent.origin["backend"].startswith("onnx ") for latent in latents)
+
+
+def test_the_clip_is_directed_as_the_page_says(
+    dse: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    clip(tmp_path / "clip.mp4", 14)
+    (tmp_path / "edits.toml").write_text(edits_of_the_page())
+    words_of_it = ("--list-people", "--still", "--out directed")
+    lines = commands(ROOT / "docs" / "artists.md")
+    lines = [line for line in lines if any(word in line for word in words_of_it)]
+    assert len(lines) == 6
+    for line in lines:
+        program, *words = shlex.split(line)
+        assert program == "dseinvert" and dse(*words, "-q") == 0, line
+    made = {path.name for path in tmp_path.glob("*/*.*")}
+    assert {"clip.people.png", "clip.age+2.0.1s.png", "clip.edits-edits.preview.mp4"} <= made
 
 
 def test_the_pages_show_commands() -> None:

@@ -24,6 +24,7 @@ from dseinvert.api.given import (
     expect_images,
     expect_number,
     expect_text,
+    people_given,
     seconds_of,
     seeds_of,
 )
@@ -345,12 +346,17 @@ class Gan:
         path: str | Path,
         *,
         faces: Literal["largest", "all"] | int = "largest",
+        person: str | Path | int | Sequence[str | Path | int] = (),
+        identity: str | Path | None = None,
         smooth: float | Literal["auto"] = "auto",
         refine: str = "none",
         paste: Literal["difference", "replace"] | None = None,
+        mask: str | Path | None = None,
+        region: str | None = None,
         start: Fraction | float | None = None,
         end: Fraction | float | None = None,
         fps: Fraction | int | None = None,
+        deinterlace: bool = False,
         watcher: Watcher | None = None,
     ) -> Video:
         """A clip: `for frame in gan.video("a.mp4").edit("age=+2")`, or `.write("b.mp4")`.
@@ -358,13 +364,21 @@ class Gan:
         Args:
             path: a video, or a folder of frames.
             faces: largest (the person who takes most of the clip), all, or how many people.
+            person: who is edited, as `--person` says it: a number, left, right, largest, or the
+                path of a picture or a folder of them; several in a list; () = as `faces` says.
+            identity: the network that knows people; None = what DSEINVERT_IDENTITY names, if
+                anything.
             smooth: in time: auto, or from 0 (each frame by itself) to 1.
             refine: encoder or generator[:STEPS], or both with a comma, tuned to each person once.
             paste: difference adds what the edit changed, replace puts in the generated face;
                 None = difference, and replace for the reconstruction.
+            mask: auto, face, or a picture of the crop, white where edits may show; None = on the
+                whole face.
+            region: mouth, eyes, hair or skin, several with commas; None = everywhere.
             start: seconds from the beginning; None = the first frame.
             end: seconds; None = after the last.
             fps: of a folder of frames; None = as its times.csv says.
+            deinterlace: whether whole pictures are made of interlaced ones.
             watcher: hears how far it is; None = nobody.
 
         Raises:
@@ -375,12 +389,17 @@ class Gan:
         expect_text("refine", refine)
         options = VideoOptions(
             faces=FACES.read("faces", str(faces)),
+            person=people_given(person),
+            identity=None if identity is None else Path(identity),
             smooth=SMOOTH.read("smooth", str(smooth)),
             refine=refine,
             paste=None if paste is None else PASTE.read("paste", str(paste)),
+            mask=None if mask is None else str(mask),
+            region=region,
             start=seconds_of("start", start),
             end=seconds_of("end", end),
             fps=None if fps is None else RATE.read("fps", str(fps)),
+            deinterlace=deinterlace,
         )
         return Video(self._plain, self._fast, Path(path), options, watcher or Silent())
 

@@ -6,11 +6,13 @@ import math
 import operator
 from collections.abc import Iterable
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from dseinvert.editing.grammar import check_person
 from dseinvert.errors import InputError, UsageError
 from dseinvert.written import SECONDS
 
@@ -43,6 +45,15 @@ def expect_images(images: Tensor, side: int) -> None:
     low, high = (float(end) for end in torch.aminmax(images.detach()))
     if max(-low, high) > 1 + _TOLERANCE:
         raise InputError(f"{wanted}, and these reach from {low:g} to {high:g}", "clamp(-1, 1)")
+
+
+def people_given(person: object) -> tuple[str, ...]:
+    """One who is named, or several, as `--person` takes them; UsageError for what is nobody."""
+    one = isinstance(person, str | int | Path) or not isinstance(person, Iterable)
+    named = tuple(str(each) for each in ([person] if one else cast(Iterable[Any], person)))
+    for who in named:
+        check_person(who)
+    return named
 
 
 def seeds_of(seeds: object) -> list[int]:

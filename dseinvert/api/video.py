@@ -10,24 +10,37 @@ from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from dseinvert.api.given import expect
+from dseinvert.api.given import expect, expect_text, seconds_of
 from dseinvert.config import VideoOptions
 from dseinvert.errors import InputError, OutputError, UsageError
 from dseinvert.inversion.asked import clip_refining
 from dseinvert.media.atomic import make_folder, shown
 from dseinvert.media.clip import Clip
 from dseinvert.media.encoding import CONTAINERS
+from dseinvert.media.photo import Photo
 from dseinvert.media.pixels import Pixels
 from dseinvert.media.planes import Planes
 from dseinvert.models import Model
 from dseinvert.progress import Watcher
 from dseinvert.run.flow.batchsize import torch_threads_kept
-from dseinvert.run.video.plan import Task, cut_of, make_task, open_source
+from dseinvert.run.video.cast import Somebody, find_everybody
+from dseinvert.run.video.plan import (
+    Task,
+    check_options,
+    check_place,
+    cut_of,
+    make_task,
+    open_source,
+    videos_of,
+)
 from dseinvert.run.video.render import drawing, render
 from dseinvert.run.video.run import inverted
+from dseinvert.run.video.still import still_at
 from dseinvert.run.video.studio import Studio, open_studio
+from dseinvert.run.video.who import open_network
 from dseinvert.run.video.work import Work
 from dseinvert.stop import Stop
+from dseinvert.written import BITRATE
 
 _NAME = "clip"
 
@@ -70,6 +83,7 @@ class Video:
         # What cannot be is said now.
         open_studio(options, model)
         clip_refining(options.refine)
+        check_place(options)
         cut_of(self._clip, options)
 
     def __repr__(self) -> str:
@@ -91,14 +105,51 @@ class Video:
         """Seconds by the header; None = it does not say."""
         return self._clip.duration
 
-    def edit(self, edits: str) -> Video:
-        """The same clip with other edits: NAME=STRENGTH[,NAME=...], as `--edit` takes them.
+    def edit(self, *edits: str, script: str | Path | None = None) -> Video:
+        """The same clip with other edits.
+
+        Args:
+            edits: [WHO:]NAME=[FROM..]STRENGTH[@TIME][,NAME=...], as `--edit` takes them; several
+                where each names somebody.
+            script: a file of edits in their place, as `--edits` takes it; None = there is none.
 
         Raises:
-            UsageError: a direction that the model does not have, or a strength that is none.
+            UsageError: a direction that the model does not have, a strength or time that is none,
+                or edits that are not one video.
         """
-        options = replace(self._options, edits=(edits,))
+        for text in edits:
+            expect_text("edits", text)
+        file = None if script is None else Path(script)
+        options = replace(self._options, edits=edits, script=file)
+        if videos_of(options) != 1:
+            raise UsageError("edit gives one clip", "join edits by commas, or name who each is for")
         return Video(self._model, self._fast, self.path, options, self._watcher, self._folder)
+
+    def still(self, time: Fraction | float | str) -> Photo:
+        """The frame shown at a time, edited, within seconds: only what is around is tracked.
+
+        Args:
+            time: seconds from the beginning of the clip, or text as "0:12.5".
+
+        Raises:
+            InputError: the clip is not as long, or shows no face there.
+            UsageError: no time.
+        """
+        at = seconds_of("time", time)
+        assert at is not None
+        studio = replace(open_studio(self._options, self._model), model=self._fast)
+        (made,) = still_at(studio, self._clip, at, self._watcher).stills
+        return Photo(made.pixels)
+
+    def people(self) -> tuple[Somebody, ...]:
+        """Everybody in the clip by number, with the times of a search every second; no inversion.
+
+        Raises:
+            InputError: a clip that cannot be read. MissingError: a network that cannot be opened.
+        """
+        detector = open_studio(self._options, self._model).detector
+        network = open_network(self._options, self._model.generator.device)
+        return find_everybody(self._clip, detector, network, self._watcher.advance)
 
     def __iter__(self) -> Iterator[VideoFrame]:
         """The frames in order.
@@ -120,6 +171,12 @@ class Video:
         *,
         codec: str | None = None,
         crf: float | None = None,
+        bitrate: int | str | None = None,
+        preset: str | None = None,
+        pix_fmt: str | None = None,
+        height: int | None = None,
+        audio: str | Path | None = None,
+        keep_gps: bool = False,
         side_by_side: bool = False,
     ) -> Path:
         """One video with the sound, subtitles and metadata of the source; whole or not at all.
@@ -128,6 +185,12 @@ class Video:
             path: .mp4, .mov, .mkv or .webm; a file that is there is replaced.
             codec: h264, h265, av1, prores or ffv1, and with _nvenc on a GPU; None = h264.
             crf: quality, from 0 to 63, less is better and larger; None = looks like the source.
+            bitrate: bits a second, or text as "4M", in place of crf; None = what quality takes.
+            preset: how thoroughly the encoder works, by its own name; None = a usual one.
+            pix_fmt: pixel format by FFmpeg's name; None = one that players take.
+            height: rows of the video, from 16 on; None = as the source.
+            audio: file whose sound takes the place of the clip's; None = the clip's own.
+            keep_gps: whether it says where the clip was taken.
             side_by_side: whether the source is shown beside the result.
 
         Raises:
@@ -141,9 +204,22 @@ class Video:
             )
         if crf is not None and (not isinstance(crf, int | float) or not 0 <= crf <= 63):
             raise UsageError(f"crf {crf!r}", "a number from 0 to 63")
+        if height is not None and (not isinstance(height, int) or height < 16):
+            raise UsageError(f"height {height!r}", "a number of rows from 16 on")
         asked = replace(
-            self._options, out=Path(path), codec=codec, crf=crf, side_by_side=side_by_side
+            self._options,
+            out=Path(path),
+            codec=codec,
+            crf=crf,
+            bitrate=None if bitrate is None else BITRATE.read("bitrate", str(bitrate)),
+            preset=preset,
+            pix_fmt=pix_fmt,
+            height=height,
+            audio=None if audio is None else Path(audio),
+            keep_gps=keep_gps,
+            side_by_side=side_by_side,
         )
+        check_options(asked, 1)
         with self._working(asked) as (studio, work):
             problems = render(studio, work, work.task.outputs)
         for problem in problems:

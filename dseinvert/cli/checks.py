@@ -7,6 +7,7 @@ for it may be called from Python.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args, get_type_hints
@@ -24,13 +25,22 @@ from dseinvert.config import (
     SampleOptions,
     VideoOptions,
 )
-from dseinvert.editing.grammar import check_edit, ends, rows_of, strip_name
+from dseinvert.editing.grammar import (
+    addressed,
+    check_edit,
+    check_edit_of_clip,
+    check_person,
+    ends,
+    rows_of,
+    strip_name,
+)
+from dseinvert.editing.script import people_of, read_script
 from dseinvert.errors import UsageError
 from dseinvert.export.options import ExportOptions
 from dseinvert.inversion.asked import clip_refining, parse_refining
 from dseinvert.names import suggested
 from dseinvert.run.play.seeds import parse_seeds
-from dseinvert.written import DEVICE
+from dseinvert.written import DEVICE, regions_of
 
 MASKS = ("auto", "face")
 
@@ -40,9 +50,7 @@ def check_images(paths: Sequence[str], options: ImagesOptions) -> None:
     for text in options.edits:
         check_edit(text)
     parse_refining(options.refine, options.space, options.budget, options.until)
-    _mask(options.mask)
-    if options.mask is not None and not options.edits:
-        raise UsageError("--mask needs an --edit to show", "add --edit NAME=STRENGTH")
+    _where(options.mask, options.region, edited=bool(options.edits))
     if options.paste and not options.edits:
         raise UsageError("--paste needs an --edit to paste", "add --edit NAME=STRENGTH")
     _cosine(options.identity_floor)
@@ -63,9 +71,7 @@ def check_edit_run(paths: Sequence[str], options: EditOptions) -> None:
     if options.strengths is not None:
         ends(options.strengths)
     _sweep(options.sweep)
-    _mask(options.mask)
-    if options.mask is not None and not options.edits:
-        raise UsageError("--mask needs an --edit to show", "add --edit NAME=STRENGTH")
+    _where(options.mask, options.region, edited=bool(options.edits))
     _cosine(options.identity_floor)
     inputs.check_inputs(paths, LATENTS)
     inputs.check_file(options.identity, "--identity")
@@ -77,12 +83,35 @@ def check_edit_run(paths: Sequence[str], options: EditOptions) -> None:
 def check_video(paths: Sequence[str], options: VideoOptions) -> None:
     """See `check_images`."""
     for text in options.edits:
-        check_edit(text)
+        _ = strip_name(addressed(text)[1]) if options.strip else check_edit_of_clip(text)
+    _stills(options)
+    edited = bool(options.edits or options.script)
+    _where(options.mask, options.region, edited=edited)
+    lines = () if options.script is None else read_script(options.script)[1]
+    for who in (*options.person, *people_of(options.edits, lines)):
+        check_person(who)
+    inputs.check_file(options.identity, "--identity")
     clip_refining(options.refine)
     _codec(options.codec)
     inputs.check_inputs(paths, VIDEOS)
     outputs.check_video(options.out)
-    known.check_edits(options.model, options.edits)
+    check = known.check_strips if options.strip else known.check_edits
+    check(options.model, [addressed(text)[1] for text in options.edits])
+    known.check_directions(options.model, [name for line in lines for name in line.names])
+
+
+def _stills(options: VideoOptions) -> None:
+    if options.strip is not None:
+        ends(options.strip)
+        if options.still is None or not options.edits:
+            raise UsageError("--strip is of a --still", "add --still 0:01 and --edit NAME")
+    if options.still is None:
+        return
+    if options.out is not None and options.out.suffix and not options.out.is_dir():
+        raise UsageError(f"--out {options.out}: --still writes into a folder", "name a folder")
+    lines = () if options.script is None else read_script(options.script)[1]
+    if any(re.search(r"@\s*shot", text) for text in (*options.edits, *(x.edit for x in lines))):
+        raise UsageError("--still does not know the shots", "write a time in place of @shot")
 
 
 def check_sample(options: SampleOptions) -> None:
@@ -189,6 +218,15 @@ def _batch(batch: int | None) -> None:
 def _cosine(floor: float) -> None:
     if not -1 <= floor <= 1:
         raise UsageError(f"--identity-floor {floor:g}", "a cosine, from -1 to 1")
+
+
+def _where(mask: str | None, region: str | None, *, edited: bool) -> None:
+    _mask(mask)
+    if region is not None:
+        regions_of(region)
+    asked = "--mask" if mask is not None else "--region"
+    if (mask is not None or region is not None) and not edited:
+        raise UsageError(f"{asked} needs an --edit to show", "add --edit NAME=STRENGTH")
 
 
 def _mask(mask: str | None) -> None:

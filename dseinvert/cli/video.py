@@ -25,15 +25,35 @@ def video(
     dseinvert video clip.mp4 --edit age=+2 --out older.mp4
 
     dseinvert video clip.mp4 --edit smile=+1 --preview --out first-look
+
+    dseinvert video clip.mp4 --edit left:age=0..+2@0:00.1-0:00.4 --out directed
     """
     check_video(paths, options)
     # Read when torch is loaded: its idle threads must not spin on cores that decoding needs.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    spare_cores()
+    if options.list_people:
+        return _listed(paths, options, watcher)
+    if options.still is not None:
+        return _stills(paths, options, watcher)
     from dseinvert.run.video.run import run_video
 
-    spare_cores()
     outcome = run_video(paths, options, watcher)
     if options.dry_run:
         return Done(outcome.asdict, outcome.preview(), code=outcome.exit_code)
     watcher.note(outcome.summary())
     return Done(outcome.asdict, code=outcome.exit_code)
+
+
+def _listed(paths: list[str], options: VideoOptions, watcher: Watcher) -> Done:
+    from dseinvert.run.video.sheet import list_people
+
+    lists = list_people(paths, options, watcher)
+    return Done(lists.asdict, lists.lines(), [lists.note()], code=lists.exit_code)
+
+
+def _stills(paths: list[str], options: VideoOptions, watcher: Watcher) -> Done:
+    from dseinvert.run.video.still import write_stills
+
+    stills = write_stills(paths, options, watcher)
+    return Done(stills.asdict, map(str, stills.written), code=stills.exit_code)

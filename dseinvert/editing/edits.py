@@ -18,6 +18,7 @@ from dseinvert.editing.grammar import (
     class_of,
     ends,
     parts_of,
+    refuse_times,
     strength,
     strip_name,
 )
@@ -121,7 +122,9 @@ def parse_edits(
     Raises:
         UsageError: a name the model does not have, or a strength that is not a number.
     """
-    edits = tuple(_parse(text, part, directions, classes, keeper) for part in parts_of(text))
+    parts = parts_of(text)
+    refuse_times(text, parts)
+    edits = tuple(parse_part(text, part, directions, classes, keeper) for part in parts)
     if any(_overlap(a, b) for a, b in combinations(edits, 2)):
         raise UsageError(f"--edit {text!r}: the same direction twice", "add up the strengths")
     if sum(isinstance(edit, AutoEdit) for edit in edits) > 1:
@@ -163,13 +166,14 @@ def parse_strip(
     return tuple(parse_edits(one, directions) for one in written)
 
 
-def _parse(
+def parse_part(
     text: str,
     part: Part,
     directions: Mapping[str, Direction],
-    classes: int,
-    keeper: Keeper | None,
+    classes: int = 0,
+    keeper: Keeper | None = None,
 ) -> Step:
+    """One part of the --edit `text`, whatever it says of time; see `parse_edits`."""
     if part.name == CLASS and part.name not in directions:
         return _class(text, part.strength, classes)
     check_name(text, part.name, directions)

@@ -1,13 +1,18 @@
-"""How edits are written, `age=+2@0-7,smile=-1`: what can be said of them without a model."""
+"""How edits are written, `age=+2@0-7,smile=-1`: what can be said of them without a model.
+
+Of a clip, `2:age=0..+2@1.5-4s`: of whom, from which strength to which, and when.
+"""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
+from dseinvert.editing.when import Timing, When, held, parse_when, ramp
 from dseinvert.errors import UsageError
 from dseinvert.names import suggested
 
@@ -17,11 +22,15 @@ MOST_PICTURES = 99
 """Of a strip."""
 CLASS = "class"
 """The name that is no direction but a class of the images, where no direction has it."""
+SIDES = ("left", "right", "largest")
+"""Words for somebody in a clip."""
 AUTO = ("auto", "auto+", "auto-")
 _DIGITS = re.compile(r"\d+(?:@[\d-]+)?")
 _MEANT = re.compile(r"\s*([^\W\d][\w.-]*?)\s*(?:[:\s]\s*)?([+-]?\d+(?:\.\d+)?)\s*")
 _CLASS = re.compile(r"(\d{1,9})(?::(\d*\.?\d+))?")
 _ROWS = re.compile(r"(\d{1,3})(?:-(\d{1,3}))?")
+_TIME = re.compile(r"[\d.:]+s?(-[\d.:]*s?|-end)?|sh\w*")
+"""What may be meant for a time or a shot, and is no row."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,15 @@ class Part:
     """As it is written."""
     rows: tuple[int, int] | None = None
     """First and last; None = no rows are named."""
+    first: str = ""
+    """Of a strength that changes, where it begins, as it is written; "" = it does not."""
+    when: When | None = None
+    """In which part of a clip; None = in all of it."""
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether it acts at some times of a clip only, or changes."""
+        return bool(self.first) or self.when is not None
 
     @property
     def is_auto(self) -> bool:
@@ -61,12 +79,62 @@ def check_edit(text: str) -> list[str]:
         UsageError: what is not written as an edit is.
     """
     parts = parts_of(text)
+    refuse_times(text, parts)
+    return check_parts(text, parts)
+
+
+def check_parts(text: str, parts: Sequence[Part]) -> list[str]:
+    """The names of parts that do not change in time, after their strengths were looked at."""
     for part in parts:
-        if part.name == CLASS:
-            continue
-        if not part.is_auto:
+        if part.name != CLASS and not part.is_auto:
             strength(text, part.strength)
     return [part.name for part in parts]
+
+
+def addressed(text: str) -> tuple[str, str]:
+    """Who an edit is for, and the rest of it: `2:age=+2` -> "2", "age=+2"; "" = nobody is named."""
+    head, equals, said = text.partition("=")
+    who, _, name = head.rpartition(":")
+    return who.strip(), f"{name}{equals}{said}"
+
+
+def check_person(who: str) -> None:
+    """UsageError for what can be nobody: no number, no word that is known, and no such file."""
+    if who in SIDES or Path(who).exists() or (who.isdecimal() and int(who)):
+        return
+    known = f"a number that --list-people shows, {', '.join(SIDES)}, or a picture of somebody"
+    advice = suggested(who, SIDES, known)
+    raise UsageError(f"--person {who}: nobody, and no such file", advice)
+
+
+def check_edit_of_clip(text: str) -> list[str]:
+    """As `check_edit`, of an edit of a clip, which may say of whom and when."""
+    rest = addressed(text)[1]
+    parts = parts_of(rest)
+    plain = [part for part in parts if timing_of(rest, part) is None]
+    check_parts(rest, plain)
+    return [part.name for part in parts]
+
+
+def timing_of(text: str, part: Part) -> Timing | None:
+    """How the strength of a part of an --edit goes in time; None = it stays as it is.
+
+    Raises:
+        UsageError: a strength that is none, or one that changes without a time.
+    """
+    if not part.is_timed:
+        return None
+    last = strength(text, part.strength)
+    if part.first:
+        return ramp(text, strength(text, part.first), last, part.when)
+    assert part.when is not None
+    return held(last, part.when)
+
+
+def refuse_times(text: str, parts: Iterable[Part]) -> None:
+    """UsageError where an edit of a still says when it acts."""
+    if any(part.is_timed for part in parts):
+        raise UsageError(f"--edit {text!r}: only clips have times", "dseinvert video takes them")
 
 
 def check_name(text: str, name: str, known: Collection[str]) -> None:
@@ -165,8 +233,20 @@ def _part(text: str, word: str) -> Part:
         raise UsageError(f"--edit {text!r}: write NAME=STRENGTH, {_example(word)}")
     if name == CLASS:
         return Part(name, said)
-    strength, at, rows = (one.strip() for one in said.partition("@"))
-    return Part(name, strength, _rows(text, rows) if at else None)
+    strength, *marks = (one.strip() for one in said.split("@"))
+    first, changes, last = strength.partition("..")
+    rows: tuple[int, int] | None = None
+    when: When | None = None
+    for mark in marks:
+        if when is None and not _ROWS.fullmatch(mark) and _TIME.fullmatch(mark):
+            when = parse_when(text, mark)
+        elif rows is None:
+            rows = _rows(text, mark)
+        else:
+            raise UsageError(f"--edit {text!r}: @ twice", "rows once and a time once, @0-7@1.5-4s")
+    if not changes:
+        return Part(name, strength, rows, "", when)
+    return Part(name, last.strip(), rows, first.strip() or "0", when)
 
 
 def _example(word: str) -> str:

@@ -14,6 +14,7 @@ import pytest
 from dseinvert.config import ImagesOptions, VideoOptions
 from dseinvert.faces.crops import EVERYBODY, Wanted
 from dseinvert.inversion.asked import parse_refining
+from dseinvert.media.video_write import Cut
 from dseinvert.models import open_model
 from dseinvert.run.flow.keys import Setting, result_key
 from dseinvert.run.images import job as images
@@ -85,6 +86,7 @@ def settings(tiny_model: Path) -> Callable[..., dict[str, Any]]:
         {"align": False},
         {"paste": True},
         {"mask": "auto"},
+        {"region": "mouth"},
         {"format": "jpg"},
         {"format": "jpg", "quality": 80},
         {"keep_gps": True},
@@ -206,6 +208,33 @@ def test_the_keys_of_a_video_are_those_of_earlier_runs(
     asked = VideoOptions(out=Path("out"), frames=True, **options)
     task = plan.make_task(clip, "clip", asked, model, edits)  # type: ignore[arg-type]
     assert [task.tracks_key, task.latents_key, *(one.key for one in task.outputs)] == keys
+
+
+@pytest.mark.parametrize(
+    ("options", "changed"),
+    [
+        ({"person": ("left",)}, [False, True, True]),
+        ({"edits": ("2:age=1",)}, [False, True, True]),
+        ({"edits": ("2:age=1", "smile=1")}, [False, True, True]),
+        ({"mask": "face"}, [False, False, True]),
+        ({"region": "mouth,eyes"}, [False, False, True]),
+        ({"still": (Fraction(1),), "strip": "-1:1:3", "list_people": True}, [False] * 3),
+    ],
+    ids=["person", "somebody's edit", "and another", "mask", "region", "no videos"],
+)
+def test_who_decides_about_latents_and_where_about_pictures(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], changed: list[bool]
+) -> None:
+    monkeypatch.delenv("DSEINVERT_IDENTITY", raising=False)
+    clip = SimpleNamespace(files=(), time_base=Fraction(1, 1000), rate=Fraction(25))
+
+    def keys(options: VideoOptions) -> list[str]:
+        asked = video.Asked(clip, Cut(None, None), options, {"detector": "yunet"}, None)  # type: ignore[arg-type]
+        tables = (video.TRACKS, video.LATENTS, video.RENDER)
+        return [video.key_of(table, asked, "0f") for table in tables]
+
+    before, after = keys(VideoOptions()), keys(VideoOptions(**options))
+    assert [a != b for a, b in zip(before, after, strict=True)] == changed
 
 
 def test_what_only_decides_about_the_picture_leaves_tracks_and_latents_as_they_are() -> None:

@@ -12,7 +12,8 @@ from dseinvert.export.backend import accelerated
 from dseinvert.export.exporting import Told, silent
 from dseinvert.faces.crops import EVERYBODY, Wanted
 from dseinvert.faces.detect import Detector
-from dseinvert.faces.mask import Mask, open_mask
+from dseinvert.faces.mask import Mask
+from dseinvert.faces.regions import open_where
 from dseinvert.inversion.asked import Refining, parse_refining
 from dseinvert.inversion.inverter import Inverter
 from dseinvert.inversion.refining import open_refining
@@ -101,7 +102,7 @@ SETTINGS: tuple[Setting[ImagesJob], ...] = (
     Setting(("paste",), lambda job: {"paste": job.options.paste}),
     Setting((), lambda job: {"pasting": PASTING} if job.options.paste else {}),
     Setting(("label",), _label),
-    Setting(("mask",), lambda job: {} if job.mask is None else {"mask": job.mask.name}),
+    Setting(("mask", "region"), lambda job: {} if job.mask is None else {"mask": job.mask.name}),
     Setting(("format", "quality"), lambda job: {"form": job.form.text} if job.form.text else {}),
     Setting(("keep_gps",), lambda job: {"gps": True} if job.options.keep_gps else {}),
     Setting(("refine", "space", "budget", "until"), _refine),
@@ -126,7 +127,7 @@ def open_job(
     classes = model.generator.spec.classes
     keeper = open_keeper(options.edits, options.identity, options.identity_floor, model)
     edits = parse_all(options.edits, model.directions, classes, keeper)
-    mask = open_mask(options.mask, model.generator.resolution)
+    mask = open_where(options.mask, options.region, model.generator.resolution)
     refining = parse_refining(options.refine, options.space, options.budget, options.until)
     person = open_person(options.person, options.identity, model, align=options.align)
     if options.paste and not edits:

@@ -28,7 +28,8 @@ from dseinvert.editing.edits import (
 from dseinvert.editing.render import render_edits, settle_all, strengths
 from dseinvert.errors import ExitCode, InputError, NoInputError, UsageError
 from dseinvert.export.backend import accelerated
-from dseinvert.faces.mask import Mask, open_mask
+from dseinvert.faces.mask import Mask
+from dseinvert.faces.regions import open_where
 from dseinvert.latent import Latent, concat
 from dseinvert.media.animation import SUFFIXES, write_animation
 from dseinvert.media.atomic import shown
@@ -211,7 +212,7 @@ def run_edit(patterns: Sequence[str], options: EditOptions, watcher: Watcher) ->
 def _asked(options: EditOptions, model: Model) -> Asked:
     """Raises UsageError: an edit or mask that cannot be."""
     form = form_of(options.format, options.quality)
-    mask = open_mask(options.mask, model.generator.resolution)
+    mask = open_where(options.mask, options.region, model.generator.resolution)
     if mask is not None and not options.edits:
         raise UsageError("--mask needs an --edit to show", "add --edit NAME=STRENGTH")
     moving = options.sweep is not None or options.sliders

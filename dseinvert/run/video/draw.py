@@ -12,21 +12,26 @@ import torch
 from numpy.typing import NDArray
 
 from dseinvert.editing.apply import move
-from dseinvert.editing.edits import Edits
+from dseinvert.editing.cues import Cues
 from dseinvert.editing.render import render_edits
+from dseinvert.editing.when import Moment, moments
 from dseinvert.generators import Generator
 from dseinvert.latent import Header
 from dseinvert.latent.clip import ClipLatents, Row, latent_of
 from dseinvert.media.pixels import Pixels
 from dseinvert.media.video_read import Frame
 from dseinvert.run.flow.batchsize import in_kinds
+from dseinvert.run.video.people import people_by_track
 from dseinvert.run.video.studio import RECON, Studio
 from dseinvert.run.video.tune import tuned_generators
+from dseinvert.run.video.who import EVERYBODY
 from dseinvert.run.video.work import Work
 from dseinvert.video.smooth import REACH, row_sigmas, smooth_stream
 
 # Seconds at strength 1 to steady the colours that lead a replaced face over into its frame.
 RIM = 0.4
+
+_SOMETIME, _ANYBODY = Moment(), frozenset({EVERYBODY})
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,9 @@ class ClipFace:
     presence: float
     rim: NDArray[np.float32]
     """[8, 8, 3] from `rim_offset`, steadied in time."""
+    moment: Moment = _SOMETIME
+    people: frozenset[str] = _ANYBODY
+    """Who it is, as edits name them; "" = one of those whom an edit without a name is for."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +70,16 @@ Draw = Callable[[Sequence[ClipFace]], Sequence[Drawn]]
 class ClipFaces:
     """The faces of a file of latents, frame by frame in growing order, steadied on the way."""
 
-    def __init__(self, latents: ClipLatents, time_base: float, smooth: float, rims: bool) -> None:
-        """`rims`: whether the colours at the rim are wanted."""
+    def __init__(
+        self,
+        latents: ClipLatents,
+        time_base: float,
+        smooth: float,
+        rims: bool,
+        moments: Sequence[Moment],
+    ) -> None:
+        """`rims`: whether the colours at the rim are wanted. moments: of each frame."""
+        self._moments, self._people = moments, people_by_track(latents.header)
         self._latents, self._smooth, self._rims = latents, smooth, rims
         self._frame, self._track = latents.read("frame"), latents.read("track")
         self._times = latents.read("pts") * time_base
@@ -83,7 +99,9 @@ class ClipFaces:
         assert found == row
         quad, points, presence = (self._small[key][row] for key in ("quad", "points", "presence"))
         raw = self._latents.latent(row)
-        return ClipFace(track, raw, code, quad, points, float(presence), rim)
+        place = int(self._frame[row])
+        moment, people = self._moments[place], self._people.get(track, _ANYBODY)
+        return ClipFace(track, raw, code, quad, points, float(presence), rim, moment, people)
 
     def _stream(self, track: int, first: int) -> Iterator[tuple[int, NDArray[Any], NDArray[Any]]]:
         """Row, code and rim of each row of a track from `first` on.
@@ -110,10 +128,13 @@ class ClipFaces:
 
 def faces_of(studio: Studio, work: Work, latents: ClipLatents, *, rims: bool) -> ClipFaces:
     """The faces of a clip; see `ClipFaces`."""
-    return ClipFaces(latents, float(work.clip.time_base), studio.smooth, rims)
+    ticks, base = work.seen.pts.tolist(), work.clip.time_base
+    times = [float(pts * base - work.clip.start) for pts in ticks]
+    at = moments(times, work.seen.starts)
+    return ClipFaces(latents, float(base), studio.smooth, rims, at)
 
 
-def drawer(studio: Studio, work: Work, edits: Edits) -> Draw:
+def drawer(studio: Studio, work: Work, edits: Cues) -> Draw:
     """Draws faces, each with the generator that is tuned to it, where there is one."""
     with work.latents() as latents:
         header, tunings = latents.header, latents.tunings()
@@ -130,7 +151,7 @@ def drawer(studio: Studio, work: Work, edits: Edits) -> Draw:
 @torch.inference_mode()
 def _draw(
     generator_of: Callable[[ClipFace], Generator],
-    edits: Edits,
+    cues: Cues,
     header: Header,
     faces: Sequence[ClipFace],
 ) -> list[Drawn]:
@@ -139,5 +160,7 @@ def _draw(
     latent = latent_of([face.raw for face in faces], header).to(generator.device)
     steady = torch.from_numpy(np.stack([face.code for face in faces]))
     latent = move(latent, steady.to(generator.device), generator)
+    when = [(face.moment, face.people) for face in faces]
+    edits = {label: [cue.step_at(when) for cue in of_label] for label, of_label in cues.items()}
     pictures = render_edits(generator, latent, edits)
     return [{label: shots[i] for label, shots in pictures.items()} for i in range(len(faces))]

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dseinvert.config import VideoOptions
+from dseinvert.faces.mask import WORDS
 from dseinvert.inversion.asked import clip_refining
 from dseinvert.media.clip import Clip
 from dseinvert.media.digest import file_sha256
 from dseinvert.media.encoding import Encoding
 from dseinvert.media.video_write import Cut
 from dseinvert.run.flow.keys import Setting, result_key, settings_of
+from dseinvert.run.video.who import person_key
+from dseinvert.written import regions_of
 
 OUTPUTS = 2  # raised when the same input and settings give other outputs: all is then done again
 
@@ -46,6 +50,14 @@ def _encoding(asked: Asked) -> dict[str, Any]:
     return {"encoding": "frames" if asked.encoding is None else asked.encoding.as_json()}
 
 
+def _where(asked: Asked) -> dict[str, Any]:
+    mask, region = asked.options.mask, asked.options.region
+    if mask is None and region is None:
+        return {}
+    painted = mask if mask is None or mask in WORDS else file_sha256(Path(mask))
+    return {"where": [painted, region and sorted(regions_of(region))]}
+
+
 def _sound(asked: Asked) -> dict[str, Any]:
     sound = asked.options.audio
     return {} if sound is None else {"audio": file_sha256(sound)}
@@ -68,16 +80,18 @@ LATENTS: tuple[Setting[Asked], ...] = (
     Setting(("faces",), lambda asked: {"faces": asked.options.faces}),
     Setting(("smooth",), lambda asked: {"smooth": str(asked.options.smooth)}),
     Setting(("refine",), _refine),
+    Setting(("person", "identity"), lambda asked: person_key(asked.options)),
 )
 """What decides about the latents: all of the above as well."""
 _BEFORE: tuple[Setting[Asked], ...] = (
     *LATENTS,
     Setting(("paste",), lambda asked: {"paste": asked.options.paste}),
+    Setting(("mask", "region"), _where),
     Setting(("side_by_side",), lambda asked: {"side_by_side": asked.options.side_by_side}),
 )
 _AFTER: tuple[Setting[Asked], ...] = (
     Setting(("segment",), lambda asked: {"segment": asked.options.segment}),
-    Setting(("edits",), lambda asked: {"edit": [*asked.edit]}),
+    Setting(("edits", "script"), lambda asked: {"edit": [*asked.edit]}),
 )
 PICTURES: tuple[Setting[Asked], ...] = (*_BEFORE, *_AFTER)
 """What decides about the pictures of an output, however they are encoded."""
@@ -92,8 +106,10 @@ RENDER: tuple[Setting[Asked], ...] = (
     *_AFTER,
 )
 """What decides about an output: all of the above as well. Every option is in here or below."""
-CHANGES_NOTHING = frozenset({"device", "backend", "batch", "overwrite", "dry_run"})
-"""Options with which what is there is as good as what would be made."""
+CHANGES_NOTHING = frozenset({"device", "backend", "batch", "overwrite", "dry_run"}) | {
+    *("list_people", "still", "strip")
+}
+"""Options with which what is there is as good as what would be made; the last make no videos."""
 
 
 def key_of(table: tuple[Setting[Asked], ...], asked: Asked, sha256: str) -> str:

@@ -78,6 +78,9 @@ def _patches(studio: Studio, face: ClipFace, frame: Pixels, drawn: Drawn) -> Pat
     source = crop(frame, face.quad, AGREEMENT_SIDE)
     trust, tone = agreement(source, recon)[..., None], tone_of(source)
     changes = {label: trust * (patch - recon) for label, patch in floats.items()}
+    if studio.where is not None:
+        shown = {label: studio.where.of(drawn[label], recon)[..., None] for label in changes}
+        changes = {label: shown[label] * change for label, change in changes.items()}
     if tone is not None:
         under = cv2.resize(source, recon.shape[1::-1], interpolation=cv2.INTER_LINEAR)
         changes = {label: tone(under, change) for label, change in changes.items()}
@@ -109,7 +112,9 @@ def painted(studio: Studio, shot: Shot, patches: Sequence[Patches]) -> dict[str,
     for label in studio.edits:
         result = shot.frame.pixels
         for face, mask, of_face in zip(shot.faces, masks, patches, strict=True):
-            result = _paste_one(result, face, mask, of_face[label], studio.paste)
+            share = studio.share(label, face.moment, face.people)
+            if share > 0:
+                result = _paste_one(result, face, mask * share, of_face[label], studio.paste)
         pictures[label] = result
     return pictures
 

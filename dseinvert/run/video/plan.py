@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dseinvert.config import VideoOptions
+from dseinvert.editing.grammar import addressed
 from dseinvert.errors import InputError, NoInputError, OutputError, UsageError
 from dseinvert.inversion.asked import clip_refining
 from dseinvert.media.atomic import shown, within
@@ -33,7 +34,7 @@ _OTHER_FILES = frozenset(
 )
 _OF_ENCODERS = ("pix_fmt", "bitrate", "preset", "height")
 # What follows the stem in the name of a video this program wrote.
-_OURS = re.compile(r"(recon|recon\..*|.*([+-]\d|=auto).*)\.(frames|mp4|m4v|mov|mkv|webm)")
+_OURS = re.compile(r"(recon|recon\..*|edits-.*|.*([+-]\d|=auto).*)\.(frames|mp4|m4v|mov|mkv|webm)")
 _PREVIEW_SIDE, _PREVIEW_CRF, _PREVIEW_PRESET = 480, 30, "veryfast"
 
 
@@ -133,18 +134,25 @@ def cut_of(clip: Clip, options: VideoOptions) -> Cut:
 
 
 def make_task(
-    clip: Clip, name: str, options: VideoOptions, model: Mapping[str, Any], edits: Mapping[str, str]
+    clip: Clip,
+    name: str,
+    options: VideoOptions,
+    model: Mapping[str, Any],
+    edits: Mapping[str, str],
+    *,
+    sha256: str | None = None,
 ) -> Task:
     """Name the outputs of a clip; nothing is written.
 
     Args:
         model: all of the model and the crops that decides about latents, JSON-ready.
         edits: a fingerprint of each edit, by label.
+        sha256: of the source; None = it is read.
 
     Raises:
         InputError, UsageError, OutputError, MissingError: what cannot be done, before any work.
     """
-    sha256 = source_sha256(clip)
+    sha256 = source_sha256(clip) if sha256 is None else sha256
     clip = replace(clip, sound=options.audio) if options.audio is not None else clip
     cut = cut_of(clip, options)
     choice = None if options.frames else encoding_of(clip, options)
@@ -214,10 +222,11 @@ def check_options(options: VideoOptions, inputs: int) -> None:
         raise UsageError(f"{what} goes without {asked[0]}", "leave one of them out")
     if options.bitrate is not None and options.crf is not None:
         raise UsageError("--bitrate takes the place of --crf", "leave one of them out")
-    if options.paste == "difference" and not options.edits:
+    if options.paste == "difference" and not (options.edits or options.script):
         raise UsageError(
             "--paste difference shows what an edit changed", "add --edit NAME=STRENGTH"
         )
+    check_place(options)
     if options.start is not None and options.end is not None and options.end <= options.start:
         raise UsageError("--end is not behind --start")
     if options.out is not None and _is_no_folder(options.out):
@@ -225,11 +234,26 @@ def check_options(options: VideoOptions, inputs: int) -> None:
     if options.out is not None and _is_file(options.out):
         if options.frames:
             raise UsageError("--frames writes folders", "let --out name a folder")
-        if inputs > 1 or len(options.edits) > 1:
+        if inputs > 1 or videos_of(options) > 1:
             raise UsageError(
                 f"--out {options.out} is one file, and there are several videos to write",
                 "let --out name a folder",
             )
+
+
+def check_place(options: VideoOptions) -> None:
+    """UsageError where --mask or --region cannot show what an edit changed."""
+    place = "--mask" if options.mask is not None else "--region"
+    if options.mask is None and options.region is None:
+        return
+    if options.paste == "replace":
+        raise UsageError(f"{place} shows what an edit changed", "leave out --paste replace")
+
+
+def videos_of(options: VideoOptions) -> int:
+    """How many are made of each clip: edits that name somebody are in one."""
+    named = [text for text in options.edits if addressed(text)[0]]
+    return len(options.edits) - max(0, len(named) - 1) + (options.script is not None)
 
 
 def source_sha256(clip: Clip) -> str:

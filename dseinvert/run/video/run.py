@@ -10,6 +10,7 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from dseinvert.config import VideoOptions
@@ -20,10 +21,11 @@ from dseinvert.names import counted
 from dseinvert.progress import Watcher
 from dseinvert.run.flow.batchsize import torch_threads_kept
 from dseinvert.run.flow.stream import threads
-from dseinvert.run.video.faces import crops_of, see
+from dseinvert.run.video.faces import see
 from dseinvert.run.video.invert import invert_clip, latents_of
 from dseinvert.run.video.measure import measured, moments, seams
 from dseinvert.run.video.outcome import Result, VideoOutcome, Written
+from dseinvert.run.video.people import chosen
 from dseinvert.run.video.plan import (
     Output,
     Task,
@@ -156,10 +158,13 @@ def inverted(studio: Studio, work: Work) -> Seen | None:
 def _inverted(studio: Studio, work: Work) -> Seen | None:
     """The first two passes."""
     work = work.knowing(see(work, studio.detector, studio.options.segment))
-    crops = crops_of(work.seen, studio.options)
+    if not work.seen.tracks:
+        return None
+    crops, people = chosen(studio, work)
     if not crops:
         return None
     own = tuned_to_faces(studio, work, crops)
+    own = replace(own, origin={**own.origin, **people})
     invert_clip(studio, work, crops, own)
     forget(work.task)
     return latents_of(work.task)

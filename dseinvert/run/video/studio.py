@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
 from dseinvert.config import VideoOptions
-from dseinvert.editing.edits import Edits, fingerprint, parse_all
+from dseinvert.editing.cues import Cues, cues_of, share_of, told
+from dseinvert.editing.script import read_script
+from dseinvert.editing.when import Moment
 from dseinvert.errors import UsageError
 from dseinvert.export.backend import accelerated, backend_of
 from dseinvert.export.exporting import Told
 from dseinvert.faces.detect import Detector
+from dseinvert.faces.mask import Mask
+from dseinvert.faces.regions import open_where
 from dseinvert.generators import Generator
 from dseinvert.inversion.inverter import Inverter
 from dseinvert.models import Model
@@ -35,13 +40,15 @@ class Studio:
     """The same by PyTorch alone, through which gradients go."""
     detector: Detector
     batch: BatchSize
-    edits: Edits
+    edits: Cues
     """By label; that of the reconstruction where none was asked for."""
     paste: Mode
     smooth: float
     """0 to 1."""
     side_by_side: bool
     """Whether the source is shown beside the result."""
+    where: Mask | None
+    """Where in a crop edits may show; None = on the whole face."""
 
     @property
     def generator(self) -> Generator:
@@ -67,7 +74,11 @@ class Studio:
 
     def fingerprints(self) -> dict[str, str]:
         """Of each edit, by label; none for the reconstruction."""
-        return {name: fingerprint(steps) for name, steps in self.edits.items() if steps}
+        return {name: told(cues) for name, cues in self.edits.items() if cues}
+
+    def share(self, label: str, moment: Moment, people: Collection[str]) -> float:
+        """How much of an output to show of a face at a moment, from 0 to 1; see `share_of`."""
+        return share_of(self.edits[label], moment, people)
 
     def bytes_per_frame(self) -> int:
         """What the latents of a frame take on disk, about."""
@@ -91,7 +102,8 @@ def open_studio(options: VideoOptions, model: Model) -> Studio:
     detector = model.detector()
     if detector is None:
         raise UsageError(f"{model.name} draws no aligned faces", "use `images` on frames of it")
-    edits = parse_all(options.edits, model.directions)
+    script = None if options.script is None else read_script(options.script)
+    edits = cues_of(options.edits, script, model.directions)
     size = options.batch or auto_size(model.generator.resolution, model.generator.device)
     return Studio(
         options=options,
@@ -103,6 +115,7 @@ def open_studio(options: VideoOptions, model: Model) -> Studio:
         paste=options.paste or ("difference" if edits else "replace"),
         smooth=AUTO if options.smooth == "auto" else options.smooth,
         side_by_side=options.side_by_side,
+        where=open_where(options.mask, options.region, model.generator.resolution),
     )
 
 

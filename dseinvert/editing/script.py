@@ -1,0 +1,123 @@
+"""A file of edits of a clip: who, what, and keys of time and strength; light, as grammar."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from dseinvert.editing.grammar import LARGEST, addressed, check_edit_of_clip, parts_of
+from dseinvert.editing.when import EASES, Ease, Key, seconds
+from dseinvert.errors import UsageError
+from dseinvert.names import number, suggested
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_FIELDS = ("person", "edit", "keys", "ease")
+_LOOKS = '[[edit]] edit = "age" keys = [[1.5, 0], ["0:04", 2]]'
+
+
+@dataclass(frozen=True)
+class Line:
+    """One [[edit]] of a file."""
+
+    edit: str
+    """NAME[@ROWS] beside keys; else as --edit takes it, without the person."""
+    who: str = ""
+    """As --person says it; "" = everybody who is edited."""
+    keys: tuple[Key, ...] = ()
+    """Seconds and strength, in order."""
+    ease: Ease = "linear"
+
+    @property
+    def name(self) -> str:
+        """Of the direction that the keys are of."""
+        return self.edit.partition("@")[0].strip()
+
+    @property
+    def rows(self) -> str:
+        """`@0-4`, or nothing."""
+        return "".join(self.edit.partition("@")[1:]).strip()
+
+    @property
+    def names(self) -> list[str]:
+        """Of all directions in it."""
+        return [self.name] if self.keys else [part.name for part in parts_of(self.edit)]
+
+
+def read_script(path: Path) -> tuple[str, tuple[Line, ...]]:
+    """The label of a file of edits, safe in a file name, and its lines.
+
+    Raises:
+        UsageError: no such file, or not of that form: which line, and what is wrong with it.
+    """
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--edits {path}: cannot be read", "name a file such as edits.toml") from (
+            error
+        )
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"--edits {path}: {error}", f"write {_LOOKS}") from error
+    rows = values.get("edit")
+    if not isinstance(rows, list) or not rows or set(values) != {"edit"}:
+        raise UsageError(f"--edits {path}: no [[edit]], or something else", f"write {_LOOKS}")
+    lines = tuple(_line(f"--edits {path}, edit {k}", row) for k, row in enumerate(rows, 1))
+    safe = "".join(one if one.isalnum() or one in "_-" else "-" for one in path.stem)
+    return f"edits-{safe}", lines
+
+
+def _line(where: str, row: Any) -> Line:
+    if not isinstance(row, Mapping):
+        raise UsageError(f"{where}: no table", f"write {_LOOKS}")
+    for name in row:
+        if name not in _FIELDS:
+            raise UsageError(f"{where}: {name!r}", suggested(name, _FIELDS, ", ".join(_FIELDS)))
+    edit, who, ease = row.get("edit"), str(row.get("person", "")), row.get("ease", "linear")
+    if not isinstance(edit, str):
+        raise UsageError(f"{where}: edit is the name of a direction", f"write {_LOOKS}")
+    if ease not in EASES:
+        raise UsageError(f"{where}: ease {ease!r}", suggested(str(ease), EASES, ", ".join(EASES)))
+    named, edit = addressed(edit)
+    if named:
+        raise UsageError(f"{where}: {named!r} before a colon", f'person = "{named}"')
+    keys = _keys(where, row["keys"]) if "keys" in row else ()
+    if keys and ("=" in edit or "," in edit):
+        raise UsageError(f"{where}: edit {edit!r} beside keys", "the name of one direction: age")
+    check_edit_of_clip(f"{edit.partition('@')[0]}=0" if keys else edit)
+    return Line(edit, who, keys, ease)
+
+
+def _keys(where: str, rows: Any) -> tuple[Key, ...]:
+    if not isinstance(rows, list) or not rows:
+        raise UsageError(f"{where}: keys", "write [[1.5, 0], [4, 2]]: times and strengths")
+    keys = tuple(_key(where, row) for row in rows)
+    for (before, _), (after, _) in pairwise(keys):
+        if after <= before:
+            raise UsageError(f"{where}: a key at {after:g} s behind one at {before:g} s")
+    return keys
+
+
+def _key(where: str, row: Any) -> Key:
+    try:
+        time, value = row
+        when = seconds(str(time)) if isinstance(time, str | int | float) else None
+        strength = float(number(value))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{where}: key {row!r}", "a time and a strength: [1.5, 2]") from error
+    if when is None or abs(strength) > LARGEST:
+        advice = f'a time such as 1.5 or "0:01.5", a strength within ±{LARGEST:g}'
+        raise UsageError(f"{where}: key {row!r}", advice)
+    return float(when), strength
+
+
+def people_of(texts: Sequence[str], lines: Sequence[Line] = ()) -> list[str]:
+    """Everybody whom edits name, each once."""
+    named = [addressed(text)[0] for text in texts] + [line.who for line in lines]
+    return [who for who in dict.fromkeys(named) if who]
