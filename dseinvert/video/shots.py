@@ -103,6 +103,11 @@ class ShotDetector:
         detector._began, detector._blended = arrays["began"].tolist()
         return detector
 
+    @property
+    def blended(self) -> float:
+        """When the newest shot begins that the one before it turned into frame by frame."""
+        return self._blended
+
     def _decided(self, last: bool) -> list[bool]:
         answers = []
         while self._next < len(self._views):

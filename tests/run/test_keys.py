@@ -209,6 +209,6 @@ def test_the_keys_of_a_video_are_those_of_earlier_runs(
 
 
 def test_what_only_decides_about_the_picture_leaves_tracks_and_latents_as_they_are() -> None:
-    assert decided(video.TRACKS) == {"start", "end", "deinterlace"}
+    assert decided(video.TRACKS) == {"start", "end", "deinterlace", "rotate"}
     drawn = decided(video.RENDER) - decided(video.LATENTS)
     assert {"paste", "side_by_side", "codec", "crf", "preview", "frames", "edits"} <= drawn

@@ -155,8 +155,9 @@ def inverted(studio: Studio, work: Work) -> Seen | None:
 
 def _inverted(studio: Studio, work: Work) -> Seen | None:
     """The first two passes."""
-    work = work.knowing(see(work, studio.detector, studio.options.segment))
-    crops = crops_of(work.seen, studio.options)
+    options = studio.options
+    work = work.knowing(see(work, studio.detector, options.segment, options.rotate))
+    crops = crops_of(work.seen, options)
     if not crops:
         return None
     own = tuned_to_faces(studio, work, crops)
