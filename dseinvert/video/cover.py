@@ -38,7 +38,7 @@ LEAST, FAINT = 0.02, 0.3
 # Of the usual contrast, what is enough for all of an edit.
 ENOUGH = 0.7
 _FACE = face_mask(SIDE)
-_INNER, _CORE = _FACE > 0.5, _FACE > 0.1
+_INNER = _FACE > 0.5
 _RIGHT_AWAY = 0.5  # how much of a cover shows one frame before it and after it
 
 
@@ -147,7 +147,7 @@ def _covered(away: Singles, often: Singles) -> Flags:
     """
     sure, likely = (away > np.maximum(f, o * often) for f, o in zip(FAR, OFTEN, strict=True))
     count, parts = cv2.connectedComponents(likely.astype(np.uint8), connectivity=4)
-    cores = np.bincount(parts[sure & _CORE], minlength=count)
+    cores = np.bincount(parts[sure & _INNER], minlength=count)
     return np.asarray(likely & (cores >= LEAST * _INNER.sum())[parts])
 
 
