@@ -33,8 +33,9 @@ FAR, OFTEN = (29.0, 10.0), (1.7, 1.0)
 LIKE, GROWS = 5.0, 6
 # How often "often" is: what covers a pixel for less of the time does not count as usual.
 USUAL = 75
-# Shares of the face: the least part that counts, and the least contrast that is a face's.
-LEAST, FAINT = 0.02, 0.3
+# Shares of the face: the least cover that counts, and the least part that tells its contrast; and
+# the share of its contrast from which covers can be told.
+LEAST, FEW, FAINT = 0.02, 0.15, 0.3
 # Of the usual contrast, what is enough for all of an edit.
 ENOUGH = 0.7
 _FACE = face_mask(SIDE)
@@ -132,8 +133,8 @@ def _compared(crop: Singles, usual: _Usual) -> tuple[Flags, float]:
     away = _away(_toned(crop, usual.crop), usual.crop)
     covered = _grown(_covered(away, usual.often), crop)
     seen = _INNER & ~covered
-    if seen.sum() < LEAST * _INNER.sum():
-        return covered, 1.0
+    if seen.sum() < FEW * _INNER.sum():
+        seen = _INNER
     left = _contrast(crop, seen) / max(1.0, _contrast(usual.crop, seen), FAINT * usual.contrast)
     if left < FAINT:  # of a face that is hardly there, nothing is told apart
         covered = np.zeros_like(covered)
@@ -178,7 +179,7 @@ def _toned(crop: Singles, usual: Singles) -> Singles:
         kept = gap <= max(8.0, float(np.percentile(gap, 60)))
         spread = max(1.0, float(seen[kept].var()))
         slope = float(np.cov(seen[kept], known[kept])[0, 1]) / spread
-        gain = float(np.clip(slope, 0.67, 1.5))
+        gain = float(np.clip(slope, 0.67, 4.0))
         offset = float((known[kept] - gain * seen[kept]).mean())
     return gain * crop + np.float32(offset)
 

@@ -39,7 +39,7 @@ def microphone(mask: np.ndarray, k: int) -> None:
 
 
 def hand(mask: np.ndarray, k: int) -> None:
-    x = BIG - 6 * (k - COVERED[0])
+    x = BIG - 24 - 4 * (k - COVERED[0])
     cv2.ellipse(mask, (x, 84), (20, 28), 20, 0, 360, 255, -1)
 
 

@@ -203,8 +203,7 @@ def test_a_cut_between_equal_colours_is_found(seed: int) -> None:
 def test_a_dissolve_is_told_from_a_cut() -> None:
     detector = ShotDetector()
     answers = [
-        detector.feed(frame, time)
-        for frame, time in timed(blended(scene(1, 80), scene(2, 80), 12))
+        detector.feed(frame, time) for frame, time in timed(blended(scene(1, 80), scene(2, 80), 12))
     ]
     answers.append(detector.finish())
     start = [one for part in answers for one in part].index(True, 1)
