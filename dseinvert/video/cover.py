@@ -166,7 +166,9 @@ def _softened(covered: Flags) -> Singles:
     near = np.ones((3, 3), np.uint8)
     whole = cv2.morphologyEx(covered.astype(np.uint8), cv2.MORPH_CLOSE, near)
     whole = cv2.dilate(whole, near).astype(np.float32)
-    return np.maximum(whole, cv2.GaussianBlur(cv2.dilate(whole, near), (0, 0), 0.8))
+    return np.asarray(
+        np.maximum(whole, cv2.GaussianBlur(cv2.dilate(whole, near), (0, 0), 0.8)), np.float32
+    )
 
 
 def _toned(crop: Singles, usual: Singles) -> Singles:
@@ -181,7 +183,7 @@ def _toned(crop: Singles, usual: Singles) -> Singles:
         slope = float(np.cov(seen[kept], known[kept])[0, 1]) / spread
         gain = float(np.clip(slope, 0.67, 4.0))
         offset = float((known[kept] - gain * seen[kept]).mean())
-    return gain * crop + np.float32(offset)
+    return np.asarray(gain * crop + np.float32(offset), np.float32)
 
 
 def _away(crop: Singles, usual: Singles) -> Singles:

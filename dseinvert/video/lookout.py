@@ -40,7 +40,7 @@ class Lookout:
     def __init__(self, detector: Detector, rotate: Rotate = "auto") -> None:
         """`rotate`: degrees clockwise that set the frames upright; "auto" = as their faces tell."""
         self._detector, self._auto = detector, rotate == "auto"
-        self._turn = 0 if rotate == "auto" else rotate
+        self._turn: int = 0 if rotate == "auto" else rotate
         self._whole = self._last = float("-inf")  # when all of it was searched, and any search
         self._then: NDArray[np.uint8] | None = None  # the small frame of the last search
         self._free: NDArray[np.uint8] | None = None  # where no face was known in it: 1
