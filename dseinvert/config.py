@@ -201,6 +201,8 @@ class VideoOptions:
     """File whose sound takes the place of the clip's. None = the clip's own."""
     deinterlace: Switch = False
     """Make whole pictures of interlaced ones."""
+    rotate: Rotate = "auto"
+    """Degrees clockwise that set the clip upright. auto = as its faces tell."""
     keep_gps: Switch = False
     """Keep where the clip was taken, too."""
     preview: Switch = False

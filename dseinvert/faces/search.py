@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -55,27 +55,37 @@ def find_faces(
     if rotate != "auto":
         return _at(photo, detector, rotate, min_face), rotate
     upright = _with_small(photo, detector, min_face)
-    if any(_stands(face, SURE) for face in upright):
+    if any(stands(face, SURE) for face in upright):
         return upright, 0
     score = max((face.score for face in upright), default=0.0)
-    turn = _best_turn(photo, detector, score, LOOK * max(1.0, min_face / MIN_FACE))
+    turn = best_turn(photo, detector, score, LOOK * max(1.0, min_face / MIN_FACE))
     found = _at(photo, detector, turn, min_face) if turn else []
-    return (found, turn) if found else (upright, 0)
+    return (found, turn or 0) if found else (upright, 0)
 
 
-def _stands(face: Face, least: float) -> bool:
+def stands(face: Face, least: float) -> bool:
     """Whether a face scores that much, and its mouth lies below its eyes, within 60 degrees."""
     right, down = (face.points[3:].mean(0) - face.points[:2].mean(0)).tolist()
     return face.score >= least and down > 0.5 * math.hypot(right, down)
 
 
-def _best_turn(photo: Pixels, detector: Detector, score: float, side: float) -> int:
-    """The turn whose best face, seen in `side` pixels, is likely and beats `score`; 0 = none."""
+def best_turn(
+    photo: Pixels,
+    detector: Detector,
+    score: float,
+    side: float,
+    turns: Sequence[int] = TURNS[1:],
+    least: float = LIKELY,
+) -> int | None:
+    """The turn whose best face, seen in `side` pixels, beats `score`; None = none of these does.
+
+    least: the score from which a face counts, 0 to 1.
+    """
     small, _ = resized(photo, min(side, max(photo.shape[:2])))
-    best = 0
-    for turn in TURNS[1:]:
+    best = None
+    for turn in turns:
         faces = detector.detect(turned(small, turn))
-        likely = [face.score for face in faces if _stands(face, LIKELY)]
+        likely = [face.score for face in faces if stands(face, least)]
         if max(likely, default=0.0) > score:
             best, score = turn, max(likely)
     return best

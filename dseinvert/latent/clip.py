@@ -6,6 +6,7 @@ Beside the tensors of `Latent`, of which `feature` is float16, a row has these c
     quad [4, 2], points [5, 2]            float64  the crop, and the points of the face, in pixels
     presence, psnr, ssim, rim [8, 8, 3]   float32  how much of an edit to show; how good the
                                                    reconstruction is, and how it differs at the rim
+    seen [32, 32, 3]                      uint8    the crop, small; not in files of earlier versions
 
 Once there are "clip_pts", the ticks of all frames, and for each track that was tuned
 "tuning/TRACK/NAME": a factor of `Latent.tuning` without its batch axis, as the rows share it.
@@ -75,6 +76,10 @@ class ClipLatents:
     def read(self, name: str) -> NDArray[Any]:
         """A whole column [N, ...]; KeyError where there is none."""
         return self._rows.read(name)
+
+    def holds(self, name: str) -> bool:
+        """Whether there is such a column."""
+        return name in self._rows.names
 
     def value(self, name: str, row: int) -> NDArray[Any]:
         """One row's value of a column or tensor."""

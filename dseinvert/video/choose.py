@@ -16,8 +16,9 @@ Faces = Literal["largest", "all"] | int
 
 # Looks of a track's beginning and end agree by 0.90 .. 0.99, of two people by 0.8 at most.
 ALIKE = 0.85
-# Seconds an edit takes to come or go where a face does so within a shot.
-FADE = 0.2
+# Seconds an edit takes to come or go where a face does so within a shot, and where it is not seen
+# for a while.
+FADE, HIDE = 0.2, 0.12
 
 
 def choose(
@@ -79,7 +80,8 @@ def persons(
 def presence(track: Track, fade: float = FADE) -> NDArray[np.float64]:
     """How much of the edit to show on each frame [N]: 1, but for ramps where a face comes or goes.
 
-    `fade` is in seconds; where a track begins or ends with its shot there is no ramp.
+    `fade` is in seconds; where a track begins or ends with its shot there is no ramp. Nothing is
+    shown where the face was not seen, with ramps of `HIDE` seconds on both sides.
     """
     share = np.ones(len(track))
     step = float(np.median(np.diff(track.times))) if len(track) > 1 else fade
@@ -87,6 +89,11 @@ def presence(track: Track, fade: float = FADE) -> NDArray[np.float64]:
         share = np.minimum(share, (track.times - track.times[0] + step) / (fade + step))
     if not track.to_cut:
         share = np.minimum(share, (track.times[-1] - track.times + step) / (fade + step))
+    unseen = track.times[~track.measured]
+    if len(unseen):
+        next_one = np.searchsorted(unseen, track.times).clip(max=len(unseen) - 1)
+        around = unseen[np.stack([next_one, np.maximum(next_one - 1, 0)])]
+        share = np.minimum(share, np.abs(around - track.times).min(0) / (HIDE + step))
     return np.asarray(share * share * (3 - 2 * share))
 
 

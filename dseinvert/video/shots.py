@@ -22,6 +22,9 @@ from dseinvert.media.pixels import Floats, Pixels
 
 # The least distance of a cut, and how far it must exceed what is usual around it.
 FLOOR, RATIO = 0.08, 3.0
+# The same where colours tell nothing: of how little the arrangement of two pictures has in common.
+# What shows a quarter of the other picture somewhere, this much alike, has only moved.
+FLOOR_SHAPE, RATIO_SHAPE, MOVED = 0.4, 5.0, 0.8
 # Seconds and frames to look around: what is different for less than that is a flash.
 AROUND, MOST = 0.15, 16
 # Seconds on either side of the middle of a dissolve that are looked at; less of what moves does so
@@ -103,6 +106,11 @@ class ShotDetector:
         detector._began, detector._blended = arrays["began"].tolist()
         return detector
 
+    @property
+    def blended(self) -> float:
+        """When the newest shot begins that the one before it turned into frame by frame."""
+        return self._blended
+
     def _decided(self, last: bool) -> list[bool]:
         answers = []
         while self._next < len(self._views):
@@ -135,7 +143,23 @@ class ShotDetector:
         usual = float(np.median([steps[j] for j in near])) if near else 0.0
         threshold = max(FLOOR, RATIO * usual)
         cut = steps[k] > threshold and self._is_lasting(k, 0.6 * threshold)
-        return cut or self._blends_over(k)
+        return cut or self._is_rearranged(k, near) or self._blends_over(k)
+
+    def _is_rearranged(self, k: int, near: Sequence[int]) -> bool:
+        """Whether the colours stay and all else is new: a cut that histograms do not see."""
+        views = self._views
+        step = _shape_distance(views[k - 1], views[k])
+        if step < FLOOR_SHAPE:
+            return False
+        steps = [_shape_distance(views[j - 1], views[j]) for j in near]
+        threshold = max(FLOOR_SHAPE, RATIO_SHAPE * float(np.median(steps)) if steps else 0.0)
+        if step < threshold or _has_moved(views[k - 1], views[k]):
+            return False
+        before = [j for j in range(k) if self._is_near(k, j)] or [k - 1]
+        after = [j for j in range(k, len(views)) if self._is_near(k, j)]
+        return all(
+            _shape_distance(views[a], views[b]) > 0.6 * threshold for a in before for b in after
+        )
 
     def _is_near(self, k: int, j: int) -> bool:
         later = self._views[j].time - self._views[k].time
@@ -216,6 +240,24 @@ def _distance(a: _View, b: _View) -> float:
     shares = 1 - float(a.histogram @ b.histogram)
     pictures = float(np.abs(a.small - b.small).mean())
     return float(np.sqrt(max(0.0, shares)) * np.sqrt(pictures))
+
+
+def _shape_distance(a: _View, b: _View) -> float:
+    """0 = the same arrangement of light and colour, 1 = nothing in common."""
+    return 1 - max(0.0, _correlation(a.shape, b.shape))
+
+
+def _has_moved(a: _View, b: _View) -> bool:
+    """Whether a quarter of one picture is somewhere in the other."""
+    half = _SIDE // 2
+    return any(
+        float(cv2.matchTemplate(whole.small, quarter, cv2.TM_CCOEFF_NORMED).max()) > MOVED
+        for one, whole in ((a, b), (b, a))
+        for y in (0, half)
+        for x in (0, half)
+        for quarter in [np.ascontiguousarray(one.small[y : y + half, x : x + half])]
+        if quarter.std() > BLANK / 255
+    )
 
 
 def _correlation(a: Floats, b: Floats) -> float:

@@ -1,7 +1,8 @@
 """Faces as tracks: each face of a shot with its five points on every frame, in one pass.
 
-A search of the whole frame every second, the points of the known faces placed afresh several times
-a second, optical flow from each frame to the next, and all of it fused once a track is whole.
+A search of the whole frame every second, quick ones where something changes (see `lookout`), the
+points of the known faces placed afresh several times a second, optical flow from each frame to the
+next, and all of it fused once a track is whole.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from numpy.typing import NDArray
 from dseinvert.errors import InputError
 from dseinvert.faces.align import face_quad, quad_side
 from dseinvert.faces.detect import Detector
+from dseinvert.faces.search import Rotate
+from dseinvert.faces.turns import TURNS, turned, unturned
 from dseinvert.media.pixels import Floats, Pixels
 from dseinvert.video.follow import Look, View, look_of, view_of
 from dseinvert.video.live import Live, fused
+from dseinvert.video.lookout import SEARCH, Lookout
 from dseinvert.video.shots import ShotDetector
 
-# Seconds between searches of the whole frame, and while a face is missed.
-SEARCH, SEARCH_AGAIN = 1.0, 0.1
 # Seconds between placements of the points of a face that flow carries.
 PLACE = 0.12
 # Seconds without a sighting after which a track has ended: half a second, and what passes until the
@@ -61,9 +63,9 @@ class Track:
     shot: int
     """Counted from 0; a track lies in one shot."""
     from_cut: bool
-    """Whether it begins where its shot does."""
+    """Whether it begins where its shot does, and that with a cut."""
     to_cut: bool
-    """Whether it ends where its shot does."""
+    """Whether it ends where its shot does, and the next one begins with a cut."""
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -72,15 +74,17 @@ class Track:
 class Tracker:
     """Turns the frames of a clip into tracks; holds a second of grey frames at most."""
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, detector: Detector, rotate: Rotate = "auto") -> None:
+        """`rotate`: degrees clockwise that set the frames upright; "auto" = as their faces tell."""
         self._detector = detector
+        self._lookout = Lookout(detector, rotate)
         self._shots = ShotDetector()
         self._waiting: deque[tuple[Pixels, int, float]] = deque()
         self._history: deque[tuple[int, float, View]] = deque()  # of this shot, the newest last
         self._live: list[Live] = []
         self._done: list[Track] = []
         self._starts: list[int] = []
-        self._searched = float("-inf")
+        self._blended = False  # whether this shot came out of the one before it
         self.rewind = self._first_waiting = 0
         """The place of the first frame to be reminded of."""
 
@@ -101,6 +105,7 @@ class Tracker:
     def pack(self) -> dict[str, NDArray[Any]]:
         """All that is known between two frames but for what those from `rewind` on showed."""
         parts = {"shots": self._shots.pack(), "done": pack(self._done)}
+        parts["lookout"] = self._lookout.pack()
         parts |= {f"live.{k}": live.pack() for k, live in enumerate(self._live)}
         arrays = {f"{part}.{name}": a for part, found in parts.items() for name, a in found.items()}
         waiting = self._waiting[0][1] if self._waiting else self._history[-1][0] + 1
@@ -108,13 +113,24 @@ class Tracker:
         return arrays | {
             "held": np.array([rewind, waiting], np.int64),
             "starts": np.array(self._starts, np.int64),
-            "searched": np.array([self._searched]),
+            "blended": np.array([self._blended], np.int64),
         }
 
     @classmethod
-    def unpack(cls, detector: Detector, arrays: Mapping[str, NDArray[Any]]) -> Tracker:
-        """The tracker that `pack` made arrays of, which must be reminded of frames at first."""
-        tracker = cls(detector)
+    def unpack(
+        cls, detector: Detector, arrays: Mapping[str, NDArray[Any]], rotate: Rotate = "auto"
+    ) -> Tracker:
+        """The tracker that `pack` made arrays of, which must be reminded of frames at first.
+
+        Raises InputError where some are missing, as in what an earlier version kept.
+        """
+        try:
+            return cls._restored(cls(detector, rotate), arrays)
+        except KeyError as error:
+            raise InputError(f"saved tracks: {error.args[0]} is missing", "track again") from error
+
+    @staticmethod
+    def _restored(tracker: Tracker, arrays: Mapping[str, NDArray[Any]]) -> Tracker:
         tracker._shots = ShotDetector.unpack(_under("shots", arrays))
         tracker._done = list(unpack(_under("done", arrays)))
         lives = _under("live", arrays)
@@ -122,7 +138,8 @@ class Tracker:
         tracker._live = [Live.unpack(_under(str(k), lives)) for k in range(count)]
         tracker.rewind, tracker._first_waiting = arrays["held"].tolist()
         tracker._starts = arrays["starts"].tolist()
-        tracker._searched = float(arrays["searched"][0])
+        tracker._lookout.restore(_under("lookout", arrays))
+        tracker._blended = bool(arrays["blended"][0])
         return tracker
 
     def remind(self, frame: Pixels, index: int, time: Fraction | float) -> None:
@@ -141,7 +158,7 @@ class Tracker:
         for starts in answers:
             frame, index, time = self._waiting.popleft()
             if starts:
-                self._cut()
+                self._cut(blended=self._shots.blended == time)
                 self._starts.append(index)
             self._take(frame, index, time)
 
@@ -154,12 +171,11 @@ class Tracker:
             self._history.popleft()
         for live in self._live:
             due = time - live.seen >= PLACE or not live.sound or self._is_crowded(live)
+            due |= live.sightings == 1  # who stays for a moment only is to be seen twice
             if due and not live.blind:
                 self._place(live, frame)
         self._part(frame)
-        missing = any(live.blind for live in self._live)
-        if time - self._searched >= (SEARCH_AGAIN if missing else SEARCH):
-            self._search(frame, time)
+        self._search(frame, view, time)
         for live in [live for live in self._live if time - live.seen > GAP]:
             self._live.remove(live)
             self._close(live, to_cut=False)
@@ -190,9 +206,13 @@ class Tracker:
                     likeness = [x.look.likeness(look_of(frame, x.points)) for x in (live, other)]
                     (live if likeness[0] < likeness[1] else other).lose()
 
-    def _search(self, frame: Pixels, time: float) -> None:
-        self._searched = time
-        faces = self._detector.detect(frame)
+    def _search(self, frame: Pixels, view: View, time: float) -> None:
+        seeing = [live for live in self._live if not live.blind]
+        faces = self._lookout.faces(
+            *(frame, view, time, [live.points for live in seeing]),
+            missing=len(seeing) < len(self._live),
+            nobody=not self._live,
+        )
         looks = [look_of(frame, face.points) for face in faces]
         known = match(self._live, [face.points for face in faces], looks, time)
         for k, (face, look) in enumerate(zip(faces, looks, strict=True)):
@@ -216,14 +236,16 @@ class Tracker:
     def _shot(self) -> int:
         return len(self._starts) - 1
 
-    def _cut(self) -> None:
+    def _cut(self, blended: bool = False) -> None:
+        """The shot ends. blended: into the next one, so that its faces go, and others come."""
         for live in self._live:
-            self._close(live, to_cut=True)
+            self._close(live, to_cut=True, blended=blended)
         self._live.clear()
         self._history.clear()
-        self._searched = float("-inf")
+        self._lookout.forget()
+        self._blended = blended
 
-    def _close(self, live: Live, to_cut: bool) -> None:
+    def _close(self, live: Live, to_cut: bool, blended: bool = False) -> None:
         """Keep a track unless it was seen once only although there was time to see it again."""
         if live.sightings == 1 and live.entries[-1].time - live.seen > PLACE:
             return
@@ -238,8 +260,8 @@ class Tracker:
                 measured=scores > 0,
                 look=live.average_look,
                 shot=self._shot,
-                from_cut=entries[0].index == self._starts[-1],
-                to_cut=to_cut and len(entries) == len(live.entries),
+                from_cut=entries[0].index == self._starts[-1] and not self._blended,
+                to_cut=to_cut and not blended and len(entries) == len(live.entries),
             )
         )
 
@@ -255,12 +277,23 @@ def placed(detector: Detector, frame: Pixels, points: Floats) -> tuple[NDArray[n
     start = np.clip(quad.min(0) - margin, 0, shape - 1).astype(int)
     stop = np.clip(quad.max(0) + margin, start + 1, shape).astype(int)
     part = np.ascontiguousarray(frame[start[1] : stop[1], start[0] : stop[0]])
-    near = [(face.points + start, face.score) for face in detector.detect(part)]
+    turn = _turn_of(points)
+    faces = [
+        unturned(face, turn, part.shape[1], part.shape[0])
+        for face in detector.detect(turned(part, turn))
+    ]
+    near = [(face.points + start, face.score) for face in faces]
     near = [pair for pair in near if _near(np.asarray(points, np.float64), pair[0], REACH)]
     if not near:
         return np.asarray(points, np.float64), 0.0
     best = min(near, key=lambda pair: float(np.abs(pair[0] - points).sum()))
     return np.asarray(best[0], np.float64), best[1]
+
+
+def _turn_of(points: Floats) -> int:
+    """By how much of TURNS a picture must be turned clockwise for this face to stand upright."""
+    right, down = (np.mean(points[3:], 0) - np.mean(points[:2], 0)).tolist()
+    return TURNS[round(np.arctan2(right, down) / (np.pi / 2)) % 4]
 
 
 def match(

@@ -238,6 +238,6 @@ def test_who_decides_about_latents_and_where_about_pictures(
 
 
 def test_what_only_decides_about_the_picture_leaves_tracks_and_latents_as_they_are() -> None:
-    assert decided(video.TRACKS) == {"start", "end", "deinterlace"}
+    assert decided(video.TRACKS) == {"start", "end", "deinterlace", "rotate"}
     drawn = decided(video.RENDER) - decided(video.LATENTS)
     assert {"paste", "side_by_side", "codec", "crf", "preview", "frames", "edits"} <= drawn

@@ -81,3 +81,22 @@ def test_frames_that_no_track_covers_are_named() -> None:
     tracks = [track(2, 4), track(4, 5, person=1)]
     assert without_face(tracks, 8).tolist() == [0, 1, 6, 7]
     assert without_face([], 2).tolist() == [0, 1]
+
+
+def test_nothing_is_shown_where_a_face_was_not_seen_and_it_goes_and_comes_softly() -> None:
+    count, hidden = 40, range(16, 25)
+    measured = np.array([k not in hidden for k in range(count)])
+    unseen = Track(
+        frames=np.arange(count),
+        times=np.arange(count) / 25,
+        points=np.zeros((count, 5, 2)),
+        scores=measured.astype(float),
+        measured=measured,
+        look=np.ones(1, np.float32),
+        shot=0,
+        from_cut=True,
+        to_cut=True,
+    )
+    shown = presence(unseen)
+    assert (shown[16:25] == 0).all() and (shown[:12] == 1).all() and (shown[29:] == 1).all()
+    assert np.abs(np.diff(shown)).max() < 0.5 and 0 < shown[15] < shown[14] < shown[13] < 1

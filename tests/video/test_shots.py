@@ -185,3 +185,26 @@ def test_irregular_times_do_not_disturb_it() -> None:
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_a_clip_may_be_as_short_as_it_likes(count: int) -> None:
     assert shot_starts(timed(scene(1, count))) == [0][:count]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+def test_a_cut_between_equal_colours_is_found(seed: int) -> None:
+    """The second shot has the blocks of the first one, shuffled: the same colours elsewhere."""
+    frames = scene(seed, 60)
+    order = np.random.default_rng(seed).permutation(36)
+
+    def shuffled(frame: np.ndarray) -> np.ndarray:
+        blocks = frame.reshape(6, 16, 6, 16, 3).swapaxes(1, 2).reshape(36, 16, 16, 3)[order]
+        return blocks.reshape(6, 6, 16, 16, 3).swapaxes(1, 2).reshape(96, 96, 3)
+
+    assert shot_starts(timed([*frames[:30], *map(shuffled, frames[30:])])) == [0, 30]
+
+
+def test_a_dissolve_is_told_from_a_cut() -> None:
+    detector = ShotDetector()
+    answers = [
+        detector.feed(frame, time) for frame, time in timed(blended(scene(1, 80), scene(2, 80), 12))
+    ]
+    answers.append(detector.finish())
+    start = [one for part in answers for one in part].index(True, 1)
+    assert detector.blended == pytest.approx(start / RATE)

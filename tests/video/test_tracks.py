@@ -10,7 +10,7 @@ from dseinvert.errors import InputError
 from dseinvert.faces.detect import Detector, open_detector
 from dseinvert.video.metrics import jitter
 from dseinvert.video.tracks import Track, Tracker, pack, placed, unpack
-from tests.video.drawing import Actor, Knowing, draw
+from tests.video.drawing import CORNER, Actor, Knowing, draw
 
 RATE = 25
 
@@ -116,7 +116,7 @@ def test_tracks_end_at_cuts() -> None:
     for k in range(60):
         frame = draw([actor], k, seed=int(k >= 30))
         tracker.feed(frame if k < 30 else frame // 2, k, k / RATE)
-    # The number in the first pixel is halved too, but the face stays where it is after the cut.
+    # The number in the corner is halved too, but the face stays where it is after the cut.
     first, second = tracker.finish()
     assert tracker.starts == (0, 30)
     assert (first.frames[-1], second.frames[0]) == (29, 30)
@@ -183,7 +183,7 @@ def test_a_tracker_that_was_saved_goes_on_as_if_it_had_not_been(stop: int) -> No
     detector = Knowing(actors, error=0.5, blind=lambda k: 26 <= k < 36)
     frames = [draw(actors, k, seed=k // 40) for k in range(75)]
     for frame in frames[40:]:
-        frame[1:] = 255 - frame[1:] // 2
+        frame[CORNER:] = 255 - frame[CORNER:] // 2
     straight = Tracker(detector)
     for k, frame in enumerate(frames):
         straight.feed(frame, k, Fraction(k, RATE))

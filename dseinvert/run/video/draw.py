@@ -26,6 +26,7 @@ from dseinvert.run.video.studio import RECON, Studio
 from dseinvert.run.video.tune import tuned_generators
 from dseinvert.run.video.who import EVERYBODY
 from dseinvert.run.video.work import Work
+from dseinvert.video.cover import CLEAR, Sight, Sights
 from dseinvert.video.smooth import REACH, row_sigmas, smooth_stream
 
 # Seconds at strength 1 to steady the colours that lead a replaced face over into its frame.
@@ -46,8 +47,11 @@ class ClipFace:
     quad: NDArray[np.float64]
     points: NDArray[np.float64]
     presence: float
+    """How much of an edit to show."""
     rim: NDArray[np.float32]
     """[8, 8, 3] from `rim_offset`, steadied in time."""
+    hidden: NDArray[np.float32]
+    """[32, 32] over the crop: 1 on what lies over the face."""
     moment: Moment = _SOMETIME
     people: frozenset[str] = _ANYBODY
     """Who it is, as edits name them; "" = one of those whom an edit without a name is for."""
@@ -85,6 +89,7 @@ class ClipFaces:
         self._times = latents.read("pts") * time_base
         self._small = {name: latents.read(name) for name in ("quad", "points", "presence")}
         self._streams: dict[int, Iterator[tuple[int, NDArray[Any], NDArray[Any]]]] = {}
+        self._sights: dict[int, Sights] = {}
 
     def at(self, place: int) -> list[ClipFace]:
         """The faces on the frame at `place`."""
@@ -98,10 +103,22 @@ class ClipFaces:
         found, code, rim = next(self._streams[track])
         assert found == row
         quad, points, presence = (self._small[key][row] for key in ("quad", "points", "presence"))
-        raw = self._latents.latent(row)
-        place = int(self._frame[row])
-        moment, people = self._moments[place], self._people.get(track, _ANYBODY)
-        return ClipFace(track, raw, code, quad, points, float(presence), rim, moment, people)
+        raw, sight = self._latents.latent(row), self._sight(track, row)
+        shown = float(presence) * sight.share
+        moment, who = self._moments[int(self._frame[row])], self._people.get(track, _ANYBODY)
+        return ClipFace(track, raw, code, quad, points, shown, rim, sight.hidden, moment, who)
+
+    def _sight(self, track: int, row: int) -> Sight:
+        """How far the face of a row can be seen; all of it in files of earlier versions."""
+        if not self._latents.holds("seen"):
+            return CLEAR
+        mine = np.flatnonzero(self._track == track)
+        if track not in self._sights:
+            sound = self._small["presence"][mine] > 0
+            self._sights[track] = Sights(
+                self._times[mine], sound, lambda k: self._latents.value("seen", int(mine[k]))
+            )
+        return self._sights[track].at(int(np.searchsorted(mine, row)))
 
     def _stream(self, track: int, first: int) -> Iterator[tuple[int, NDArray[Any], NDArray[Any]]]:
         """Row, code and rim of each row of a track from `first` on.

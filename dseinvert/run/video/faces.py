@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dseinvert.config import VideoOptions
 from dseinvert.errors import InputError
 from dseinvert.faces.detect import Detector
+from dseinvert.faces.search import Rotate
 from dseinvert.media.atomic import shown
 from dseinvert.media.pixels import Doubles
 from dseinvert.media.rows import Rows, write_rows
@@ -45,17 +46,18 @@ class Crops:
     """[N] 0 to 1: how much of an edit to show."""
 
 
-def see(work: Work, detector: Detector, every: int) -> Seen:
+def see(work: Work, detector: Detector, every: int, rotate: Rotate = "auto") -> Seen:
     """The tracks of a clip: from a run that was killed after this pass, or from where it was.
 
     every: frames after which to note how far it is; more of them later, when there is more to note.
+    rotate: see `Tracker`.
     """
     path = work.kept(f"tracks-{work.task.tracks_key}.safetensors")
     if path.exists():
         if (seen := known(path)) is not None:
             return seen
         path.unlink()  # a disk that lost what was written; do it again
-    begun = _Begun(path.with_suffix(".begun.safetensors"), every)
+    begun = _Begun(path.with_suffix(".begun.safetensors"), every, rotate)
     seen = _track(work, detector, begun)
     _save(path, seen)
     begun.path.unlink(missing_ok=True)
@@ -90,8 +92,8 @@ def _quads(track: Track, strength: Any) -> Doubles:
 class _Begun:
     """A file of all that is known of the tracks after some of the frames, renewed now and then."""
 
-    def __init__(self, path: Path, every: int) -> None:
-        self.path, self._every, self._kept = path, every, 0
+    def __init__(self, path: Path, every: int, rotate: Rotate) -> None:
+        self.path, self._every, self._rotate, self._kept = path, every, rotate, 0
 
     def load(self, detector: Detector) -> tuple[Tracker, list[int], bool]:
         """A tracker, when the frames it knows are shown in ticks, and whether all was well."""
@@ -100,9 +102,9 @@ class _Begun:
                 arrays = {name: rows.read(name) for name in rows.names}
                 sound = rows.header["sound"] == "1"
             pts = arrays.pop(_PTS).tolist()
-            tracker = Tracker.unpack(detector, _restored(arrays))
-        except _DAMAGES:  # there is none, or a disk lost it
-            return Tracker(detector), [], True
+            tracker = Tracker.unpack(detector, _restored(arrays), self._rotate)
+        except _DAMAGES:  # there is none, a disk lost it, or an earlier version kept less
+            return Tracker(detector, self._rotate), [], True
         self._kept = len(pts)
         return tracker, pts, sound
 

@@ -31,9 +31,12 @@ from dseinvert.run.video.work import Seen, Work
 from dseinvert.similarity.metrics import image_metrics
 from dseinvert.version import __version__
 from dseinvert.video.blend import face_mask, rim_offset
+from dseinvert.video.cover import SIDE, shrunk
 from dseinvert.video.tracks import MIN_SCORE, placed
 
 _CROPPERS, _AHEAD, _MOST = 2, 6, 96
+# Raised when rows get other columns: those of a killed run of an earlier version are made anew.
+_ROWS = 2
 # A perfect reconstruction; JSON and tables have no infinity.
 _MOST_PSNR = 100.0
 
@@ -52,6 +55,8 @@ class Part:
     presence: float
     mask: NDArray[np.float32]
     """[R, R] of the face."""
+    seen: Pixels
+    """[32, 32, 3] the crop, as `Sights` takes it."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ def latents_of(task: Task) -> Seen | None:
 def invert_clip(studio: Studio, work: Work, crops: Sequence[Crops], own: Own) -> None:
     """Write the latents of a clip, going on behind those a killed run left. Raises Stopped."""
     task, every = work.task, studio.options.segment
-    chunks = Chunks(work.kept(f"latents-{task.latents_key}-{every}"), every)
+    chunks = Chunks(work.kept(f"latents-{task.latents_key}-{_ROWS}-{every}"), every)
     work.begin("inverting", work.count - chunks.done)
     found = _rows(studio, work, crops, own, chunks.done)
     for _, group in groupby(found, key=lambda pair: pair[0] // every):
@@ -150,6 +155,7 @@ def part_of(studio: Studio, one: Crops, k: int, frame: Frame) -> Part:
         points,
         float(one.presence[k]),
         face_mask(points, quad, studio.side),
+        shrunk(crop(frame.pixels, quad, 2 * SIDE)),
     )
 
 
@@ -179,6 +185,7 @@ def _facts(part: Part) -> dict[str, Any]:
         "quad": np.asarray(part.quad, np.float64),
         "points": np.asarray(part.points, np.float64),
         "presence": np.float32(part.presence),
+        "seen": part.seen,
     }
 
 

@@ -41,6 +41,11 @@ def _rate(asked: Asked) -> dict[str, Any]:
     return {"rate": str(clip.rate), "time_base": str(clip.time_base)} if clip.files else {}
 
 
+def _rotate(asked: Asked) -> dict[str, Any]:
+    turn = asked.options.rotate
+    return {} if turn == "auto" else {"rotate": turn}
+
+
 def _refine(asked: Asked) -> dict[str, Any]:
     refining = clip_refining(asked.options.refine)
     return {"refine": refining.text} if refining.stages else {}
@@ -70,6 +75,7 @@ TRACKS: tuple[Setting[Asked], ...] = (
     Setting(
         ("deinterlace",), lambda asked: {"deinterlace": True} if asked.options.deinterlace else {}
     ),
+    Setting(("rotate",), _rotate),
     Setting((), lambda asked: {"detector": asked.model["detector"]}),
 )
 """What decides where the faces are."""

@@ -107,7 +107,7 @@ def painted(studio: Studio, shot: Shot, patches: Sequence[Patches]) -> dict[str,
     """The frame [H, W, 3] with the faces of each output in it."""
     # A change brings its own mask, and is only held back from going astray.
     grown = _GROWN if studio.paste == "difference" else 1.0
-    masks = [face_mask(face.points, face.quad, grown=grown) * face.presence for face in shot.faces]
+    masks = [_shown(face, grown) for face in shot.faces]
     pictures = {}
     for label in studio.edits:
         result = shot.frame.pixels
@@ -117,6 +117,13 @@ def painted(studio: Studio, shot: Shot, patches: Sequence[Patches]) -> dict[str,
                 result = _paste_one(result, face, mask * share, of_face[label], studio.paste)
         pictures[label] = result
     return pictures
+
+
+def _shown(face: ClipFace, grown: float = 1.0) -> NDArray[np.float32]:
+    """The mask of a face, as far as it can be seen: [M, M]."""
+    mask = face_mask(face.points, face.quad, grown=grown)
+    hidden = cv2.resize(face.hidden, mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.asarray(mask * face.presence * (1 - hidden), np.float32)
 
 
 def _finished(studio: Studio, shot: Shot, result: Pixels) -> Pixels | Planes:

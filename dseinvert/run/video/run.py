@@ -157,7 +157,8 @@ def inverted(studio: Studio, work: Work) -> Seen | None:
 
 def _inverted(studio: Studio, work: Work) -> Seen | None:
     """The first two passes."""
-    work = work.knowing(see(work, studio.detector, studio.options.segment))
+    options = studio.options
+    work = work.knowing(see(work, studio.detector, options.segment, options.rotate))
     if not work.seen.tracks:
         return None
     crops, people = chosen(studio, work)

@@ -1,0 +1,200 @@
+"""What lies over a face, and how far the face itself can be seen, told by its track's own past.
+
+Each crop is compared with what the crops around it in time usually show. What is far from that, in
+a connected part of the face, is something else: a hand, a bar, a microphone. How much contrast is
+left of the usual one says how far a face is burnt out or faded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dseinvert.faces.paste import face_mask
+from dseinvert.faces.tone import LUMA
+from dseinvert.media.pixels import Doubles, Pixels
+
+Singles = NDArray[np.float32]
+Flags = NDArray[np.bool_]
+
+# Pixels: the side of the crops that are compared.
+SIDE = 32
+# Seconds that have one usual look, seconds around them that tell it, and how many crops do so.
+BLOCK, AROUND, SAMPLES = 2.0, 3.0, 40
+# How far a pixel must be from the usual to be of something else: grey levels, and times how far it
+# often is; and, beside such pixels, how far is enough.
+FAR, OFTEN = (29.0, 10.0), (1.7, 1.0)
+# Grey levels by which a pixel may differ from those of a cover beside it and be of it, too; and how
+# many pixels of the crop a cover grows so.
+LIKE, GROWS = 5.0, 6
+# How often "often" is: what covers a pixel for less of the time does not count as usual.
+USUAL = 75
+# Shares of the face: the least cover that counts, and the least part that tells its contrast; and
+# the share of its contrast from which covers can be told.
+LEAST, FEW, FAINT = 0.02, 0.15, 0.3
+# Of the usual contrast, what is enough for all of an edit.
+ENOUGH = 0.7
+_FACE = face_mask(SIDE)
+_INNER = _FACE > 0.5
+_RIGHT_AWAY = 0.5  # how much of a cover shows one frame before it and after it
+
+
+@dataclass(frozen=True)
+class Sight:
+    """How far a face can be seen on one frame."""
+
+    hidden: Singles
+    """[32, 32] over the crop: 1 on what lies over the face, softly to 0 around it."""
+    share: float
+    """0 to 1: how much of an edit the contrast of the face bears."""
+
+
+CLEAR = Sight(np.zeros((SIDE, SIDE), np.float32), 1.0)
+"""Nothing is known to be amiss."""
+
+
+@dataclass(frozen=True)
+class _Usual:
+    """What a face usually looks like for a while."""
+
+    crop: Singles
+    """[32, 32, 3] the median."""
+    often: Singles
+    """[32, 32] grey levels by which it often differs."""
+    contrast: float
+
+
+class Sights:
+    """How far the face of a track can be seen, frame by frame in any order."""
+
+    def __init__(self, times: Doubles, sound: Flags, crop: Callable[[int], Pixels]) -> None:
+        """Of a track of N frames.
+
+        Args:
+            times: [N] seconds, growing.
+            sound: [N] where the face was seen at all.
+            crop: gives the crop uint8 [32, 32, 3] of the frame `k` of the track.
+        """
+        self._times, self._sound, self._crop = times, sound, crop
+        self._usuals: dict[int, _Usual | None] = {}
+        self._parts: dict[int, tuple[Flags, float]] = {}
+
+    def at(self, k: int) -> Sight:
+        """Frame k of the track."""
+        parts = {j: self._part(j) for j in range(max(0, k - 1), min(len(self._times), k + 2))}
+        self._parts = {j: part for j, part in self._parts.items() if abs(j - k) < 3}
+        hidden = np.zeros((SIDE, SIDE), np.float32)
+        for j, (covered, _) in parts.items():
+            hidden = np.maximum(hidden, _softened(covered) * (1 if j == k else _RIGHT_AWAY))
+        return Sight(hidden, parts[k][1])
+
+    def _part(self, k: int) -> tuple[Flags, float]:
+        """What is covered on a frame [32, 32], and the share of its contrast."""
+        if k not in self._parts:
+            usual = self._usual(int(self._times[k] // BLOCK))
+            nothing = np.zeros((SIDE, SIDE), bool)
+            crop = self._crop(k).astype(np.float32)
+            self._parts[k] = (nothing, 1.0) if usual is None else _compared(crop, usual)
+        return self._parts[k]
+
+    def _usual(self, block: int) -> _Usual | None:
+        """Of a block of time; None = it was seen too rarely to tell."""
+        if block not in self._usuals:
+            low, high = block * BLOCK - AROUND, (block + 1) * BLOCK + AROUND
+            near = (self._times >= low) & (self._times <= high) & self._sound
+            places = np.flatnonzero(near)
+            step = max(1, -(-len(places) // SAMPLES))
+            crops = [self._crop(int(k)).astype(np.float32) for k in places[::step]]
+            self._usuals = {block: _usual(np.stack(crops)) if len(crops) > 3 else None}
+        return self._usuals[block]
+
+
+def shrunk(crop: Pixels) -> Pixels:
+    """A crop [N, N, 3] as `Sights` takes it."""
+    return np.asarray(cv2.resize(crop, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _usual(crops: Singles) -> _Usual:
+    """The usual look of crops [N, 32, 32, 3]."""
+    contrasts = np.array([_contrast(crop, _INNER) for crop in crops])
+    usual = float(np.median(contrasts))
+    clear = crops[contrasts >= ENOUGH * usual]
+    median = np.median(clear, axis=0).astype(np.float32)
+    away = np.stack([_away(_toned(crop, median), median) for crop in clear])
+    often = np.percentile(away, USUAL, axis=0).astype(np.float32)
+    return _Usual(median, cv2.dilate(often, np.ones((3, 3))), usual)
+
+
+def _compared(crop: Singles, usual: _Usual) -> tuple[Flags, float]:
+    away = _away(_toned(crop, usual.crop), usual.crop)
+    covered = _grown(_covered(away, usual.often), crop)
+    seen = _INNER & ~covered
+    if seen.sum() < FEW * _INNER.sum():
+        seen = _INNER
+    left = _contrast(crop, seen) / max(1.0, _contrast(usual.crop, seen), FAINT * usual.contrast)
+    if left < FAINT:  # of a face that is hardly there, nothing is told apart
+        covered = np.zeros_like(covered)
+    return covered, min(1.0, left / ENOUGH)
+
+
+def _covered(away: Singles, often: Singles) -> Flags:
+    """The connected parts of the face that are far from the usual, with what is like them beside.
+
+    away: [32, 32] how far each pixel is from that, often: [32, 32] how far it often is.
+    """
+    sure, likely = (away > np.maximum(f, o * often) for f, o in zip(FAR, OFTEN, strict=True))
+    count, parts = cv2.connectedComponents(likely.astype(np.uint8), connectivity=4)
+    cores = np.bincount(parts[sure & _INNER], minlength=count)
+    return np.asarray(likely & (cores >= LEAST * _INNER.sum())[parts])
+
+
+def _grown(covered: Flags, crop: Singles) -> Flags:
+    """With the pixels beside that go on in the same colour, as those of a bar before a wall do."""
+    for _ in range(GROWS if covered.any() else 0):
+        count = cv2.blur(covered.astype(np.float32), (3, 3))
+        colour = cv2.blur(crop * covered[..., None], (3, 3)) / np.maximum(count, 1e-6)[..., None]
+        covered = covered | ((count > 0.2) & (np.abs(crop - colour).max(-1) < LIKE))
+    return covered
+
+
+def _softened(covered: Flags) -> Singles:
+    """1 on what is covered and just beside it, softly to 0."""
+    near = np.ones((3, 3), np.uint8)
+    whole = cv2.morphologyEx(covered.astype(np.uint8), cv2.MORPH_CLOSE, near)
+    whole = cv2.dilate(whole, near).astype(np.float32)
+    return np.asarray(
+        np.maximum(whole, cv2.GaussianBlur(cv2.dilate(whole, near), (0, 0), 0.8)), np.float32
+    )
+
+
+def _toned(crop: Singles, usual: Singles) -> Singles:
+    """The crop in the light of the usual one, as most of the face tells: a gain and an offset."""
+    seen, known = crop[_INNER] @ _LUMA, usual[_INNER] @ _LUMA
+    kept = np.ones(len(seen), bool)
+    gain, offset = 1.0, float(np.median(known - seen))
+    for _ in range(3):
+        gap = np.abs(gain * seen + offset - known)
+        kept = gap <= max(8.0, float(np.percentile(gap, 60)))
+        spread = max(1.0, float(seen[kept].var()))
+        slope = float(np.cov(seen[kept], known[kept])[0, 1]) / spread
+        gain = float(np.clip(slope, 0.67, 4.0))
+        offset = float((known[kept] - gain * seen[kept]).mean())
+    return np.asarray(gain * crop + np.float32(offset), np.float32)
+
+
+def _away(crop: Singles, usual: Singles) -> Singles:
+    """How far each pixel is from the usual ones at its place and next to it: [32, 32]."""
+    near = np.ones((3, 3), np.uint8)
+    over, under = crop - cv2.dilate(usual, near), cv2.erode(usual, near) - crop
+    return np.asarray(np.maximum(np.maximum(over, under), 0).max(-1), np.float32)
+
+
+def _contrast(crop: Singles, where: Flags) -> float:
+    return float((crop[where] @ _LUMA).std())
+
+
+_LUMA = LUMA.astype(np.float32)
