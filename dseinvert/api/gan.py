@@ -58,7 +58,7 @@ from dseinvert.run.flow.batchsize import auto_size
 from dseinvert.run.play.sample import USUAL_PSI
 from dseinvert.similarity.metrics import image_metrics
 from dseinvert.version import __version__
-from dseinvert.written import FACES, PASTE, RATE, SMOOTH
+from dseinvert.written import FACES, PASTE, RATE, ROTATE, SMOOTH
 
 Picture = str | Path | bytes | Image.Image | np.ndarray | Photo
 """Whatever `open_photo` takes."""
@@ -357,6 +357,7 @@ class Gan:
         end: Fraction | float | None = None,
         fps: Fraction | int | None = None,
         deinterlace: bool = False,
+        rotate: Rotate = "auto",
         watcher: Watcher | None = None,
     ) -> Video:
         """A clip: `for frame in gan.video("a.mp4").edit("age=+2")`, or `.write("b.mp4")`.
@@ -379,6 +380,7 @@ class Gan:
             end: seconds; None = after the last.
             fps: of a folder of frames; None = as its times.csv says.
             deinterlace: whether whole pictures are made of interlaced ones.
+            rotate: degrees clockwise that set the frames upright; auto = as their faces tell.
             watcher: hears how far it is; None = nobody.
 
         Raises:
@@ -400,6 +402,7 @@ class Gan:
             end=seconds_of("end", end),
             fps=None if fps is None else RATE.read("fps", str(fps)),
             deinterlace=deinterlace,
+            rotate=ROTATE.read("rotate", str(rotate)),
         )
         return Video(self._plain, self._fast, Path(path), options, watcher or Silent())
 
