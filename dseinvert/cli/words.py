@@ -1,7 +1,10 @@
-"""The words of the field that options use, one line each, for the end of a verb's help."""
+"""The words of the field that options use, for the end of a verb's help."""
 
 from __future__ import annotations
 
+import textwrap
+
+_WIDEST = 72  # a line, with the spaces before it, is then within 78
 WORDS = {
     "latent": "numbers from which a generator draws one picture; inverting finds them",
     "w+": "a latent with a row for each layer of the generator: first shape, last colour",
@@ -18,10 +21,14 @@ WORDS = {
 
 
 def words(*names: str) -> str:
-    """The end of a help page, a line a word.
+    """The end of a help page, no wider than a terminal of 80 columns shows in one line.
 
     Raises:
         KeyError: a word that is not in the table.
     """
     width = max(map(len, names))
-    return "\n".join(["\b", "Words:", *(f"  {name:<{width}}  {WORDS[name]}" for name in names)])
+    lines = ["\b", "Words:"]
+    for name in names:
+        first, *more = textwrap.wrap(WORDS[name], _WIDEST - width)
+        lines += [f"  {name:<{width}}  {first}", *(f"  {'':<{width}}  {line}" for line in more)]
+    return "\n".join(lines)

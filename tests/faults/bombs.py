@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from dseinvert.cli.main import _told, run
+from dseinvert.cli.main import options_of_verbs, run
+from dseinvert.cli.told import code_of, told
 from dseinvert.editing.directions import load_directions
 from dseinvert.importers.read import readers
 from dseinvert.latent import load_latent
@@ -344,8 +345,8 @@ def _read(read: Read, path: Path) -> dict[str, Any]:
         code = read(path)
         code = code if isinstance(code, int) else 0
     except Exception as error:
-        line, code = _told(error)
-        os.write(2, line.encode())
+        code = code_of(error)
+        os.write(2, told(error, (), options_of_verbs).encode())
     seconds = time.process_time() - began
     return {
         "code": int(code),
