@@ -15,7 +15,7 @@ from dseinvert.encoders import Encoder
 from dseinvert.errors import MissingError, UsageError
 from dseinvert.importers import pickles
 from dseinvert.media.atomic import write_bytes
-from dseinvert.names import count, open_regular
+from dseinvert.names import count, read_regular
 
 FILE = "checkpoint.pt"
 FREE = {
@@ -56,13 +56,14 @@ def dumps(content: Mapping[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def load(file: BinaryIO) -> dict[str, Any]:
+def load(file: Path | BinaryIO) -> dict[str, Any]:
     """What such a file holds, its tensors on the CPU; nothing in it is executed.
 
     It takes memory in proportion to its size; PyTorch's own reader does not see to that.
     Raises what is in DAMAGE where it is none.
     """
-    return cast(dict[str, Any], pickles.loads(file.read()))
+    data = read_regular(file) if isinstance(file, Path) else file.read()
+    return cast(dict[str, Any], pickles.loads(data))
 
 
 @dataclass
@@ -124,8 +125,7 @@ def resume(
     if not file.exists():
         return
     try:
-        with open_regular(file) as opened:
-            content = load(opened)
+        content = load(file)
         _check_same(file, {**(before or {}), **content["run"]}, run)
         _check_fits(state.optimiser, content["optimiser"])
         restore(state.parts, content)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dseinvert.errors import OutputError
-from dseinvert.training.record import Record, grid, grid
+from dseinvert.training.record import Record, grid
 
 
 def test_a_table_has_a_header_and_a_row_a_step(tmp_path):
