@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from dseinvert.cli.main import run
+
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "mistakes.md"
 _ROW = re.compile(r"^\| `(dseinvert .*?)` \| (.*) \| (\d+) \|$", re.M)
