@@ -14,7 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from dseinvert.errors import MissingError, UsageError
-from dseinvert.names import each, file_name, json_value, nearest, suggested, table, text, word
+from dseinvert.names import (
+    each,
+    file_name,
+    json_value,
+    nearest,
+    read_regular,
+    suggested,
+    table,
+    text,
+    word,
+)
 
 FORMAT = "dseinvert-model-1"
 BUNDLED = Path(__file__).parent / "bundled"
@@ -59,7 +69,7 @@ def read_card(folder: Path) -> dict[str, Any]:
     """
     file = folder / CARD
     try:
-        card = json_value(file.read_bytes())
+        card = json_value(read_regular(file))
         if not isinstance(card, dict) or card.get("format") != FORMAT:
             raise ValueError(f"its format is not {FORMAT}")
         _check_card(card)

@@ -1,18 +1,21 @@
 """What may come out of a file that a stranger wrote: names, and the plain values beside them.
 
-Each function gives its argument back, or raises ValueError with one line that says what is wrong.
+Those that check a value give it back, or raise ValueError with one line that says what is wrong.
 """
 
 from __future__ import annotations
 
 import difflib
+import errno
 import json
 import math
 import os
 import re
 import reprlib
+import stat
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
 
 LONGEST = 200
 """Characters of a name."""
@@ -26,6 +29,29 @@ _WORD = re.compile(r"\w(?:[\w.+@,= -]*[\w.+@,=-])?")
 _NOT_IN_FILE = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029<>:"/\\|?*]')
 Key = TypeVar("Key")
 Value = TypeVar("Value")
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """A file to be read, also by a link: a pipe or a device might never end, nor even open.
+
+    Raises:
+        OSError: it is not a regular file, or cannot be opened.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+    said = os.strerror(number) if stat.S_ISDIR(mode) else "not a regular file"
+    raise OSError(number, said, str(path))
+
+
+def read_regular(path: Path) -> bytes:
+    """All bytes of such a file; raises as `open_regular`."""
+    with open_regular(path) as file:
+        return file.read()
 
 
 def json_value(data: bytes | str) -> Any:

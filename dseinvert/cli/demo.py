@@ -63,6 +63,6 @@ def command_notes() -> list[str]:
     typed = script or f"{sys.executable} -m dseinvert"
     return [
         f"The command is {typed}; a shell does not find it as dseinvert yet.",
-        "To have it everywhere: pipx install . (or uv tool install .) in this checkout;"
+        "To have it everywhere: pipx install (or uv tool install) of the checkout or the wheel;"
         " README, Install.",
     ]

@@ -12,7 +12,7 @@ from pathlib import Path
 from dseinvert.errors import NoInputError, UsageError
 from dseinvert.media.atomic import shown
 from dseinvert.media.formats import SUFFIXES, VIDEO_SUFFIXES
-from dseinvert.names import nearest
+from dseinvert.names import nearest, open_regular
 
 JOURNAL = "journal.jsonl"
 _JOURNAL_HEAD = b'{"format":"dseinvert-journal-'
@@ -198,7 +198,7 @@ def _sibling(path: Path) -> str:
 
 def _is_output(folder: Path) -> bool:
     try:
-        with (folder / JOURNAL).open("rb") as file:
+        with open_regular(folder / JOURNAL) as file:
             return file.read(len(_JOURNAL_HEAD)) == _JOURNAL_HEAD
     except OSError:
         return False

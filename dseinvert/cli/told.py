@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dseinvert.errors import DseInvertError, ExitCode
-from dseinvert.names import nearest, suggested
+from dseinvert.names import nearest, printable, suggested
 
 Options = Mapping[str, Sequence[str]]
 """The options of each verb, by its name: "images", "models show"."""
@@ -40,6 +41,8 @@ def told(error: Exception, arguments: Sequence[str], options: Callable[[], Optio
         line = f"unexpected {type(error).__name__}: {error} (this is a bug; -v shows the traceback)"
     elif isinstance(error, DseInvertError):
         line = str(error)
+    elif isinstance(error, OSError):
+        line = f"{printable(str(error.filename))}: file name too long (choose a shorter name)"
     elif isinstance(error, MemoryError):
         line = "out of memory (free some, or give fewer or smaller images)"
     else:
@@ -58,8 +61,13 @@ def code_of(error: Exception) -> int:
 
 def is_bug(error: Exception) -> bool:
     """Whether no user can cause it. Typer's own, whose class has no public name, users can."""
-    ours = isinstance(error, (DseInvertError, MemoryError))
+    ours = isinstance(error, (DseInvertError, MemoryError)) or _is_long_name(error)
     return not ours and not hasattr(error, "format_message")
+
+
+def _is_long_name(error: Exception) -> bool:
+    """Whether a name was given that no file system takes: any look at the path raises it."""
+    return isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG
 
 
 def verb_of(arguments: Sequence[str], options: Options) -> str:

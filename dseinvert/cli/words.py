@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 WORDS = {
-    "latent": "numbers from which a generator draws one picture; inverting finds them",
-    "w+": "a latent with a row for each layer of the generator: first shape, last colour",
-    "rows": "those of w+, counted from 0; age=+2@0-7 moves only the first eight",
-    "feature": "what one layer draws, kept beside w+ for detail that w+ cannot hold",
-    "psi": "truncation: 1 = samples as they come, 0 = the mean, 0.7 = safer, less varied",
-    "strength": "of an edit, in standard deviations of the generator's own samples",
-    "refine": "improve each inversion by optimisation: slower, and closer to the photo",
-    "crf": "quality of a video: less is better and larger, 18 looks like the source",
-    "identity": "a network that knows people, which keeps edits from changing who it is",
-    "direction": "a step among latents that changes one thing, such as age or smile",
+    "latent": "numbers that a generator draws one picture from",
+    "w+": "a latent with a row a layer: the first shape, the last colour",
+    "rows": "those of w+, counted from 0; age=+2@0-7 moves the first eight",
+    "feature": "what one layer draws, kept for detail that w+ cannot hold",
+    "psi": "truncation: 1 = samples as they come, 0 = the mean",
+    "strength": "of an edit, in deviations of the generator's own samples",
+    "refine": "improve each inversion by optimisation: slower, but closer",
+    "crf": "quality of a video: less is better; 18 looks like the source",
+    "identity": "a network that knows people: edits do not change who it is",
+    "direction": "a step among latents that changes one thing, such as age",
     "encoder": "the network that finds a photo's latent in one go",
 }
 

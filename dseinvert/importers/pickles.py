@@ -75,6 +75,10 @@ _LOOKS_LIKE = {
 }
 
 
+DAMAGE = (ValueError, TypeError, RuntimeError, OverflowError, EOFError)
+"""What `loads` raises of bytes that are damaged, of another kind, or declare too much."""
+
+
 def load(path: Path) -> Any:
     """What a file holds: plain containers, tensors, arrays; every other class is a `Foreign`.
 
@@ -91,9 +95,14 @@ def load(path: Path) -> Any:
     except OSError as error:
         raise InputError(f"{path}: cannot read: {(error.strerror or str(error)).lower()}") from None
     try:
-        return _content(data, Budget(len(data)), nested=False)
-    except (ValueError, TypeError, RuntimeError, OverflowError, EOFError) as error:
+        return loads(data)
+    except DAMAGE as error:
         raise InputError(f"{path}: {_one_line(error)}", _AGAIN) from error
+
+
+def loads(data: bytes) -> Any:
+    """What the bytes of a file hold, as `load` gives it; raises what is in DAMAGE."""
+    return _content(data, Budget(len(data)), nested=False)
 
 
 def _content(data: bytes, budget: Budget, *, nested: bool) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dseinvert.errors import InputError
 from dseinvert.media.atomic import shown
+from dseinvert.names import open_regular
 
 
 def file_sha256(path: Path) -> str:
@@ -17,7 +18,7 @@ def file_sha256(path: Path) -> str:
     """
     digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             while block := file.read(1 << 20):
                 digest.update(block)
     except OSError as error:

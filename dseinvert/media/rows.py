@@ -19,7 +19,17 @@ from numpy.typing import NDArray
 
 from dseinvert.errors import InputError
 from dseinvert.media.atomic import replacing, shown, write_bytes
-from dseinvert.names import LONGEST_JSON, brief, count, each, json_value, shape, table, text
+from dseinvert.names import (
+    LONGEST_JSON,
+    brief,
+    count,
+    each,
+    json_value,
+    open_regular,
+    shape,
+    table,
+    text,
+)
 
 _NAMES = {
     "float64": "F64",
@@ -40,7 +50,7 @@ class Rows:
         """Raises InputError where `path` is not a whole file of this kind."""
         self.path = path
         try:
-            self._file: BinaryIO = path.open("rb")
+            self._file: BinaryIO = open_regular(path)
         except OSError as error:
             raise InputError(f"{shown(path)}: cannot be read: {error.strerror}") from error
         try:

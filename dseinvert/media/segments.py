@@ -23,6 +23,7 @@ from dseinvert.errors import InputError, OutputError
 from dseinvert.media.atomic import remove_stale_parts, replacing, shown
 from dseinvert.media.encoding import Encoder, Encoding, Packet
 from dseinvert.media.planes import Planes
+from dseinvert.names import open_regular
 
 EVERY = 250
 _SUFFIX = ".segment"
@@ -145,7 +146,7 @@ def segment_times(path: Path, settings: Encoding) -> list[int]:
     """The `pts` of a segment's packets in decoding order, without reading their data."""
     times: list[int] = []
     size = path.stat().st_size
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         _check_head(path, file, settings)
         while head := file.read(_PACKET.size):
             if len(head) < _PACKET.size:
@@ -159,7 +160,7 @@ def segment_times(path: Path, settings: Encoding) -> list[int]:
 
 def read_segment(path: Path, settings: Encoding) -> Iterator[Packet]:
     """The packets of a segment in decoding order; InputError where it is of other `settings`."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         _check_head(path, file, settings)
         while head := file.read(_PACKET.size):
             pts, marks, length = _PACKET.unpack(head)

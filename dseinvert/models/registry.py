@@ -19,7 +19,7 @@ from dseinvert.media.digest import file_sha256
 from dseinvert.models import cache, store
 from dseinvert.models.download import Told, download
 from dseinvert.models.folder import check_name
-from dseinvert.names import each, json_value, printable
+from dseinvert.names import each, json_value, open_regular, printable, read_regular
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -80,7 +80,7 @@ def rows(file: Path = REGISTRY) -> list[Row]:
 
 def _toml(file: Path) -> dict[str, Any]:
     """ValueError for what would take minutes to read, or the whole stack."""
-    with file.open("rb") as opened:
+    with open_regular(file) as opened:
         data = opened.read(_LONGEST + 1)
     if len(data) > _LONGEST or any(line.count(b".") > _DOTS for line in data.splitlines()):
         raise ValueError("longer than a registry is")
@@ -195,7 +195,7 @@ def _forget(row: Row, file: Path) -> None:
 def _remembered() -> dict[str, Any]:
     """The sha256 of each source at its first download."""
     try:
-        known = json_value(_memory().read_bytes())
+        known = json_value(read_regular(_memory()))
     except (OSError, ValueError):
         return {}
     return known if isinstance(known, dict) else {}

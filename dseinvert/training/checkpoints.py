@@ -6,15 +6,16 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, BinaryIO, Protocol, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dseinvert.encoders import Encoder
 from dseinvert.errors import MissingError, UsageError
+from dseinvert.importers import pickles
 from dseinvert.media.atomic import write_bytes
+from dseinvert.names import count, read_regular
 
 FILE = "checkpoint.pt"
 FREE = {
@@ -23,8 +24,8 @@ FREE = {
 """Options that may change when a run goes on; another value of any other is refused."""
 
 
-DAMAGE = (OSError, RuntimeError, UnpicklingError, EOFError, KeyError, ValueError, TypeError)
-"""What torch raises for a file that was cut short, changed, or was never a checkpoint."""
+DAMAGE = (*pickles.DAMAGE, OSError, LookupError, AttributeError)
+"""What is raised of a file that was cut short, changed, or was never a checkpoint."""
 
 
 class Stateful(Protocol):
@@ -58,9 +59,11 @@ def dumps(content: Mapping[str, Any]) -> bytes:
 def load(file: Path | BinaryIO) -> dict[str, Any]:
     """What such a file holds, its tensors on the CPU; nothing in it is executed.
 
+    It takes memory in proportion to its size; PyTorch's own reader does not see to that.
     Raises what is in DAMAGE where it is none.
     """
-    return cast(dict[str, Any], torch.load(file, map_location="cpu", weights_only=True))
+    data = read_regular(file) if isinstance(file, Path) else file.read()
+    return cast(dict[str, Any], pickles.loads(data))
 
 
 @dataclass
@@ -124,13 +127,33 @@ def resume(
     try:
         content = load(file)
         _check_same(file, {**(before or {}), **content["run"]}, run)
+        _check_fits(state.optimiser, content["optimiser"])
         restore(state.parts, content)
-        state.step = content["step"]
-        state.best = content.get("best", {})
+        state.step = count(content["step"])
+        state.best = {str(name): float(value) for name, value in content.get("best", {}).items()}
     except DAMAGE as error:
         raise MissingError(
             f"{file}: damaged checkpoint", "delete it to start again, or choose another --out"
         ) from error
+
+
+def _check_fits(optimiser: torch.optim.Optimizer, kept: Mapping[str, Any]) -> None:
+    """ValueError where what is kept of an optimiser could not be of this one: it takes anything."""
+    groups = optimiser.state_dict()["param_groups"]
+    for own, other in zip(groups, kept["param_groups"], strict=True):
+        if _kinds(own) != _kinds(other):
+            raise ValueError("the options of another optimiser")
+    weights = [weight for group in optimiser.param_groups for weight in group["params"]]
+    for number, moments in kept["state"].items():
+        for name, value in moments.items():
+            if not isinstance(value, Tensor) or value.numel() not in (1, weights[number].numel()):
+                raise ValueError(f"{name} of another weight")
+
+
+def _kinds(group: Mapping[str, Any]) -> dict[str, Any]:
+    """The kind of each of a group's options."""
+    return {name: [*map(type, v)] if isinstance(v, tuple | list) else type(v)
+            for name, v in group.items()}  # fmt: skip
 
 
 def _check_same(file: Path, old: dict[str, Any], new: dict[str, Any]) -> None:

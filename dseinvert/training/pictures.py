@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from dseinvert.errors import InputError
@@ -57,7 +57,7 @@ def read_tar(path: Path, side: int, crop: Sequence[int] | None = None) -> Pixels
             if len(members) * side * side * 3 > max(_KEPT, _KEPT_TIMES * size):
                 raise InputError(f"{shown(path)}: {len(members)} pictures in {size:,} bytes")
             for member in sorted(members, key=lambda m: m.name):
-                image = _image(_content(path, tar, member))
+                image = _image(member.name, _content(path, tar, member))
                 if crop is not None:
                     image = image.crop(tuple(crop))  # type: ignore[arg-type]
                 pictures.append(
@@ -118,10 +118,13 @@ def _opened(path: Path, size: int) -> Iterator[tarfile.TarFile]:
             yield tar
 
 
-def _image(data: bytes) -> Image.Image:
+def _image(name: str, data: bytes) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        image = Image.open(io.BytesIO(data), formats=("JPEG", "PNG"))
+        try:
+            image = Image.open(io.BytesIO(data), formats=("JPEG", "PNG"))
+        except UnidentifiedImageError as error:
+            raise ValueError(f"{printable(name)[:100]} is no JPEG or PNG picture") from error
     if image.width * image.height > _WIDEST:
         raise ValueError(f"a picture of {image.width} x {image.height}")
     return image.convert("RGB")

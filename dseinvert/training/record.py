@@ -10,12 +10,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from dseinvert.errors import OutputError
 from dseinvert.generators.pixels import to_pixels
 from dseinvert.media.atomic import open_in_place, write_bytes
 from dseinvert.media.images import encode_png
 from dseinvert.media.pixels import Pixels
+from dseinvert.names import read_regular
 
 
 class Record:
@@ -51,15 +53,21 @@ class Record:
 
 
 def grid(rows: Sequence[Tensor]) -> Pixels:
-    """Rows of images [N, 3, R, R] in [-1, 1] -> one picture uint8 [rows R, N R, 3]."""
+    """Rows of images [N, 3, R, R] in [-1, 1] -> one picture uint8 [rows R, N R, 3].
+
+    N is that of the longest row; shorter ones end in black.
+    """
     lines = [torch.cat(list(row.float().cpu()), dim=2) for row in rows]
-    sheet = torch.cat(lines, dim=1)
+    width = max(line.shape[2] for line in lines)
+    padded = [F.pad(line, (0, width - line.shape[2]), value=-1) for line in lines]
+    sheet = torch.cat(padded, dim=1)
     return to_pixels(sheet[None])[0]
 
 
 def _start(file: Path, header: Sequence[str], step: int) -> None:
     """Keep the rows up to `step` of an earlier part of the run, under its header."""
-    rows = file.read_text().splitlines()[1:] if step and file.exists() else []
+    held = read_regular(file) if step and file.exists() else b""
+    rows = held.decode(errors="replace").splitlines()[1:]
     whole = [row for row in rows if row.count(",") == len(header) - 1]
     lines = [",".join(header), *(row for row in whole if _step(row) <= step)]
     write_bytes(file, ("\n".join(lines) + "\n").encode())

@@ -54,3 +54,11 @@ def test_the_words_of_a_help_page_are_explained_in_a_line_each(
 def test_a_word_that_nobody_explained_is_an_error_of_ours() -> None:
     with pytest.raises(KeyError):
         words("w++")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_no_line_of_a_help_page_is_wider_than_a_terminal(
+    verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert [line for line in help_of(verb, capsys).splitlines() if len(line) > 80] == []

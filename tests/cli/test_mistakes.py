@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from dseinvert.cli.main import run
+
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "mistakes.md"
 _ROW = re.compile(r"^\| `(dseinvert .*?)` \| (.*) \| (\d+) \|$", re.M)
@@ -134,3 +136,14 @@ if __name__ == "__main__":
         return f"| `{match[1]}` | {said.replace('|', '&#124;')} | {code} |"
 
     PAGE.write_text(_ROW.sub(row, PAGE.read_text("utf-8")), "utf-8")
+
+
+@pytest.mark.parametrize("option", ["--mask", "--identity", "--log"])
+def test_a_name_that_no_file_system_takes_is_told_in_a_line(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(b"")
+    words = ["images", str(photo), "--out", str(tmp_path / "new"), "--edit", "age=1"]
+    assert run([*words, option, "x" * 300]) == 2
+    assert "file name too long" in capsys.readouterr().err

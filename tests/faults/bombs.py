@@ -345,8 +345,8 @@ def _read(read: Read, path: Path) -> dict[str, Any]:
         code = read(path)
         code = code if isinstance(code, int) else 0
     except Exception as error:
-        line, code = told(error, (), options_of_verbs), code_of(error)
-        os.write(2, line.encode())
+        code = code_of(error)
+        os.write(2, told(error, (), options_of_verbs).encode())
     seconds = time.process_time() - began
     return {
         "code": int(code),

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from dseinvert.errors import DseInvertError
 from tests.fuzz.mutators import mutated
 from tests.fuzz.readers import Reader, readers
-from tests.fuzz.running import CORPUS, armed, fuzz, outcome, replay
+from tests.fuzz.running import CORPUS, SECONDS, armed, fuzz, outcome, replay
 
 SHORT = 60  # of each reader
 COUNT = int(os.environ.get("DSEINVERT_FUZZ", "0"))
@@ -66,3 +67,24 @@ def test_a_mutation_is_the_same_each_time(every: dict[str, Reader]) -> None:
         )
         assert first == again
         assert len({*first}) > 10
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_no_reader_waits_for_what_never_ends(
+    kind: str, every: dict[str, Reader], tmp_path: Path
+) -> None:
+    armed()
+    for name, reader in every.items():
+        path = tmp_path / reader.file
+        if kind == "pipe":
+            os.mkfifo(path)
+        else:
+            path.symlink_to(os.devnull)
+        signal.setitimer(signal.ITIMER_REAL, SECONDS)
+        try:
+            reader.read(path)
+        except DseInvertError as error:
+            assert str(error).isprintable() and "bug" not in str(error), name
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        path.unlink(missing_ok=True)

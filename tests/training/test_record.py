@@ -79,3 +79,9 @@ def test_a_grid_is_written_as_png(tmp_path):
     record.picture(5, [torch.zeros(3, 3, 4, 4)])
     record.close()
     assert cv2.imread(str(tmp_path / "grid-0000005.png")).shape == (4, 12, 3)
+
+
+def test_a_row_of_fewer_pictures_ends_in_black() -> None:
+    sheet = grid([torch.ones(3, 3, 4, 4), torch.zeros(1, 3, 4, 4)])
+    assert sheet.shape == (8, 12, 3)
+    assert (sheet[:4] == 255).all() and (sheet[4:, 4:] == 0).all() and (sheet[4:, :4] > 0).all()

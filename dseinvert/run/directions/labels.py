@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dseinvert.errors import InputError, UsageError
-from dseinvert.names import brief
+from dseinvert.names import brief, read_regular
 
 SEED = "seed"
 MOST_COLUMNS = 10_000
@@ -64,7 +64,7 @@ def read_table(path: Path) -> Table:
 def _lines(path: Path) -> Iterator[str]:
     """Without their ends, so that no field goes on behind one."""
     try:
-        text = path.read_text("utf-8-sig")
+        text = read_regular(path).decode("utf-8-sig")
     except FileNotFoundError as error:
         raise UsageError(f"{path}: no such file") from error
     except (OSError, UnicodeDecodeError) as error:

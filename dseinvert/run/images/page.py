@@ -15,7 +15,7 @@ from dseinvert.media.atomic import is_inside, replacing
 from dseinvert.media.formats import marked
 from dseinvert.media.images import HEAD_BYTES, encode_jpeg, read_image
 from dseinvert.media.pixels import Pixels
-from dseinvert.names import counted
+from dseinvert.names import counted, read_regular
 from dseinvert.run.images.journal import Entry, FaceEntry
 from dseinvert.run.images.roles import caption
 from dseinvert.run.pages import data_uri, encoded, page
@@ -140,7 +140,7 @@ def _data_uri(path: Path) -> str:
     try:
         if not is_inside(path.parent, path):
             return ""
-        data = path.read_bytes()
+        data = read_regular(path)
         if len(data) <= _EMBEDDED_BYTES:
             kind = _KINDS.get(marked(data[:HEAD_BYTES]))
             return data_uri(kind, data) if kind else ""

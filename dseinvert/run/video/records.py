@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -13,7 +14,7 @@ from typing import Any
 from dseinvert.errors import OutputError
 from dseinvert.media.atomic import is_inside, shown, write_bytes
 from dseinvert.media.tables import Cell, plain, table_bytes
-from dseinvert.names import count, file_name, text, word
+from dseinvert.names import count, file_name, open_regular, text, word
 from dseinvert.run.video.measure import NAMES
 from dseinvert.run.video.plan import Output, Task
 from dseinvert.run.video.unfinished import identity, intended
@@ -130,9 +131,8 @@ def table_path(task: Task) -> Path:
 def read_records(task: Task) -> dict[str, Record]:
     """The records of a clip by video; rows that are not ours are passed over."""
     try:
-        with table_path(task).open(
-            encoding="utf-8", errors="backslashreplace", newline="\n"
-        ) as file:
+        held = open_regular(table_path(task))
+        with io.TextIOWrapper(held, "utf-8", errors="backslashreplace", newline="\n") as file:
             lines = (line.rstrip("\n") for line in file)
             rows = csv.DictReader(line for line in lines if not line.startswith("#"))
             if len(rows.fieldnames or ()) > _MOST_COLUMNS:
@@ -149,7 +149,7 @@ def output_sha256(path: Path) -> str:
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     for file in files:
         digest.update(file.name.encode(errors="surrogateescape") if path.is_dir() else b"")
-        with file.open("rb") as opened:
+        with open_regular(file) as opened:
             while block := opened.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()

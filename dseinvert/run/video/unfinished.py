@@ -12,7 +12,7 @@ from typing import Any
 from dseinvert.errors import OutputError
 from dseinvert.media.atomic import make_folder, output_error, restore_folder, shown, write_bytes
 from dseinvert.media.lock import locked
-from dseinvert.names import file_name, json_value, table, text
+from dseinvert.names import file_name, json_value, read_regular, table, text
 from dseinvert.run.video.plan import Output, Task
 
 _INTENT, _SOURCE = "outputs.json", "source.txt"
@@ -54,7 +54,7 @@ def intend(task: Task, outputs: Sequence[Output]) -> None:
 def intended(task: Task) -> dict[str, dict[str, Any]]:
     """What `intend` noted in this run or in one that was killed, by file name."""
     try:
-        notes = json_value((task.kept / _INTENT).read_bytes())
+        notes = json_value(read_regular(task.kept / _INTENT))
         return table(notes, file_name, lambda note: table(note, text, lambda value: value))
     except (OSError, ValueError):
         return {}
@@ -83,7 +83,7 @@ def _take_over(task: Task) -> None:
     """What a killed run left of the same bytes under another name goes on under this one."""
     for folder in task.folder.glob(".*.dse-work") if not task.kept.exists() else ():
         with suppress(OSError, UnicodeDecodeError), locked(folder) as alone:
-            if alone and (folder / _SOURCE).read_text("ascii") == task.sha256:
+            if alone and read_regular(folder / _SOURCE).decode("ascii") == task.sha256:
                 folder.rename(task.kept)
                 return
 
