@@ -80,9 +80,14 @@ def _person(job: ImagesJob) -> dict[str, Any]:
 
 
 def _unless_usual(name: str) -> Setting[ImagesJob]:
-    """A field of `Wanted`: journals of before there was such a choice are of its default."""
+    """A field of `Wanted`: journals of before there was such a choice are of its default.
+
+    Where no faces are looked for, nothing but a turn counts.
+    """
 
     def entries(job: ImagesJob) -> dict[str, Any]:
+        if job.detector is None and name != "rotate":
+            return {}
         value = getattr(job.wanted, name)
         return {} if value == getattr(EVERYBODY, name) else {name: value}
 
