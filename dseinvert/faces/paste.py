@@ -32,7 +32,7 @@ AGREEMENT_SIDE, FINE, BROAD = 64, 1.0, 8.0
 DOUBT, DOUBT_MEANS, REACH, SOFT = 20.0, 2.0, 5, 2.0
 # Pixels of a window that is done at once, and of each strip of a larger one; the largest side, in
 # pixels, that a change is drawn at before it is put in place.
-_WHOLE, _STRIP, _LARGEST = 16 << 20, 2 << 20, 4096
+_WHOLE, _STRIP, _LARGEST = 4 << 20, 1 << 20, 4096
 # Grey levels of change for which the rim of a mask is squared.
 ABRUPT = 15.0
 

@@ -21,9 +21,10 @@ _SMALL = (1023.0, 4095.0)
 _DARK = 64
 _BITS_PER_SAMPLE, _EXTRA_SAMPLES, _MULTIPLIED = 258, 338, 1
 # The main header of JPEG 2000, up to the bits of its first component, less one; and of the coding
-# in AVIF, up to the bit that says there are 10 or 12.
-_JPEG2000 = re.compile(rb"(?s)\xff\x4f\xff\x51.{38}(.)")
-_AV1_DEEP = re.compile(rb"(?s)av1C..[\x40-\x7f\xc0-\xff]")
+# in AVIF, up to the bits that say whether there are 10 or 12.
+_JPEG2000 = re.compile(rb"(?s)(?:\0\0\0\x0cjP  .{0,65536}?)?\xff\x4f\xff\x51.{38}(.)")
+_AV1 = re.compile(rb"(?s).{4}ftyp.{0,65536}?av1C..(.)")
+_HIGH, _TWELVE = 0x40, 0x20
 _PPM = re.compile(rb"P[36]\s+(?:#[^\n]*\n\s*)*\d+\s+(?:#[^\n]*\n\s*)*\d+\s+(?:#[^\n]*\n\s*)*(\d+)")
 
 
@@ -103,17 +104,20 @@ def _straight(deep: NDArray[np.uint16], image: Image.Image) -> NDArray[np.uint16
 def _has_16_bits(image: Image.Image, data: bytes) -> bool:
     if image.format == "PNG":
         return data[24] == 16
-    if image.format in ("PPM", "JPEG2000"):
+    if image.format in ("PPM", "JPEG2000", "AVIF"):
         return (_says_maxval(data) or 0) > 255
-    if image.format == "AVIF":
-        return _AV1_DEEP.search(data) is not None
     bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (8,))
     return max(bits if isinstance(bits, tuple) else (bits,)) == 16
 
 
 def _says_maxval(data: bytes) -> int | None:
-    """The largest number of a colour PPM or a JPEG 2000; None = it is neither."""
+    """The largest number of a colour PPM, a JPEG 2000 or an AVIF; None = it is none of these."""
     if match := _PPM.match(data[:1024]):
         return int(match[1])
-    match = _JPEG2000.search(data)
-    return (2 << (match[1][0] & 0x7F)) - 1 if match else None
+    if match := _JPEG2000.match(data):
+        return (2 << (match[1][0] & 0x7F)) - 1
+    match = _AV1.match(data)
+    if match is None:
+        return None
+    flags = match[1][0]
+    return (4095 if flags & _TWELVE else 1023) if flags & _HIGH else 255

@@ -21,6 +21,7 @@ from dseinvert.media.atomic import shown
 from dseinvert.media.convert import SIGNIFICANT_BITS, on_white, orientation, turned
 from dseinvert.media.deep import brighten
 from dseinvert.media.formats import CONVERT, like_targa, marked, unread
+from dseinvert.media.memory import give_back
 from dseinvert.media.strict import Strictness
 
 _strictly = Strictness()
@@ -97,6 +98,7 @@ def decode_image(data: bytes, max_pixels: int | None = None) -> Picture:
     with decoded(data, max_pixels) as (image, notes):
         turn, pixels = orientation(image, notes), on_white(image, notes)
     del image  # before its copy is made
+    give_back(pixels.size // 3)
     return Picture(turned(pixels, turn), tuple(dict.fromkeys(notes)))
 
 

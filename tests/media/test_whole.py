@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -363,3 +364,16 @@ def test_more_than_8_bits_of_a_jpeg_2000_stay(tmp_path: Path, bits: int, white: 
     photo = open_whole(tmp_path / "a.jp2")
     assert photo.samples.dtype == np.uint16
     assert np.abs(photo.samples / 257 - photo.colours).mean() < 1
+
+
+def test_10_bits_of_an_avif_stay(tmp_path: Path) -> None:
+    path, grey = tmp_path / "a.avif", np.full((128, 128, 3), 90, np.uint8)
+    with av.open(path, "w", format="avif") as file:
+        stream = file.add_stream("libsvtav1", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 128, 128, "yuv420p10le"
+        frame = av.VideoFrame.from_ndarray(grey, format="rgb24").reformat(format="yuv420p10le")
+        for packet in [*stream.encode(frame), *stream.encode()]:
+            file.mux(packet)
+    photo = open_whole(path)
+    assert photo.samples.dtype == np.uint16 and photo.notes == ()
+    assert np.abs(photo.samples / 257 - 90).max() < 1 and (photo.colours == 90).all()
