@@ -148,7 +148,7 @@ def change_mask(edited: Pixels, reconstruction: Pixels) -> NDArray[np.float32]:
     side = len(change)
     width = 1 + 2 * (side // 64)
     size = cv2.dilate(np.abs(change).max(-1), np.ones((width, width)))
-    inside = _oval(side, HEAD_CENTRE, HEAD_RADII)
+    inside = head_mask(side)
     little, much = (
         inside * head + (1 - inside) * beyond for head, beyond in ((LITTLE, TINT), (MUCH, NO_TINT))
     )
@@ -159,6 +159,11 @@ def change_mask(edited: Pixels, reconstruction: Pixels) -> NDArray[np.float32]:
 def face_mask(side: int) -> NDArray[np.float32]:
     """1 on the face of an FFHQ crop, from brows to chin, softly to 0 around it: [N, N]."""
     return _oval(side, FACE_CENTRE, FACE_RADII)
+
+
+def head_mask(side: int) -> NDArray[np.float32]:
+    """1 on the head of an FFHQ crop with its hair, softly to 0 around it: [N, N]."""
+    return _oval(side, HEAD_CENTRE, HEAD_RADII)
 
 
 def _oval(
