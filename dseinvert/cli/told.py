@@ -86,6 +86,8 @@ def _usage(error: Any, arguments: Sequence[str], options: Options) -> str:
         return f"{what} ({wanted}; {see})"
     if found := _NO_OPTION.match(message):
         what = f"{verb} has no {found[1]}" if verb else f"there is no {found[1]}"
+        if file := _file(found[1], arguments):
+            return f"{what} ({file} is a file: write ./{file}, and ./* in place of *; {see})"
         return f"{what} ({_option(found[1], verb, options)}{see})"
     if found := _NEEDS.fullmatch(message):
         return f"{found[1]} needs a value, and none is given ({see})"
@@ -138,6 +140,12 @@ def _given(option: str, arguments: Sequence[str]) -> str:
         if word == option and place + 1 < len(arguments):
             return repr(arguments[place + 1])
     return ""
+
+
+def _file(option: str, arguments: Sequence[str]) -> str:
+    """The file that was taken for an option, as a star finds one called -a.jpg; "" = none was."""
+    alike = (word for word in arguments if word.startswith(option))
+    return next((word for word in alike if Path(word).is_file()), "")
 
 
 def _option(name: str, verb: str, options: Options) -> str:

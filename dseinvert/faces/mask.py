@@ -16,6 +16,7 @@ from dseinvert.faces.paste import (
     agreement,
     change_mask,
     face_mask,
+    head_mask,
     keep_original,
     paste_difference,
 )
@@ -74,7 +75,7 @@ def paste_edit(
         crop: as the encoder saw it.
         edited: uint8 [R, R, 3].
         recon: the same crop drawn without the edit.
-        mask: where the edit may show; None = as far as `recon` agrees with the crop.
+        mask: where the edit may show; None = on the head, as far as `recon` agrees with the crop.
     """
     shown = edited if mask is None else mask(crop.pixels, edited, recon)
     return paste_shown(photo, crop, shown, recon, masked=mask is not None)
@@ -85,7 +86,8 @@ def paste_shown(photo: Pixels, crop: Crop, shown: Pixels, recon: Pixels, *, mask
     tone = tone_in(photo, crop.pixels)
     if masked:
         return paste_difference(photo, shown, crop.pixels, crop.quad, tone=tone)
-    trust = agreement(crop.pixels, recon)
+    # Beyond the head, what a generator changes is a shadow on the wall behind it.
+    trust = agreement(crop.pixels, recon) * head_mask(len(recon))
     return paste_difference(photo, shown, recon, crop.quad, trust=trust, tone=tone)
 
 

@@ -32,7 +32,7 @@ AGREEMENT_SIDE, FINE, BROAD = 64, 1.0, 8.0
 DOUBT, DOUBT_MEANS, REACH, SOFT = 20.0, 2.0, 5, 2.0
 # Pixels of a window that is done at once, and of each strip of a larger one; the largest side, in
 # pixels, that a change is drawn at before it is put in place.
-_WHOLE, _STRIP, _LARGEST = 16 << 20, 2 << 20, 4096
+_WHOLE, _STRIP, _LARGEST = 4 << 20, 1 << 20, 4096
 # Grey levels of change for which the rim of a mask is squared.
 ABRUPT = 15.0
 
@@ -148,7 +148,7 @@ def change_mask(edited: Pixels, reconstruction: Pixels) -> NDArray[np.float32]:
     side = len(change)
     width = 1 + 2 * (side // 64)
     size = cv2.dilate(np.abs(change).max(-1), np.ones((width, width)))
-    inside = _oval(side, HEAD_CENTRE, HEAD_RADII)
+    inside = head_mask(side)
     little, much = (
         inside * head + (1 - inside) * beyond for head, beyond in ((LITTLE, TINT), (MUCH, NO_TINT))
     )
@@ -159,6 +159,11 @@ def change_mask(edited: Pixels, reconstruction: Pixels) -> NDArray[np.float32]:
 def face_mask(side: int) -> NDArray[np.float32]:
     """1 on the face of an FFHQ crop, from brows to chin, softly to 0 around it: [N, N]."""
     return _oval(side, FACE_CENTRE, FACE_RADII)
+
+
+def head_mask(side: int) -> NDArray[np.float32]:
+    """1 on the head of an FFHQ crop with its hair, softly to 0 around it: [N, N]."""
+    return _oval(side, HEAD_CENTRE, HEAD_RADII)
 
 
 def _oval(

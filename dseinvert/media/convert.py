@@ -29,11 +29,14 @@ _STRIP = 512  # rows
 _ICC_MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 _GREY_MODES = ("1", "L", "LA", "I", "F")
 _FLOAT_WHITES = (1.0, 255.0, 65535.0)
+# Of floats that go a little beyond 1, which is white: lights of a picture of high dynamic range.
+_HIGHLIGHTS = 16.0
 _DEEP = 65535.0
 _INTEGER_WHITES = (_DEEP, 2.0**31)
 # Of 8, 10 and 12 bits in 16; 14 would be as many as a dark photo has.
 _SMALL_WHITES = (255.0, 1023.0, 4095.0)
 _S_MAX_SAMPLE, _MAX_SAMPLE = 341, 281
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 SIGNIFICANT_BITS = "significant bits"
 """Of each sample: where `Image.info` has it from a PNG, which Pillow does not tell."""
 
@@ -100,10 +103,18 @@ def levels(image: Image.Image, notes: list[str]) -> NDArray[np.float32] | None:
         raise InputError("has pixels that are NaN or infinite")
     white = _white(values, image)
     if image.mode == "F":
-        notes.append(f"float pixels were read as 0 to {white:g}")
+        cut = ", what is lighter as white" if values.max() > white else ""
+        notes.append(f"float pixels were read as 0 to {white:g}{cut}")
     elif white < _DEEP:
         notes.append(said_small(float(values.max()), white))
-    return np.clip(values / np.float32(white), 0, 1)
+    shares = np.clip(values / np.float32(white), 0, 1)
+    return 1 - shares if _is_negative(image) else shares
+
+
+def _is_negative(image: Image.Image) -> bool:
+    """Whether a TIFF counts from white, of which Pillow undoes only that of 8 bits."""
+    photometric = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC)
+    return bool(photometric == _WHITE_IS_ZERO)
 
 
 def said_small(peak: float, white: float) -> str:
@@ -167,6 +178,8 @@ def _white(values: NDArray[np.float32], image: Image.Image) -> float:
         return small
     if image.mode.startswith("I;"):
         return _DEEP
+    if image.mode == "F" and peak <= _HIGHLIGHTS:
+        return _FLOAT_WHITES[0]
     whites = _FLOAT_WHITES if image.mode == "F" else _INTEGER_WHITES
     for white in whites:
         if peak <= white:

@@ -1,4 +1,4 @@
-"""Colours of 16 bits, of which Pillow keeps the upper eight: all of them, and those of fewer bits.
+"""Colours of more than 8 bits, of which Pillow keeps eight: all of them, and those of fewer bits.
 
 A camera's 12 bits in numbers of 16 would be read as nearly black.
 """
@@ -19,7 +19,12 @@ _DEEP = 65535
 _SMALL = (1023.0, 4095.0)
 # The upper eight bits of 14, and one for rounding.
 _DARK = 64
-_BITS_PER_SAMPLE = 258
+_BITS_PER_SAMPLE, _EXTRA_SAMPLES, _MULTIPLIED = 258, 338, 1
+# The main header of JPEG 2000, up to the bits of its first component, less one; and of the coding
+# in AVIF, up to the bits that say whether there are 10 or 12.
+_JPEG2000 = re.compile(rb"(?s)(?:\0\0\0\x0cjP  .{0,65536}?)?\xff\x4f\xff\x51.{38}(.)")
+_AV1 = re.compile(rb"(?s).{4}ftyp.{0,65536}?av1C..(.)")
+_HIGH, _TWELVE = 0x40, 0x20
 _PPM = re.compile(rb"P[36]\s+(?:#[^\n]*\n\s*)*\d+\s+(?:#[^\n]*\n\s*)*\d+\s+(?:#[^\n]*\n\s*)*(\d+)")
 
 
@@ -32,9 +37,9 @@ def deep_colours(image: Image.Image, data: bytes, notes: list[str]) -> NDArray[n
         return None
     deep = _read(image, data)
     if deep is None:
-        notes.append("was written with 8 bits, for its 16 cannot be read")
+        notes.append("was written with 8 bits, for it has more that cannot be read")
         return None
-    return _scaled(deep, _white(deep, image, data) or _DEEP)
+    return _straight(_scaled(deep, _white(deep, image, data) or _DEEP), image)
 
 
 def brighten(image: Image.Image, data: bytes, notes: list[str]) -> None:
@@ -86,16 +91,33 @@ def _scaled(deep: NDArray[np.uint16], white: float) -> NDArray[np.uint16]:
     return scaled.astype(np.uint16)
 
 
+def _straight(deep: NDArray[np.uint16], image: Image.Image) -> NDArray[np.uint16]:
+    """Colours that a TIFF has multiplied by their alpha as they were before."""
+    extra = getattr(image, "tag_v2", {}).get(_EXTRA_SAMPLES, ())
+    if deep.shape[2] < 4 or _MULTIPLIED not in (extra if isinstance(extra, tuple) else (extra,)):
+        return deep
+    alpha = deep[..., 3:].clip(1).astype(np.float32)
+    colours = np.rint(deep[..., :3] * (_DEEP / alpha)).clip(0, _DEEP).astype(np.uint16)
+    return np.concatenate([colours, deep[..., 3:]], axis=-1)
+
+
 def _has_16_bits(image: Image.Image, data: bytes) -> bool:
     if image.format == "PNG":
         return data[24] == 16
-    if image.format == "PPM":
+    if image.format in ("PPM", "JPEG2000", "AVIF"):
         return (_says_maxval(data) or 0) > 255
     bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (8,))
     return max(bits if isinstance(bits, tuple) else (bits,)) == 16
 
 
 def _says_maxval(data: bytes) -> int | None:
-    """The largest number of a colour PPM; None = it is none."""
-    match = _PPM.match(data[:1024])
-    return int(match[1]) if match else None
+    """The largest number of a colour PPM, a JPEG 2000 or an AVIF; None = it is none of these."""
+    if match := _PPM.match(data[:1024]):
+        return int(match[1])
+    if match := _JPEG2000.match(data):
+        return (2 << (match[1][0] & 0x7F)) - 1
+    match = _AV1.match(data)
+    if match is None:
+        return None
+    flags = match[1][0]
+    return (4095 if flags & _TWELVE else 1023) if flags & _HIGH else 255

@@ -21,6 +21,7 @@ from dseinvert.media.atomic import shown
 from dseinvert.media.convert import SIGNIFICANT_BITS, on_white, orientation, turned
 from dseinvert.media.deep import brighten
 from dseinvert.media.formats import CONVERT, like_targa, marked, unread
+from dseinvert.media.memory import give_back
 from dseinvert.media.strict import Strictness
 
 _strictly = Strictness()
@@ -32,6 +33,8 @@ MAX_PIXELS = 220_000_000
 LIKELY_PIXELS, LIKELY_PER_BYTE = 16_000_000, 10_000
 MAX_BYTES = 1 << 30
 HEAD_BYTES = 64
+# Of a PNG's chunks: the gamma that sRGB comes near to, and the transfer curves PQ and HLG.
+_GAMMA, _HDR = 1 / 2.2, (b"\x10", b"\x12")
 
 CAMERA_RAW = frozenset(
     {".arw", ".cr2", ".cr3", ".dng", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".srw"}
@@ -42,7 +45,11 @@ _OPTION = "--max-pixels N"
 _SMALLER = f"scale it down first, or give {_OPTION}"
 _OTHERS = (  # what else turns up under a picture's name: its first bytes, what it is, what to do
     (rb"version https://git-lfs", "is a Git LFS pointer, not an image", "run `git lfs pull`"),
-    (rb"(?i)\s*<(!doctype )?html", "is a web page, not an image", "download the image itself"),
+    (
+        rb"(?i)(\xef\xbb\xbf)?\s*<(!doctype )?html",
+        "is a web page, not an image",
+        "download the image itself",
+    ),
     (rb"PK\x03\x04", "is a zip archive, not an image", "unpack it first"),
     (rb"(?s)....ftyp|RIFF....AVI |\x1a\x45\xdf\xa3", "is a video", "use `dseinvert video`"),
     (rb"[\t\n\r\x20-\x7e]+\Z", "is text, not an image", _AGAIN),
@@ -91,6 +98,7 @@ def decode_image(data: bytes, max_pixels: int | None = None) -> Picture:
     with decoded(data, max_pixels) as (image, notes):
         turn, pixels = orientation(image, notes), on_white(image, notes)
     del image  # before its copy is made
+    give_back(pixels.size // 3)
     return Picture(turned(pixels, turn), tuple(dict.fromkeys(notes)))
 
 
@@ -115,7 +123,8 @@ def decoded(data: bytes, max_pixels: int | None = None) -> Iterator[tuple[Image.
                 notes.append("holds several frames or pages; only the first is read")
             image.load()
             if kind == "PNG":
-                image.info[SIGNIFICANT_BITS] = _significant_bits(data)
+                image.info[SIGNIFICANT_BITS] = max(_chunk(data, b"sBIT"), default=0)
+                notes += _colours_ignored(image, data)
             brighten(image, data, notes)
             yield image, notes
     except InputError:
@@ -258,14 +267,23 @@ def _checked_png(data: bytes, notes: list[str]) -> bytes:
     return b"".join([*kept, view[start:end]]) if start or end < len(data) else data
 
 
-def _significant_bits(data: bytes) -> int:
-    """Of each sample, as an sBIT chunk says; 0 = there is none."""
+def _colours_ignored(image: Image.Image, data: bytes) -> Iterator[str]:
+    """What a PNG says of its colours and is not followed, a phrase each."""
+    if _chunk(data, b"cICP")[1:2] in _HDR:
+        yield "its HDR colours were read as sRGB"
+    gamma = image.info.get("gamma", _GAMMA)
+    if abs(gamma / _GAMMA - 1) > 0.1 and not {"srgb", "icc_profile"} & {*image.info}:
+        yield f"its gamma of {gamma:g} was ignored, its colours read as sRGB"
+
+
+def _chunk(data: bytes, wanted: bytes) -> bytes:
+    """What a chunk of a PNG holds that stands before its pixels; nothing = there is none."""
     for kind, at, end in _png_chunks(data):
-        if kind == b"sBIT":
-            return max(data[at + 8 : end - 4], default=0)
+        if kind == wanted:
+            return data[at + 8 : end - 4]
         if kind == b"IDAT":
             break
-    return 0
+    return b""
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:

@@ -24,6 +24,7 @@ from dseinvert.media.convert import (
 from dseinvert.media.deep import deep_colours
 from dseinvert.media.form import Form
 from dseinvert.media.images import decoded, file_bytes, naming
+from dseinvert.media.memory import give_back
 from dseinvert.media.pixels import Pixels
 
 _ACROSS = (5, 6, 7, 8)
@@ -85,6 +86,7 @@ def open_whole(path: Path, max_pixels: int | None = None, *, keep_gps: bool = Fa
         with decoded(data, max_pixels) as (image, _):
             turn, lying = orientation(image, []), _lying(image, data, keep_gps)
     del image, data  # before copies are made
+    give_back(lying.colours.size // 3)
     return _upright(lying, turn)
 
 

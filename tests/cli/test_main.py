@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from dseinvert.cli.main import run
 from dseinvert.errors import DeviceError, InputError, MissingError, OutputError
 
 ROOT = Path(__file__).parents[2]
+Run = Callable[..., int]
 CODE = "from dseinvert.cli.main import main; main()"
 
 
@@ -148,3 +150,12 @@ def test_file_names_that_are_no_text_are_told_of_all_the_same(tmp_path: Path) ->
     )
     assert ended.returncode == 3
     assert "Traceback" not in ended.stderr
+
+
+def test_a_file_that_a_star_makes_an_option_is_told(
+    dse: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-a.safetensors").write_bytes(b"")
+    assert dse("edit", "-a.safetensors", "b.safetensors", "--out", "out") == 2
+    assert "-a.safetensors is a file: write ./-a.safetensors" in capfd.readouterr().err

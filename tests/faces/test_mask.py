@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from dseinvert.errors import UsageError
-from dseinvert.faces.mask import open_mask
+from dseinvert.faces.crops import Crop
+from dseinvert.faces.mask import open_mask, paste_edit
 from dseinvert.media.images import encode_png, read_image
 
 Run = Callable[..., int]
@@ -52,3 +53,13 @@ def test_another_mask_is_another_result(dse: Run, pictures: Path, tmp_path: Path
     plain = read_image(tmp_path / "o" / "p0.smile+1.5.png")
     assert dse(*given, "--mask", "face") == 0
     assert not np.array_equal(read_image(tmp_path / "o" / "p0.smile+1.5.png"), plain)
+
+
+def test_an_edit_casts_no_shadow_beside_the_head() -> None:
+    plain = np.full((128, 128, 3), 200, np.uint8)
+    corners = np.array([[0, 0], [0, 128], [128, 128], [128, 0]]) - 0.5
+    pasted = paste_edit(plain, Crop(plain, corners), plain - 60, plain)
+    change = plain.astype(int) - pasted
+    assert change[64, 64].min() == 60 and change[10:118, 64].min() > 0
+    assert change[:, :10].max() == 0 and change[:, -10:].max() == 0
+    assert change[64, 14:114].max(axis=-1)[[0, -1]].max() < 12

@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import runpy
+import struct
 import subprocess
 import sys
 import threading
@@ -23,6 +24,7 @@ from dseinvert.media.images import (
     read_image,
     sniff,
 )
+from tests.media.pngs import with_chunk
 
 ASSETS = Path(__file__).parents[1] / "assets"
 SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "bad-inputs"
@@ -319,3 +321,29 @@ def test_flat_drawings_are_no_bombs() -> None:
     file = io.BytesIO()
     white.save(file, format="PNG", optimize=True)
     assert decode_image(file.getvalue()).pixels.shape == (9_000, 12_000, 3)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "said"),
+    [
+        ([(b"gAMA", struct.pack(">I", 100_000))], "its gamma of 1 was ignored"),
+        ([(b"gAMA", struct.pack(">I", 45_455))], ""),
+        ([(b"gAMA", struct.pack(">I", 100_000)), (b"sRGB", b"\0")], ""),
+        ([(b"cICP", bytes([9, 16, 0, 1]))], "its HDR colours"),
+        ([(b"cICP", bytes([1, 13, 0, 1]))], ""),
+    ],
+)
+def test_colours_that_a_png_means_otherwise_are_said(
+    chunks: list[tuple[bytes, bytes]], said: str
+) -> None:
+    data = encode_png(SCENE)
+    for kind, content in reversed(chunks):
+        data = with_chunk(data, kind, content)
+    picture = decode_image(data)
+    assert np.array_equal(picture.pixels, SCENE)
+    assert ("; ".join(picture.warnings)).startswith(said) and bool(said) == bool(picture.warnings)
+
+
+def test_a_web_page_is_known_behind_a_byte_order_mark() -> None:
+    with pytest.raises(InputError, match="is a web page"):
+        decode_image(b"\xef\xbb\xbf<!DOCTYPE html><html>not found</html>")

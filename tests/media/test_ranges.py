@@ -14,6 +14,7 @@ from PIL import Image
 from dseinvert.media.images import Picture, decode_image
 from dseinvert.media.whole import open_whole
 from tests.media.pngs import png, with_chunk
+from tests.media.tiffs import tiff
 
 
 def ramp(most: int) -> np.ndarray:
@@ -142,3 +143,29 @@ def test_a_whole_photo_of_them_is_written_on_the_whole_scale(tmp_path: Path, suf
     photo = open_whole(tmp_path / f"a{suffix}")
     assert photo.samples.dtype == np.uint16 and photo.samples.max() == 65_535
     assert np.abs(photo.samples / 257 - photo.colours).max() <= 0.51
+
+
+@pytest.mark.parametrize(
+    ("dtype", "most", "said"),
+    [(np.uint8, 255, 0), (np.uint16, 65535, 0), (np.uint16, 4095, 1)],
+)
+def test_a_tiff_that_counts_from_white_is_no_negative(dtype: Any, most: int, said: int) -> None:
+    picture = decode_image(tiff((most - ramp(most)).astype(dtype), 0))
+    upright = decode_image(tiff(ramp(most).astype(dtype), 1))
+    assert np.abs(picture.pixels.astype(int) - upright.pixels).max() <= 1
+    assert picture.pixels[0, 0, 0] == 0 and len(picture.warnings) == said
+
+
+@pytest.mark.parametrize("most", [1.5, 7.5, 16.0])
+def test_floats_a_little_beyond_white_are_no_black_picture(most: float) -> None:
+    values = np.linspace(-0.2, most, 4096).reshape(64, 64).astype(np.float32)
+    picture = decode_image(tiff(values, 1))
+    expected = np.rint(255 * values.clip(0, 1))
+    assert np.abs(picture.pixels[..., 0] - expected).max() <= 1
+    assert picture.warnings == ("float pixels were read as 0 to 1, what is lighter as white",)
+
+
+def test_floats_up_to_255_are_read_as_before() -> None:
+    picture = decode_image(tiff(ramp(20).astype(np.float32), 1))
+    assert picture.pixels.max() == 20
+    assert picture.warnings == ("float pixels were read as 0 to 255",)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from dseinvert.errors import InputError, UsageError
 from dseinvert.media.form import PNG, Form, form_of
 from dseinvert.media.images import decode_image, encode_jpeg, encode_png, read_image
 from dseinvert.media.whole import Whole, open_whole
+from tests.media.tiffs import tiff
 
 Run = Callable[..., int]
 SWAPPED = Path(__file__).parents[1] / "assets" / "icc_swapped.png"
@@ -335,3 +337,43 @@ def test_images_and_edit_write_the_format_that_is_asked_for(
     assert dse("edit", out / "p.safetensors", *edit, "--out", tmp_path / "more") == 0
     assert Image.open(tmp_path / "more" / "p.smile+1.webp").format == "WEBP"
     assert dse("images", source, "--quality", "80", "--out", out, "-q") == 2
+
+
+def test_alpha_that_is_multiplied_into_16_bits_does_not_darken_them(tmp_path: Path) -> None:
+    alpha = np.linspace(2_000, 65_535, 60).repeat(40).reshape(60, 40).T
+    colours = scene() * (alpha / 255)[..., None]
+    samples = np.dstack([colours, alpha]).round().astype(np.uint16)
+    (tmp_path / "a.tif").write_bytes(tiff(samples, 2, extra=1))
+    photo = open_whole(tmp_path / "a.tif")
+    assert np.abs(photo.samples / 257 - scene()).max() < 1
+    assert np.array_equal(photo.alpha, samples[..., 3])
+    (tmp_path / "b.png").write_bytes(photo.encode(PNG, []))
+    gap = read_image(tmp_path / "a.tif").astype(int) - read_image(tmp_path / "b.png")
+    assert np.abs(gap).max() <= 2
+
+
+@pytest.mark.parametrize(("bits", "white"), [(12, 4095), (16, 65535)])
+def test_more_than_8_bits_of_a_jpeg_2000_stay(tmp_path: Path, bits: int, white: int) -> None:
+    deep = np.rint(scene()[..., ::-1] * (white / 255)).astype(np.uint16)
+    data = bytearray(cv2.imencode(".jp2", deep, [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 1000])[1])
+    assert data[data.index(b"\xff\x4f\xff\x51") + 42] == 15
+    if bits == 12:  # the header's word for three components
+        for k in range(3):
+            data[data.index(b"\xff\x4f\xff\x51") + 42 + 3 * k] = bits - 1
+    (tmp_path / "a.jp2").write_bytes(data)
+    photo = open_whole(tmp_path / "a.jp2")
+    assert photo.samples.dtype == np.uint16
+    assert np.abs(photo.samples / 257 - photo.colours).mean() < 1
+
+
+def test_10_bits_of_an_avif_stay(tmp_path: Path) -> None:
+    path, grey = tmp_path / "a.avif", np.full((128, 128, 3), 90, np.uint8)
+    with av.open(path, "w", format="avif") as file:
+        stream = file.add_stream("libsvtav1", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 128, 128, "yuv420p10le"
+        frame = av.VideoFrame.from_ndarray(grey, format="rgb24").reformat(format="yuv420p10le")
+        for packet in [*stream.encode(frame), *stream.encode()]:
+            file.mux(packet)
+    photo = open_whole(path)
+    assert photo.samples.dtype == np.uint16 and photo.notes == ()
+    assert np.abs(photo.samples / 257 - 90).max() < 1 and (photo.colours == 90).all()

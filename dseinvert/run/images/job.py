@@ -24,7 +24,7 @@ from dseinvert.models.person import Person, open_person
 from dseinvert.run.flow.batchsize import BatchSize, auto_size, share
 from dseinvert.run.flow.keys import Setting, settings_of
 
-PASTING = 2  # raised when whole photos come out otherwise, and only these
+PASTING = 3  # raised when whole photos come out otherwise, and only these
 OUTPUTS = 2  # raised when the same input and settings give other outputs: all is then done again
 
 
@@ -81,9 +81,14 @@ def _person(job: ImagesJob) -> dict[str, Any]:
 
 
 def _unless_usual(name: str) -> Setting[ImagesJob]:
-    """A field of `Wanted`: journals of before there was such a choice are of its default."""
+    """A field of `Wanted`: journals of before there was such a choice are of its default.
+
+    Where no faces are looked for, nothing but a turn counts.
+    """
 
     def entries(job: ImagesJob) -> dict[str, Any]:
+        if job.detector is None and name != "rotate":
+            return {}
         value = getattr(job.wanted, name)
         return {} if value == getattr(EVERYBODY, name) else {name: value}
 

@@ -16,9 +16,10 @@ from dseinvert.run.flow.keys import result_key
 from dseinvert.run.flow.names import assign, folded
 from dseinvert.run.images.journal import Entry
 from dseinvert.run.images.roles import is_picture
-from dseinvert.run.inputs import Item
+from dseinvert.run.inputs import Item, Status
 
 _HASHERS = 4
+_LOOKS = 2  # raised when faces are found that were not: photos without one are looked at again
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,12 @@ class Plan:
     """Inputs that lie in the output folder and must not be overwritten."""
     left: tuple[str, ...] = ()
     """Names of earlier outputs that are there still, and whose inputs are gone."""
+
+
+def entry_key(sha256: str, settings: Mapping[str, Any], status: Status) -> str:
+    """The `key` of an entry: equal for equal bytes under equal settings."""
+    looks = {"looks": _LOOKS} if status == "skipped" else {}
+    return result_key(sha256, {**settings, **looks})
 
 
 def make_plan(
@@ -88,7 +95,7 @@ def _settled(
     if entry is None or entry.status not in ("done", "skipped"):
         return None
     try:
-        unchanged = entry.key == result_key(file_sha256(item.source), settings)
+        unchanged = entry.key == entry_key(file_sha256(item.source), settings, entry.status)
         intact = unchanged and all(
             _holds(out / name, sha256) for name, sha256 in entry.files.items()
         )

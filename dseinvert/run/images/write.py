@@ -15,16 +15,16 @@ from dseinvert.faces.align import crop_matrix, matrix_to_list
 from dseinvert.faces.mask import Mask, paste_shown
 from dseinvert.latent import dumps
 from dseinvert.media.atomic import shown, sync_folder, within, write_bytes
+from dseinvert.media.digest import file_sha256
 from dseinvert.media.form import PNG, Form
 from dseinvert.media.pixels import Pixels
 from dseinvert.media.whole import Whole, open_whole
-from dseinvert.run.flow.keys import result_key
 from dseinvert.run.flow.names import face_names
 from dseinvert.run.images.compute import InvertedFace
 from dseinvert.run.images.journal import Entry, FaceEntry
-from dseinvert.run.images.plan import Plan
+from dseinvert.run.images.plan import Plan, entry_key
 from dseinvert.run.images.roles import Picture, pictures
-from dseinvert.run.inputs import Prepared, reason_of, unexpected
+from dseinvert.run.inputs import Prepared, Status, reason_of, unexpected
 from dseinvert.version import __version__
 
 
@@ -117,6 +117,8 @@ class Target:
     def _pasted(self, prepared: Prepared, edited: list[tuple[InvertedFace, Pixels]]) -> Whole:
         """The photo of an input with its edited faces in it."""
         source, masked = prepared.item.source, self.mask is not None
+        if file_sha256(source) != prepared.sha256:
+            raise InputError("changed while it was worked on", "run the same command again")
         photo = open_whole(source, self.max_pixels, keep_gps=self.keep_gps)
         pasted = photo.colours
         for face, pixels in edited:
@@ -142,13 +144,14 @@ class Target:
             raise InputError(f"its output {name} would replace an input", "choose another --out")
         return path
 
-    def _entry(self, prepared: Prepared, **outcome: Any) -> Entry:
+    def _entry(self, prepared: Prepared, status: Status, **outcome: Any) -> Entry:
         return Entry(
             name=prepared.item.name,
             source=str(prepared.item.source.absolute()),
             shown=shown(prepared.item.source),
             sha256=prepared.sha256,
-            key=result_key(prepared.sha256, self.settings),
+            key=entry_key(prepared.sha256, self.settings, status),
+            status=status,
             warnings=list(prepared.warnings),
             settings=dict(self.settings),
             backend=self.backend,

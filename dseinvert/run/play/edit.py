@@ -302,9 +302,10 @@ def _original(item: Item, latent: Latent, model: Model) -> Pixels:
 
 
 def _kind(latent: Latent) -> tuple[object, ...]:
-    """What latents of one batch share: their space, and the layer of a feature or none."""
+    """What latents of one batch share: space, layer of a feature or none, BigGAN's truncation."""
     shapes = {name: tuple(tensor.shape[1:]) for name, tensor in latent.tensors().items()}
-    return latent.space, latent.layer, latent.skip, tuple(shapes.items())
+    drawn = latent.origin.get("truncation")
+    return latent.space, latent.layer, latent.skip, drawn, tuple(shapes.items())
 
 
 def _render(model: Model, edits: Edits, rows: Sequence[Latent]) -> list[Shots]:

@@ -15,6 +15,7 @@ from dseinvert.inversion.inverter import Inversion, Inverter
 from dseinvert.latent import load_latent
 from dseinvert.media.images import encode_png, read_image
 from dseinvert.models import Model
+from dseinvert.run.flow.keys import result_key
 from dseinvert.run.images import run as batch
 from dseinvert.run.images.journal import NAME, read
 
@@ -292,3 +293,54 @@ def test_no_more_photos_are_open_than_the_window_holds(
     monkeypatch.setattr(batch.Target, "write", writing)
     assert dse("images", folder, "--out", tmp_path / "out", "--no-align", "--batch", "2") == 0
     assert most[0] <= 24
+
+
+def test_a_photo_without_a_face_is_looked_at_again_where_more_are_found_than_once(
+    dse: Run, squares: Squares, tmp_path: Path
+) -> None:
+    (tmp_path / "black.png").write_bytes(encode_png(np.zeros((80, 80, 3), np.uint8)))
+    journal = tmp_path / "out" / NAME
+    asked = ("images", tmp_path / "black.png", "--out", tmp_path / "out", "-q")
+    assert dse(*asked) == 1
+    (entry,) = read(journal).values()
+    old = result_key(entry.sha256, entry.settings)  # as before other turns were tried
+    journal.write_bytes(journal.read_bytes().replace(entry.key.encode(), old.encode()))
+    for lines in (2, 2):
+        assert dse(*asked) == 1
+        assert len(journal.read_text().splitlines()) == lines
+
+
+@pytest.mark.parametrize(
+    ("option", "again"),
+    [
+        (("--min-face", "16"), False),
+        (("--min-score", "0.3"), False),
+        (("--faces", "largest"), False),
+        (("--rotate", "90"), True),
+    ],
+)
+def test_of_photos_taken_as_they_are_only_a_turn_makes_others(
+    dse: Run, pictures: Path, tmp_path: Path, option: tuple[str, ...], again: bool
+) -> None:
+    asked = ("images", pictures / "p0.png", "--out", tmp_path / "out", "--no-align", "-q")
+    assert dse(*asked) == 0 and dse(*asked, *option) == 0
+    assert len((tmp_path / "out" / NAME).read_text().splitlines()) == 1 + again
+
+
+def test_a_photo_that_changes_under_way_is_not_pasted_into(
+    dse: Run, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = batch.Target.write
+
+    def late(target: Any, work: Any) -> Any:
+        work[0].item.source.write_bytes(noise(1, 40, 40))
+        return write(target, work)
+
+    monkeypatch.setattr(batch.Target, "write", late)
+    asked = ("images", pictures / "p0.png", "--out", tmp_path / "out", "--no-align", "-q")
+    assert dse(*asked, "--edit", "age=1", "--paste") == 1
+    (entry,) = read(tmp_path / "out" / NAME).values()
+    assert entry.status == "failed" and entry.reason.startswith("changed while it was worked on")
+    assert not list((tmp_path / "out").glob("p0.*"))
+    monkeypatch.setattr(batch.Target, "write", write)
+    assert dse(*asked, "--edit", "age=1", "--paste") == 0

@@ -12,9 +12,10 @@ import torch
 
 from dseinvert.generators.pixels import to_pixels
 from dseinvert.inversion.spaces import enter
-from dseinvert.latent import concat, dumps, load_latent
+from dseinvert.latent import Latent, concat, dumps, load_latent
 from dseinvert.media.images import encode_png, read_image
 from dseinvert.models import open_model
+from dseinvert.run.play import edit
 from dseinvert.similarity.identity import MobileFaceNet
 
 Run = Callable[..., int]
@@ -256,3 +257,11 @@ def test_latents_of_one_shape_and_other_spaces_are_drawn_apart(
         one, two = (read_image(tmp_path / folder / f"{name}.age+1.png") for folder in "ab")
         assert np.abs(one.astype(int) - two).max() <= 1
     assert not np.array_equal(one, read_image(tmp_path / "a" / "p0.age+1.png"))
+
+
+def test_latents_of_another_truncation_are_drawn_in_another_batch() -> None:
+    one, same, other = (
+        Latent(torch.zeros(1, 1, 8), "z", label=torch.zeros(1, dtype=torch.long), origin=origin)
+        for origin in ({"truncation": "0.4"}, {"truncation": "0.4"}, {"truncation": "0.8"})
+    )
+    assert edit._kind(one) == edit._kind(same) != edit._kind(other)
