@@ -169,7 +169,7 @@ class Gan:
         wanted = Wanted(rotate, faces, known, min_face, min_score)
         detector = self._detector(min_face, min_score) if align else None
         found = faces_of(open_photo(photo).pixels, self.resolution, detector, wanted)
-        return [Face(Photo(one.pixels), one.quad, one.score) for one in found]
+        return [Face(Photo(one.pixels), one.quad, one.score, one.aligned) for one in found]
 
     def invert(
         self,
@@ -304,7 +304,8 @@ class Gan:
             expect(mask, (str, Path), "a mask", "auto, face or the path of a picture")
         if len(found) != 1 or (isinstance(edited, Tensor) and len(edited) != 1):
             raise UsageError("paste takes one face at a time", "found[i], drawn[i : i + 1]")
-        opened, crop = open_photo(photo), Crop(face.crop.pixels, face.quad, face.score)
+        opened = open_photo(photo)
+        crop = Crop(face.crop.pixels, face.quad, face.score, aligned=face.aligned)
         new = edited.pixels if isinstance(edited, Photo) else to_pixels(edited)[0]
         recon = to_pixels(found.images)[0]
         if not new.shape == recon.shape == crop.pixels.shape == (self.resolution,) * 2 + (3,):

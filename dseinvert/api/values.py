@@ -24,6 +24,8 @@ class Face:
     whose first has its centre at (0, 0)."""
     score: float = 1.0
     """How sure the detector is, from 0 to 1."""
+    aligned: bool = True
+    """Whether it is framed as FFHQ frames a face; False = the photo as it is."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -32,6 +32,8 @@ class Crop:
     """How sure the detector is, from 0 to 1."""
     turn: int = 0
     """Degrees clockwise by which the photo was turned to find it; `quad` tells of them too."""
+    aligned: bool = True
+    """Whether it is framed as FFHQ frames a face; False = the photo as it is."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def whole(photo: Pixels, side: int, turn: int = 0) -> Crop:
         photo = cv2.resize(photo, (side, side), interpolation=method)
     if turn:
         photo, corners = turned(photo, turn), turned_quad(corners, turn)
-    return Crop(photo, corners, turn=turn)
+    return Crop(photo, corners, turn=turn, aligned=False)
 
 
 def notes(crops: Sequence[Crop], width: int, height: int) -> tuple[str, ...]:

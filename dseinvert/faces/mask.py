@@ -75,7 +75,8 @@ def paste_edit(
         crop: as the encoder saw it.
         edited: uint8 [R, R, 3].
         recon: the same crop drawn without the edit.
-        mask: where the edit may show; None = on the head, as far as `recon` agrees with the crop.
+        mask: where the edit may show; None = on the head of an aligned crop, as far as `recon`
+            agrees with it.
     """
     shown = edited if mask is None else mask(crop.pixels, edited, recon)
     return paste_shown(photo, crop, shown, recon, masked=mask is not None)
@@ -86,8 +87,9 @@ def paste_shown(photo: Pixels, crop: Crop, shown: Pixels, recon: Pixels, *, mask
     tone = tone_in(photo, crop.pixels)
     if masked:
         return paste_difference(photo, shown, crop.pixels, crop.quad, tone=tone)
-    # Beyond the head, what a generator changes is a shadow on the wall behind it.
-    trust = agreement(crop.pixels, recon) * head_mask(len(recon))
+    trust = agreement(crop.pixels, recon)
+    if crop.aligned:  # beyond the head, what a generator changes is a shadow on the wall behind it
+        trust = trust * head_mask(len(recon))
     return paste_difference(photo, shown, recon, crop.quad, trust=trust, tone=tone)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dseinvert.errors import UsageError
-from dseinvert.faces.crops import Crop
+from dseinvert.faces.crops import Crop, whole
 from dseinvert.faces.mask import open_mask, paste_edit
 from dseinvert.media.images import encode_png, read_image
 
@@ -63,3 +63,9 @@ def test_an_edit_casts_no_shadow_beside_the_head() -> None:
     assert change[64, 64].min() == 60 and change[10:118, 64].min() > 0
     assert change[:, :10].max() == 0 and change[:, -10:].max() == 0
     assert change[64, 14:114].max(axis=-1)[[0, -1]].max() < 12
+
+
+def test_a_picture_that_is_no_aligned_face_is_changed_everywhere() -> None:
+    plain = np.full((128, 128, 3), 200, np.uint8)
+    pasted = paste_edit(plain, whole(plain, 128), plain - 60, plain)
+    assert (plain.astype(int) - pasted)[2:-2, 2:-2].min() > 50
