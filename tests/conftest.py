@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +31,24 @@ def pytest_xdist_auto_num_workers() -> int:
     return min(4, os.cpu_count() or 1)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The slow ones first: at the end, no process waits for another's last minute."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The slow ones first, some modules of them for each process: none waits for another's end.
+
+    xdist gives each process an equal run of the items, and moves what is left at their ends.
+    """
+    count = getattr(config, "workerinput", {}).get("workercount", 1)
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    quick = [item for item in items if not item.get_closest_marker("slow")]
+    shares: list[list[pytest.Item]] = [[] for _ in range(count)]
+    for place, (_, module) in enumerate(groupby(slow, key=lambda item: item.path)):
+        shares[place % count].extend(module)
+    left = len(items)
+    items.clear()
+    for place, share in enumerate(shares):
+        size = left // (count - place)
+        items += [*share, *(quick.pop(0) for _ in range(min(len(quick), size - len(share))))]
+        left -= size
+    items += quick
 
 
 def build_tiny_model(folder: Path, seed: int = 0) -> Path:

@@ -51,7 +51,7 @@ def sharpen(model: Model, options: SharpenOptions, order: Order, team: Team) -> 
     pace = options.pace
     varied = critics_pictures(known, side, pace.batch, pace.seed + 1000 * team.rank)
     if not (order.work / FILE).exists():
-        refit(generator, trunk, varied)
+        refit(generator, trunk, varied, options)
     distance = FeatureDistance().requires_grad_(False)
     stage = begin(generator, trunk, options, distance, watcher(held_out, side, distance))
     follow(stage, pace, varied.from_step, order.work / FILE, team)
@@ -85,12 +85,14 @@ def critics_pictures(
     return Variations(known, masks, side, batch, seed, vary=vary)
 
 
-def refit(generator: StyleGAN2, trunk: DSEEncoder, varied: Variations, batches: int = 300) -> float:
+def refit(
+    generator: StyleGAN2, trunk: DSEEncoder, varied: Variations, options: SharpenOptions
+) -> float:
     """Fit z -> w to what the trunk finds in these pictures; the distance that is left."""
-    images = torch.cat([varied.at(_BEHIND + k) for k in range(batches)])
+    images = torch.cat([varied.at(_BEHIND + k) for k in range(options.refitted)])
     _, bases = codes(Pair(generator, trunk), images)
     mapping = generator.mapping.requires_grad_(True)
-    return fit_mapping(mapping, bases.clone(), steps=2000)
+    return fit_mapping(mapping, bases.clone(), options.refit_steps)
 
 
 def watcher(held_out: Pixels, side: int, distance: FeatureDistance, samples: int = 500) -> Watch:

@@ -43,6 +43,10 @@ class SharpenOptions:
     taps: float = 1e-3
     base_share: float = 0.5
     """Share of the reconstructions drawn from the base code alone."""
+    refitted: int = 300
+    """Batches whose codes z -> w is fitted to at first..."""
+    refit_steps: int = 2000
+    """... in so many steps."""
     rules: Rules = field(default_factory=Rules)
     pace: Pace = field(default_factory=Pace)
 

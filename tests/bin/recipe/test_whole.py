@@ -150,7 +150,11 @@ def test_a_finished_model_is_sharpened_and_given_its_other_parts_anew(
     joint: Order, tmp_path: Path
 ) -> None:
     options = SharpenOptions(
-        widths=(8, 8, 8), rules=Rules(half=False), pace=Pace(images=8, batch=4, log_every=1)
+        widths=(8, 8, 8),
+        refitted=4,
+        refit_steps=20,
+        rules=Rules(half=False),
+        pace=Pace(images=8, batch=4, log_every=1),
     )
     sharp = Order(joint.sources, tmp_path / "work", tmp_path / "sharp", "sharp-16", joint.effort)
     sharpen(open_model(str(joint.out)), options, sharp, Team())
