@@ -22,8 +22,8 @@ from dseinvert.training.checkpoints import Stateful
 from dseinvert.training.optimiser import build_optimiser
 from recipe.gan.course import Pace
 from recipe.gan.critic import Critic, exact
-from recipe.gan.finer import cropped
-from recipe.gan.game import Rules, descend, judged, penalty, taught
+from recipe.gan.finer import cropped, looked_at
+from recipe.gan.game import Rules, descend, judged, teach
 from recipe.gan.gan_state import rate_factor
 from recipe.gan.team import Team
 
@@ -90,7 +90,8 @@ class Fitting:
         terms |= self._apart(real[::2], plain, self.options.plain, "w_plus_")
         share = rules.share(self.step)
         if share > 0:
-            terms |= judged(rules, self.critic, self._seen(fine), self._seen(plain), share)
+            seen = looked_at(rules, fine), looked_at(rules, plain)
+            terms |= judged(rules, self.critic, *seen, share)
         loss = torch.stack(list(terms.values())).sum()
         modules = {"trunk": self.encoder.trunk, "branch": self.encoder.branch}
         descend(team, loss, modules, self.adams, clipped=modules)
@@ -133,19 +134,9 @@ class Fitting:
 
     def _teach(self, real: Tensor, fine: Tensor, plain: Tensor, team: Team) -> dict[str, Tensor]:
         """The critic's step."""
-        rules, critic = self.options.rules, self.critic.requires_grad_(True)
-        told = taught(rules, critic, self._seen(real), self._seen(fine), self._seen(plain))
-        descend(team, told.pop("critic"), {"critic": critic}, self.adams)
-        if self.step % rules.r1_every == 0:
-            slope = penalty(rules, critic, cropped(real), len(real) * team.size)
-            descend(team, slope, {"critic": critic}, self.adams)
-        critic.requires_grad_(False)
-        return told
-
-    def _seen(self, images: Tensor) -> Tensor:
-        """What the critic sees: crops, varied, and where they are."""
-        parts = cropped(images)
-        return torch.cat([self.options.rules.varied(parts[:, :3]), parts[:, 3:]], dim=1)
+        rules = self.options.rules
+        seen = looked_at(rules, real), looked_at(rules, fine), looked_at(rules, plain)
+        return teach(rules, self.critic, seen, cropped(real), self.step, team, self.adams)
 
 
 def begin(

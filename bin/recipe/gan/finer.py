@@ -21,7 +21,7 @@ from dseinvert.training.checkpoints import Stateful
 from dseinvert.training.optimiser import build_optimiser
 from recipe.gan.course import Pace
 from recipe.gan.critic import Critic, exact
-from recipe.gan.game import Rules, descend, judged, penalty, taught
+from recipe.gan.game import Rules, descend, judged, teach
 from recipe.gan.gan_state import rate_factor
 from recipe.gan.team import Team
 
@@ -129,7 +129,7 @@ class Refining:
         share = self.options.rules.share(self.step)
         if share > 0:
             fake, small = self._drawn(self._sampled(len(real)))
-            seen = self._seen(fake), self._seen(recon)
+            seen = looked_at(self.options.rules, fake), looked_at(self.options.rules, recon)
             terms |= judged(self.options.rules, self.critic, *seen, share)
             terms["small"] = terms["small"] + self._small(fake, small)
         loss = torch.stack(list(terms.values())).sum()
@@ -144,21 +144,11 @@ class Refining:
 
     def _teach(self, real: Tensor, recon: Tensor, team: Team) -> dict[str, Tensor]:
         """The critic's step."""
-        rules, critic = self.options.rules, self.critic.requires_grad_(True)
+        rules = self.options.rules
         with torch.no_grad():
             fake, _ = self._drawn(self._sampled(len(real)))
-        told = taught(rules, critic, *map(self._seen, (real, fake, recon)))
-        descend(team, told.pop("critic"), {"critic": critic}, self.adams)
-        if self.step % rules.r1_every == 0:
-            slope = penalty(rules, critic, cropped(real), len(real) * team.size)
-            descend(team, slope, {"critic": critic}, self.adams)
-        critic.requires_grad_(False)
-        return told
-
-    def _seen(self, images: Tensor) -> Tensor:
-        """What the critic sees: crops, varied, and where they are."""
-        parts = cropped(images)
-        return torch.cat([self.options.rules.varied(parts[:, :3]), parts[:, 3:]], dim=1)
+        seen = looked_at(rules, real), looked_at(rules, fake), looked_at(rules, recon)
+        return teach(rules, self.critic, seen, cropped(real), self.step, team, self.adams)
 
     def _terms(self, real: Tensor, recon: Tensor, before: Tensor) -> dict[str, Tensor]:
         """What a reconstruction is asked for besides looking real."""
@@ -207,6 +197,12 @@ def cropped(images: Tensor) -> Tensor:
         whole = torch.cat([image, places])
         parts.append(whole[:, top : top + size, left : left + size])
     return torch.stack(parts)
+
+
+def looked_at(rules: Rules, images: Tensor) -> Tensor:
+    """What a critic of crops sees of images [B, 3, R, R]: parts, varied, and where they are."""
+    parts = cropped(images)
+    return torch.cat([rules.varied(parts[:, :3]), parts[:, 3:]], dim=1)
 
 
 def begin(

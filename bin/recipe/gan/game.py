@@ -72,6 +72,31 @@ def taught(
     return {"critic": loss, **figures}
 
 
+def teach(
+    rules: Rules,
+    critic: Critic,
+    seen: tuple[Tensor, Tensor, Tensor],
+    real: Tensor,
+    step: int,
+    team: Team,
+    adams: Mapping[str, torch.optim.Optimizer],
+) -> dict[str, Tensor]:
+    """The critic's step, and R1's where it is due; returns what there is to log.
+
+    Args:
+        seen: real images, samples and reconstructions, as it sees them.
+        real: the real ones again, as they are, for R1.
+    """
+    critic.requires_grad_(True)
+    told = taught(rules, critic, *seen)
+    descend(team, told.pop("critic"), {"critic": critic}, adams)
+    if step % rules.r1_every == 0:
+        slope = penalty(rules, critic, real, len(real) * team.size)
+        descend(team, slope, {"critic": critic}, adams)
+    critic.requires_grad_(False)
+    return told
+
+
 def judged(
     rules: Rules, critic: Critic, fake: Tensor, recon: Tensor, share: float
 ) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ from dseinvert.training.checkpoints import Stateful
 from dseinvert.training.optimiser import build_optimiser
 from recipe.gan.course import Pace
 from recipe.gan.critic import Critic, exact
-from recipe.gan.game import Rules, descend, judged, penalty, taught
+from recipe.gan.game import Rules, descend, judged, teach
 from recipe.gan.gan_state import rate_factor
 from recipe.gan.team import Team
 
@@ -106,16 +106,11 @@ class Sharpening:
 
     def _teach(self, real: Tensor, recon: Tensor, team: Team) -> dict[str, Tensor]:
         """The critic's step."""
-        rules, critic = self.options.rules, self.critic.requires_grad_(True)
+        rules = self.options.rules
         with torch.no_grad():
             fake = self._samples(len(real))
-        told = taught(rules, critic, *map(rules.varied, (real, fake, recon)))
-        descend(team, told.pop("critic"), {"critic": critic}, self.adams)
-        if self.step % rules.r1_every == 0:
-            slope = penalty(rules, critic, real, len(real) * team.size)
-            descend(team, slope, {"critic": critic}, self.adams)
-        critic.requires_grad_(False)
-        return told
+        seen = rules.varied(real), rules.varied(fake), rules.varied(recon)
+        return teach(rules, self.critic, seen, real, self.step, team, self.adams)
 
     def _encoded(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Rows [B, L, D], a share of them of the base code alone; and their taps."""
