@@ -1,13 +1,14 @@
 """The bundled directions: what scores faces, and how one attribute is told from the others.
 
 Codes are regressed on all scores at once; how far each direction then moves every score is measured
-on pictures, and what it moves besides its own is taken out as far as it is known.
+on pictures, and what it moves besides its own is taken out as far as it is known. From there each
+descends through the generator (`steered`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -23,7 +24,9 @@ from dseinvert.editing.interfacegan import boundary, split
 from dseinvert.encoders import Encoder
 from dseinvert.generators import Generator
 from dseinvert.generators.pixels import to_pixels
+from dseinvert.generators.stylegan2 import StyleGAN2
 from dseinvert.latent import Latent, concat
+from dseinvert.similarity.features import FeatureDistance
 from recipe.labels.labelled import (
     CELEBA_TO_FFHQ,
     attributes,
@@ -41,6 +44,7 @@ from recipe.labels.scorers import (
     fit_scorer,
     relit,
 )
+from recipe.labels.steered import Faces, Steering, steer
 
 RELIT = 2
 """Copies of the aged pictures in other light, for the scorer of age."""
@@ -55,13 +59,22 @@ BUNDLED = (
     *("age", "smile", "pose", "gender", "eyeglasses"),
     *("hair", "beard", "mouth-open", "bangs", "light"),
 )
-BESIDE = ("makeup", "hat", "brightness", "contrast", "saturation")
+BESIDE = ("makeup", "hat", "pitch", "brightness", "contrast", "saturation")
 """Told apart from the others as well, but no directions."""
 HALF = ("gender",)
 """Half of which are boundaries (InterFaceGAN) between the highest and the lowest scores."""
 ENDS = 0.1
 """Share of the pictures on each side of them."""
+POSED, LOOKS = ("pose", "pitch"), ("brightness", "contrast", "saturation")
+COMPANIONS = (
+    *({"smile", "mouth-open"}, {"age", "hair"}, {"gender", "beard"}, {"gender", "makeup"}),
+    *({"hair", "brightness"}, {"light", "brightness"}, {"light", "contrast"}),
+)
+"""What may go along with each other."""
+UNTINTED = ("age", "smile", "pose", "eyeglasses", "mouth-open")
+"""Which do not mean the colours of a head."""
 _HEADED = ("hair", "bangs", "hat")
+Floats = NDArray[np.float64]
 Quality = dict[str, dict[str, float]]
 """Numbers on each direction, by name."""
 Edited = Callable[[Tensor, Tensor], Tensor]
@@ -76,6 +89,9 @@ class Effort:
     """Inverted pictures that show how far an edit moves the scores."""
     samples: int = 300
     """Of the generator, whose deviation is the unit."""
+    faces: int = 512
+    """Inverted pictures that directions descend on."""
+    steering: Steering = field(default_factory=Steering)
 
 
 @dataclass(frozen=True)
@@ -86,9 +102,12 @@ class Scorers:
     linear: dict[str, Scorer]
 
     def __call__(self, images: Tensor) -> Tensor:
-        """FFHQ-framed [B, 3, H, W] in [-1, 1] -> [B, A]: BUNDLED, then BESIDE."""
-        seen = {box: features(images, box, 16) for box, features in self.features.items()}
-        return self.of(images, seen)
+        """FFHQ-framed [B, 3, H, W] in [-1, 1] -> [B, A]: BUNDLED, then BESIDE; with a gradient."""
+        parts = images.split(16)
+        return torch.cat([self.of(few, self._seen(few)) for few in parts])
+
+    def _seen(self, images: Tensor) -> dict[Box, Tensor]:
+        return {box: features.seen(images, box) for box, features in self.features.items()}
 
     def of(self, images: Tensor, seen: dict[Box, Tensor]) -> Tensor:
         """The same where the features [B, K] of each part are known."""
@@ -100,7 +119,7 @@ class Scorers:
 
 
 def find_directions(
-    generator: Generator,
+    generator: StyleGAN2,
     encoder: Encoder,
     images: Tensor,
     rows: Tensor,
@@ -119,31 +138,31 @@ def find_directions(
         sha256: of the generator's weights.
     """
     scorers, seen, quality = fit_scorers(images, labelled, aged)
-    count = effort.pictures
-    picked = images[:: max(1, len(images) // count)][:count]
-    with torch.inference_mode():
+    picked = images[:: max(1, len(images) // effort.faces)][: effort.faces]
+    with torch.no_grad():
         latents = concat([encoder.encode(few) for few in picked.split(16)])
     scores = scorers.of(images, seen)
-    return told_apart(generator, latents, rows, scores, scorers, quality, sha256, effort.samples)
+    return told_apart(generator, latents, rows, scores, scorers, quality, sha256, effort)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def told_apart(
-    generator: Generator,
-    latents: Latent,
+    generator: StyleGAN2,
+    faces: Latent,
     rows: Tensor,
     scores: Tensor,
     scorers: Callable[[Tensor], Tensor],
     quality: Quality,
     sha256: str,
-    samples: int = Effort.samples,
+    effort: Effort,
 ) -> tuple[dict[str, Direction], Quality]:
-    """Directions from codes [N, L, D] and their scores [N, A], measured on `latents`.
+    """Directions from codes [N, L, D] and their scores [N, A], measured on some of `faces`.
 
     One that does not move its own score is left out; its calibration is 0.
     """
     steps = regress(rows, scores)
     deviation = scores.std(0)
+    latents = faces[:: max(1, len(faces) // effort.pictures)][: effort.pictures]
 
     def edited(vector: Tensor, strengths: Tensor) -> Tensor:
         return _edited(generator, latents, vector, strengths)
@@ -153,10 +172,14 @@ def told_apart(
         normal = boundary(rows, split(scores[:, k].double().numpy(), ENDS)).normal
         pair = torch.stack([vectors[k], normal * vectors[k].norm()])
         vectors[k] = halved(pair, effects(pair, edited, scorers)[:, k] / deviation[k])
-    seeds = range(FIRST_SEED, FIRST_SEED + samples)
+    seeds = range(FIRST_SEED, FIRST_SEED + effort.samples)
     drawn = (generator.synthesize(generator.sample([seed], 1.0)).clamp(-1, 1) for seed in seeds)
     unit = scorers(torch.cat(list(drawn))).std(0)
     moved = effects(vectors, edited, scorers) / unit
+    if effort.steering.steps:
+        known = moved.diagonal().clamp_min(WEAK)[:, None, None]
+        vectors = steered(generator, faces, vectors / known, scorers, unit, effort.steering)
+        moved = effects(vectors, edited, scorers) / unit
     directions = {}
     for k, name in enumerate(BUNDLED):
         factor = float(1 / moved[k, k]) if moved[k, k] > 0 else 0.0
@@ -167,6 +190,41 @@ def told_apart(
         if factor > 0:
             directions[name] = Direction(name, vectors[k] * factor, "w+", words, sha256)
     return directions, quality
+
+
+def steered(
+    generator: StyleGAN2,
+    faces: Latent,
+    vectors: Tensor,
+    scorers: Callable[[Tensor], Tensor],
+    unit: Tensor,
+    options: Steering,
+) -> Tensor:
+    """The vectors [V, L, D], each of a deviation, after descent on these faces."""
+
+    def scoring(images: Tensor) -> Tensor:
+        return scorers(images) / unit
+
+    images = torch.cat([generator.synthesize(few) for few in parted(faces, 16)])
+    scores = torch.cat([scoring(few) for few in images.split(16)])
+    tinted = torch.tensor([float(name in UNTINTED) for name in BUNDLED])
+    known, distance = Faces(faces, images, scores), FeatureDistance().requires_grad_(False)
+    with torch.enable_grad():
+        return steer(generator, known, vectors, scoring, spared(), tinted, distance, options)
+
+
+def spared() -> Tensor:
+    """How much each of BUNDLED shall leave each score alone: [V, A]."""
+    names = (*BUNDLED, *BESIDE)
+    wanted = torch.ones(len(BUNDLED), len(names))
+    for k, name in enumerate(BUNDLED):
+        for j, other in enumerate(names):
+            if other in POSED or other in LOOKS:
+                wanted[k, j] = 3
+            if {name, other} in COMPANIONS:
+                wanted[k, j] = 0.2
+        wanted[k, k] = 0
+    return wanted
 
 
 def effects(vectors: Tensor, edited: Edited, scores: Callable[[Tensor], Tensor]) -> Tensor:
@@ -212,11 +270,15 @@ def _edited(generator: Generator, latents: Latent, vector: Tensor, strengths: Te
     step = Direction("step", vector, "w+", "", "")
     strengths = strengths.expand(len(latents))
     pictures = []
-    for start in range(0, len(latents), 16):
-        few = latents[start : start + 16]
+    for start, few in zip(range(0, len(latents), 16), parted(latents, 16), strict=True):
         moved = apply_edits(few, [Edit(step, strengths[start : start + 16])], generator)
         pictures.append(generator.synthesize(moved).clamp(-1, 1))
     return torch.cat(pictures)
+
+
+def parted(latents: Latent, batch: int) -> Iterator[Latent]:
+    """Latents in batches."""
+    return (latents[start : start + batch] for start in range(0, len(latents), batch))
 
 
 # --- Scorers -------------------------------------------------------------------------------------
@@ -234,7 +296,8 @@ def fit_scorers(
     look = features[FACE]
     versions = [look(people), *(look(relit(people, seed)) for seed in range(RELIT))]
     fits["age"] = fit_scorer(look, versions, table["age_years"])
-    fits["pose"] = fit_scorer(look, [seen[FACE][::2]], yaw(images[::2]))
+    for name, turned in zip(POSED, pose(images[::2]), strict=True):
+        fits[name] = fit_scorer(look, [seen[FACE][::2]], turned)
     people, table = read_labelled(labelled, "attributes.csv", CELEBA_TO_FFHQ)
     mine = taught(len(people))
     columns = attributes({name: column[mine] for name, column in table.items()})
@@ -267,10 +330,11 @@ def side_light(images: Tensor) -> Tensor:
     return right.mean((1, 2)) - left.mean((1, 2))
 
 
-def yaw(images: Tensor) -> NDArray[np.float64]:
-    """How far the face is turned: the nose's offset between the eyes, in eye distances [N].
+def pose(images: Tensor) -> tuple[Floats, Floats]:
+    """How far faces are turned aside and nod, each [N], where the nose lies between eyes and mouth.
 
-    Pictures without a detected face score the mean.
+    Yaw in distances of the eyes, pitch in that from the eyes to the mouth. Pictures without a
+    detected face score the mean.
     """
     from dseinvert.faces.detect import open_detector
 
@@ -281,6 +345,9 @@ def yaw(images: Tensor) -> NDArray[np.float64]:
         faces = detector.detect(cv2.resize(pixels, (256, 256), interpolation=cv2.INTER_CUBIC))
         points = faces[0].points if faces else np.full((5, 2), np.nan)
         left, right, nose = points[:3]
-        found.append((nose[0] - (left[0] + right[0]) / 2) / np.linalg.norm(right - left))
-    turned = np.array(found, dtype=np.float64)
-    return np.where(np.isnan(turned), np.nanmean(turned), turned)
+        eyes, mouth = (left + right) / 2, points[3:].mean(0)
+        yaw = (nose[0] - eyes[0]) / np.linalg.norm(right - left)
+        found.append((yaw, (nose[1] - eyes[1]) / np.linalg.norm(mouth - eyes)))
+    both = np.array(found, dtype=np.float64).T
+    yaws, pitches = np.where(np.isnan(both), np.nanmean(both, axis=1)[:, None], both)
+    return yaws, pitches

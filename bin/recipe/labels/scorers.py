@@ -33,12 +33,13 @@ class FaceFeatures:
         self.net = FeatureDistance().eval()
         self.side = side
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __call__(self, images: Tensor, box: Box = (0, 0, 1, 1), batch: int = 64) -> Tensor:
         """[B, 3, H, W] in [-1, 1] -> [B, K]."""
-        return torch.cat([self._batch(part, box) for part in images.split(batch)])
+        return torch.cat([self.seen(part, box) for part in images.split(batch)])
 
-    def _batch(self, images: Tensor, box: Box) -> Tensor:
+    def seen(self, images: Tensor, box: Box) -> Tensor:
+        """The same in one go, with a gradient for the images."""
         height, width = images.shape[-2:]
         left, top, right, bottom = box
         part = images[
