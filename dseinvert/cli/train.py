@@ -31,7 +31,7 @@ def train(
 
     dseinvert train --gan my-gan.pth --method e4e --out runs/my-e4e
     """
-    check_train(gan, device, out)
+    check_train(gan, device, out, options)
     if without_lpips:
         options = replace(options, perceptual="none")
 

@@ -10,6 +10,7 @@ import tarfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,6 +30,7 @@ from dseinvert.importers.read import read as read_foreign
 from dseinvert.latent import Latent, dumps, same_every_time
 from dseinvert.latent.clip import ClipLatents
 from dseinvert.latent.header import Header
+from dseinvert.media.digest import file_sha256
 from dseinvert.media.frame_files import probe_frames
 from dseinvert.media.images import open_image
 from dseinvert.media.rows import write_rows
@@ -146,14 +148,32 @@ def _of_models(place: Path, folder: Path) -> dict[str, Reader]:
         "export": Reader(
             "export.json",
             mutators.JSON,
-            [json.dumps({"format": "dseinvert-export-1", "files": _EXPORTED}).encode()],
-            lambda path: read_export(path.parent),
+            [_exported(place / "exported")],
+            partial(_read_export, place / "exported"),
         ),
     }
 
 
 PARTS = ("generator", "encoder")
-_EXPORTED = {"g": {"file": "g.onnx", "sha256": {"g.onnx": "00"}, "inputs": {}}}
+
+
+def _exported(folder: Path) -> bytes:
+    """The sidecar of a folder whose one graph is there."""
+    folder.mkdir()
+    (folder / "g.onnx").write_bytes(b"a graph")
+    sha256 = {"g.onnx": file_sha256(folder / "g.onnx")}
+    tensor = {"images": {"type": "float32", "shape": ["batch", 3, 16, 16]}}
+    graph = {"file": "g.onnx", "bytes": 7, "sha256": sha256, "inputs": tensor, "outputs": tensor}
+    about = {"to": "onnx", "precision": "fp32", "generator_sha256": "a", "encoder_sha256": "b"}
+    whole = {"format": "dseinvert-export-1", **about, "files": {"g": {**graph, "space": "w+"}}}
+    return json.dumps(whole).encode()
+
+
+def _read_export(folder: Path, path: Path) -> None:
+    """None stands for a refusal: a damaged export is made anew, and nothing is said of it."""
+    path.replace(folder / "export.json")
+    if read_export(folder) is None:
+        raise InputError("no export, or a damaged one")
 
 
 def _of_tables(place: Path) -> dict[str, Reader]:
