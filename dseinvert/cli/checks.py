@@ -41,7 +41,9 @@ from dseinvert.errors import UsageError
 from dseinvert.export.options import ExportOptions
 from dseinvert.inversion.asked import clip_refining, parse_refining
 from dseinvert.inversion.asked_baselines import parse_baselines
+from dseinvert.media.atomic import shown
 from dseinvert.names import suggested
+from dseinvert.run.flow.template import Template, parse_template
 from dseinvert.run.play.seeds import parse_seeds
 from dseinvert.training.options import TrainOptions
 from dseinvert.written import regions_of
@@ -58,6 +60,7 @@ def check_images(paths: Sequence[str], options: ImagesOptions) -> None:
     if options.paste and not options.edits:
         raise UsageError("--paste needs an --edit to paste", "add --edit NAME=STRENGTH")
     _cosine(options.identity_floor)
+    _named(options, paths)
     _run_by(options.device, options.backend)
     inputs.check_inputs(paths, IMAGES)
     inputs.check_not_ours(paths, options.out)
@@ -78,6 +81,9 @@ def check_edit_run(paths: Sequence[str], options: EditOptions) -> None:
     _sweep(options.sweep)
     _where(options.mask, options.region, edited=bool(options.edits))
     _cosine(options.identity_floor)
+    if options.name_template is not None:
+        several = len({*options.edits}) > 1 and not options.sliders
+        _edits_apart(parse_template(options.name_template), several=several)
     _run_by(options.device, options.backend)
     inputs.check_inputs(paths, LATENTS)
     inputs.check_file(options.identity, "--identity")
@@ -241,6 +247,21 @@ def check_preview(names: Sequence[str], options: PreviewOptions) -> None:
     check_device(options.device)
     outputs.check_folder(options.out)
     known.check_directions(options.model, names)
+
+
+def _named(options: ImagesOptions, paths: Sequence[str]) -> None:
+    if options.name_template is None:
+        return
+    _edits_apart(parse_template(options.name_template), several=True)
+    if inputs.inside_inputs(paths, options.out):
+        what = f"--name-template: {shown(options.out)} is an input too"
+        raise UsageError(what, "choose another --out, or leave --name-template out")
+
+
+def _edits_apart(template: Template, *, several: bool) -> None:
+    if several and "edit" not in template.fields:
+        what = f"--name-template {template.text!r}: several pictures of a face would share a name"
+        raise UsageError(what, "add {edit}")
 
 
 def _run_by(device: str, backend: str) -> None:
