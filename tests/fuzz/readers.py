@@ -170,10 +170,14 @@ def _exported(folder: Path) -> bytes:
 
 
 def _read_export(folder: Path, path: Path) -> None:
-    """None stands for a refusal: a damaged export is made anew, and nothing is said of it."""
     path.replace(folder / "export.json")
-    if read_export(folder) is None:
-        raise InputError("no export, or a damaged one")
+    _found(read_export(folder))
+
+
+def _found(what: Any) -> None:
+    """Nothing stands for a refusal, where what is damaged is made anew and nothing is said."""
+    if not what:
+        raise InputError("nothing that we wrote, or damaged")
 
 
 def _of_tables(place: Path) -> dict[str, Reader]:
@@ -192,7 +196,9 @@ def _of_tables(place: Path) -> dict[str, Reader]:
 
     labels = b"file,smile,age\na.png,1,0.5\nb.png,,2\nc.png,0,1\n"
     return {
-        "journal": Reader("journal.jsonl", mutators.JSON, [lines], journal.read),
+        "journal": Reader(
+            "journal.jsonl", mutators.JSON, [lines], lambda path: _found(journal.read(path))
+        ),
         "labels": Reader(
             "l.csv", mutators.TEXT, [labels, b"seed,smile\n1,0\n2,1\n3,nan\n"], read_table
         ),
@@ -280,7 +286,9 @@ def _of_clips(place: Path) -> dict[str, Reader]:
         latents_key="l",
         latents=out / "a.latents.safetensors",
     )
-    write_table(task, [Record("a.mp4", "age+2", "k", "s", "c", "00", 1, 0, 1, {"psnr": 1.0})], {})
+    write_table(
+        task, [Record("a.mp4", "age+2", "k", "s", "c", "00", 1, 0, 1, 0, "", {"psnr": 1.0})], {}
+    )
     table = (out / "a.metrics.csv").read_bytes()
     notes = json.dumps({"a.mp4": {"key": "k", "before": [1, 2, 3]}}).encode()
     origin = {"key": "l", "shots": "[0]", "lost": "0", "problems": "[]", "partial": "0"}
@@ -312,14 +320,16 @@ def _of_clips(place: Path) -> dict[str, Reader]:
     def put(name: str, read: Callable[[], Any]) -> Callable[[Path], Any]:
         def reading(path: Path) -> None:
             path.replace(name if Path(name).is_absolute() else out / name)
-            read()
+            _found(read())
 
         return reading
 
-    def clip() -> None:
-        if latents_of(task) is not None:
-            with ClipLatents(task.latents) as latents:
-                latents.tunings()
+    def clip() -> bool:
+        if latents_of(task) is None:
+            return False
+        with ClipLatents(task.latents) as latents:
+            latents.tunings()
+        return True
 
     person: Any = SimpleNamespace(tracks=[0])
     seen = kept / "tracks.safetensors"

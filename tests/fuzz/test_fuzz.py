@@ -60,13 +60,10 @@ def test_what_once_found_a_mistake_finds_none(every: dict[str, Reader], place: P
     assert [one for one in replayed if one[1] == "RAW"] == []
 
 
-def test_every_reader_that_may_refuse_a_whole_file_does(
-    every: dict[str, Reader], place: Path
-) -> None:
-    lenient = {"journal", "records", "intent", "clip", "tracks", "tuned"}  # torn = passed over
+def test_every_reader_tells_a_good_file_from_none(every: dict[str, Reader], place: Path) -> None:
     for name, reader in every.items():
         told = outcome(reader, b"\x00 no such file \xff", place)
-        assert (told[0] == "refused") == (name not in lenient), (name, told)
+        assert told[0] == "refused", (name, told)
 
 
 def test_a_mutation_is_the_same_each_time(every: dict[str, Reader]) -> None:
