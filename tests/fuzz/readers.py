@@ -25,7 +25,6 @@ from dseinvert.editing.directions import dumps as dump_directions
 from dseinvert.errors import InputError
 from dseinvert.export.exporting import read_export
 from dseinvert.generators.tuned import synthesize
-from dseinvert.importers.pickles import load
 from dseinvert.importers.read import read as read_foreign
 from dseinvert.latent import Latent, dumps, same_every_time
 from dseinvert.latent.clip import ClipLatents
@@ -37,6 +36,7 @@ from dseinvert.media.rows import write_rows
 from dseinvert.models import open_model
 from dseinvert.models.folder import open_folder
 from dseinvert.models.registry import rows
+from dseinvert.pickled.pickles import load
 from dseinvert.run.directions.labels import read_table
 from dseinvert.run.images import journal
 from dseinvert.run.play.latents import read_latent
@@ -313,7 +313,9 @@ def _of_clips(place: Path) -> dict[str, Reader]:
     )
     stored = {name: faces._stored(array) for name, array in pack([track]).items()}
     write_rows(place / "tracks", {**stored, "clip_pts": np.arange(n)}, origin)
-    stages = json.dumps([{"method": "generator", "steps": 1, "loss": [1, 2], "psnr": [1, 2]}])
+    stages = json.dumps(
+        [{"method": "generator", "steps": 1, "kept": 1, "loss": [1, 2], "psnr": [1, 2]}]
+    )
     write_rows(place / "tuned", {"encoder/a": np.zeros(4, np.float32)}, {"stages": stages})
     files = {name: (place / name).read_bytes() for name in ("clip", "tracks", "tuned")}
 
