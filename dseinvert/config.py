@@ -90,6 +90,9 @@ class ImagesOptions:
     """Of jpg and webp, more is better and larger. None = 92, and webp loses nothing."""
     keep_gps: Switch = False
     """Leave in whole photos where they were taken."""
+    name_template: str | None = None
+    """Names of the pictures, such as {parent}_{stem}_{edit}: the image's folder, its name, and
+    what is shown; {n} or {n:03} = number of the face. None = {stem}.{edit}."""
     max_pixels: Annotated[int | None, Option(least=1)] = None
     """Of an image, beyond which it is refused. None = 220 million, and less for a file of a few
     bytes."""
@@ -133,6 +136,9 @@ class EditOptions:
     """Of the pictures that are written."""
     quality: Annotated[int | None, Option(least=1, most=100)] = None
     """Of jpg and webp, more is better and larger. None = 92, and webp loses nothing."""
+    name_template: str | None = None
+    """Names of the pictures, such as {parent}_{stem}_{edit}: the latent's folder, its name, and
+    what is shown; {n} or {n:03} = number of the sample. None = {stem}.{edit}."""
     model: str = "default"
     """Name or folder of the model whose generator the latents belong to."""
     device: Device = "auto"

@@ -26,7 +26,16 @@ _LARGEST = 2**63
 _MOST_SIDES = 16
 _LONGEST_FILE = 255  # bytes, on every common file system
 _WORD = re.compile(r"\w(?:[\w.+@,= -]*[\w.+@,=-])?")
-_NOT_IN_FILE = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029<>:"/\\|?*]')
+UNSEEN = (
+    r"\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    r"\ufff9-\ufffb\U000e0000-\U000e007f"
+)
+"""In a class of a regular expression: what controls, turns the writing round, or shows nothing.
+
+Not the joiners U+200C and U+200D, without which some scripts and emoji are misspelt.
+"""
+_UNSEEN = re.compile(f"[{UNSEEN}]")
+_NOT_IN_FILE = re.compile(rf'[{UNSEEN}<>:"/\\|?*]')
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
@@ -179,6 +188,16 @@ def printable(text: str) -> str:
     return "".join(
         one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
     )
+
+
+def seen(text: str) -> str:
+    """`text` with what hides in it, or turns it round, written as \\u202e is; its lines stay."""
+    return _UNSEEN.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    one = found[0]
+    return one if one in "\n\t" else one.encode("unicode_escape").decode()
 
 
 def brief(value: Any) -> str:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 from typing import TypeVar
 
 from dseinvert.errors import ExitCode
@@ -31,6 +32,33 @@ class Stop:
 
 
 @contextmanager
+def interruptible(told: Callable[[str], None]) -> Iterator[None]:
+    """Say at once that the first SIGINT was heard; then KeyboardInterrupt is raised as usual.
+
+    Inside, `stoppable` answers for itself.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, before)
+        _tell(told, "stopping")
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _tell(told: Callable[[str], None], said: str) -> None:
+    """In a thread: the signal may have come while this very one was writing."""
+    threading.Thread(target=told, args=(said,), daemon=True).start()
+
+
+@contextmanager
 def stoppable(told: Callable[[str], None] | None = None, what: str = "batch") -> Iterator[Stop]:
     """Note the first SIGINT or SIGTERM instead of dying of it; a second one kills as usual.
 
@@ -47,9 +75,7 @@ def stoppable(told: Callable[[str], None] | None = None, what: str = "batch") ->
         stop.code = _CODES[signal.Signals(number)]
         restore()
         if told is not None:
-            # Not here: the signal may have come while this very thread was writing.
-            said = f"stopping after this {what}; Ctrl-C again stops now"
-            threading.Thread(target=told, args=(said,), daemon=True).start()
+            _tell(told, f"stopping after this {what}; Ctrl-C again stops now")
 
     before = {number: signal.signal(number, note) for number in _CODES}
 

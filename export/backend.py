@@ -146,6 +146,7 @@ def run_by(model: Model, exported: Exported, threads: Threads) -> Model:
         for name, about in told["files"].items()
     }
     by = f"{told['to']} {_version(RUNTIMES[told['to']].package)}"
+    _log.info("backend: %s in place of torch", by)
     generator: Generator = ExportedGenerator(model.generator, files, by)
     encoder: Encoder | None = model.encoder
     if encoder is not None and "encoder" in files:

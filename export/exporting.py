@@ -6,7 +6,7 @@ import json
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -27,7 +27,7 @@ from dseinvert.export.to_onnx import Batch, save, to_onnx
 from dseinvert.media.atomic import PART_SUFFIX, replace_folder, restore_folder, write_bytes
 from dseinvert.media.digest import file_sha256
 from dseinvert.models import Model
-from dseinvert.names import file_name, json_value, table, text, word
+from dseinvert.names import count, each, file_name, json_value, read_regular, table, text, word
 from dseinvert.version import __version__
 
 FORMAT = "dseinvert-export-1"
@@ -102,15 +102,37 @@ def export_model(model: Model, options: ExportOptions, told: Told = silent) -> E
 def read_export(folder: Path) -> Exported | None:
     """A folder that `export_model` wrote; None where it is none, or is damaged."""
     try:
-        sidecar = json_value((folder / SIDECAR).read_bytes())
-        sums = [table(one["sha256"], file_name, text).items() for one in sidecar["files"].values()]
-        table(sidecar["files"], word, lambda one: file_name(one["file"]))
-        whole = all(file_sha256(folder / file) == told for own in sums for file, told in own)
-        if sidecar["format"] != FORMAT or not whole:
+        sidecar = json_value(read_regular(folder / SIDECAR))
+        if sidecar["format"] != FORMAT:
             return None
+        sums = [one.items() for one in table(sidecar["files"], word, _checked).values()]
+        _check_run(sidecar)
+        whole = all(file_sha256(folder / file) == told for own in sums for file, told in own)
     except (OSError, InputError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return Exported(folder, sidecar)
+    return Exported(folder, sidecar) if whole else None
+
+
+def _checked(about: Any) -> dict[str, str]:
+    """The sums of a graph's files; ValueError where it is not described as `_described` does."""
+    file_name(about["file"])
+    for tensors in (about["inputs"], about["outputs"]):
+        table(tensors, text, lambda one: (text(one["type"]), each(one["shape"][1:], count)))
+    text(about["space"])
+    if "layer" in about:
+        int(about["layer"])
+    if "truncation" in about:
+        float(text(about["truncation"]))
+    text(about.get("skip", "keep"))
+    return table(about["sha256"], file_name, text)
+
+
+def _check_run(sidecar: Mapping[str, Any]) -> None:
+    """ValueError or KeyError where it does not say of what model it is, and who runs it."""
+    for name in ("generator_sha256", "encoder_sha256", "precision"):
+        text(sidecar[name])
+    if sidecar["precision"] not in RUNTIMES[text(sidecar["to"])].precisions:
+        raise ValueError("a precision that its runtime has not")
 
 
 def write_graph(

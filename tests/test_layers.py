@@ -29,6 +29,7 @@ HOUSE = (
         "config",
         "cards",
         "media",
+        "pickled",
         "latent",
     ),
     *("generators", "encoders", "similarity", "faces", "editing", "importers", "models"),

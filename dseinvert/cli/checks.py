@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import get_args, get_type_hints
 
 from dseinvert.cli import inputs, known, outputs
+from dseinvert.cli.devices import check_backend, check_device
 from dseinvert.cli.inputs import IMAGES, LATENTS, VIDEOS
 from dseinvert.config import (
     DirectionsOptions,
@@ -32,15 +33,20 @@ from dseinvert.editing.grammar import (
     check_person,
     ends,
     rows_of,
+    scorer_of,
     strip_name,
 )
 from dseinvert.editing.script import people_of, read_script
 from dseinvert.errors import UsageError
 from dseinvert.export.options import ExportOptions
 from dseinvert.inversion.asked import clip_refining, parse_refining
+from dseinvert.inversion.asked_baselines import parse_baselines
+from dseinvert.media.atomic import shown
 from dseinvert.names import suggested
+from dseinvert.run.flow.template import Template, parse_template
 from dseinvert.run.play.seeds import parse_seeds
-from dseinvert.written import DEVICE, regions_of
+from dseinvert.training.options import TrainOptions
+from dseinvert.written import regions_of
 
 MASKS = ("auto", "face")
 
@@ -54,6 +60,8 @@ def check_images(paths: Sequence[str], options: ImagesOptions) -> None:
     if options.paste and not options.edits:
         raise UsageError("--paste needs an --edit to paste", "add --edit NAME=STRENGTH")
     _cosine(options.identity_floor)
+    _named(options, paths)
+    _run_by(options.device, options.backend)
     inputs.check_inputs(paths, IMAGES)
     inputs.check_not_ours(paths, options.out)
     inputs.check_file(options.person, "--person")
@@ -73,6 +81,10 @@ def check_edit_run(paths: Sequence[str], options: EditOptions) -> None:
     _sweep(options.sweep)
     _where(options.mask, options.region, edited=bool(options.edits))
     _cosine(options.identity_floor)
+    if options.name_template is not None:
+        several = len({*options.edits}) > 1 and not options.sliders
+        _edits_apart(parse_template(options.name_template), several=several)
+    _run_by(options.device, options.backend)
     inputs.check_inputs(paths, LATENTS)
     inputs.check_file(options.identity, "--identity")
     outputs.check_folder(options.out)
@@ -93,6 +105,7 @@ def check_video(paths: Sequence[str], options: VideoOptions) -> None:
     inputs.check_file(options.identity, "--identity")
     clip_refining(options.refine)
     _codec(options.codec)
+    _run_by(options.device, options.backend)
     inputs.check_inputs(paths, VIDEOS)
     outputs.check_video(options.out)
     check = known.check_strips if options.strip else known.check_edits
@@ -120,6 +133,7 @@ def check_sample(options: SampleOptions) -> None:
         raise UsageError(f"--psi {options.psi:g}", "a number: 1 = no truncation, 0 = the mean")
     parse_seeds(options.seeds)
     _batch(options.batch)
+    check_device(options.device)
     outputs.check_folder(options.out)
     known.check_model(options.model)
 
@@ -128,6 +142,7 @@ def check_mix(base: str, other: str, options: MixOptions) -> None:
     """See `check_images`."""
     rows_of(options.layers, "--layers")
     _batch(options.batch)
+    check_device(options.device)
     for pattern in (base, other):
         inputs.check_inputs([pattern], LATENTS)
     outputs.check_folder(options.out)
@@ -141,6 +156,7 @@ def check_morph(paths: Sequence[str], options: MorphOptions) -> None:
         raise UsageError(f"--frames {options.frames}", "at least 1")
     if not 0 < options.fps <= 240:
         raise UsageError(f"--fps {options.fps}", "above 0, at most 240")
+    check_device(options.device)
     outputs.check_animation(options.out)
     inputs.check_inputs(paths, LATENTS)
     known.check_model(options.model)
@@ -153,30 +169,48 @@ def check_evaluate(paths: Sequence[str], options: EvaluateOptions) -> None:
     _batch(options.batch)
     if options.count is not None and options.count < 1:
         raise UsageError(f"--count {options.count}", "at least 1")
+    parse_baselines(options.baselines)
+    _judges(options)
+    check_device(options.device)
     inputs.check_inputs(paths, IMAGES)
     if options.out is not None:
         outputs.check_folder(options.out)
     known.check_strips(options.model, options.edit)
+    if options.edit and options.identity is None:
+        raise UsageError("--edit needs an --identity network to say who is left")
     for name in options.against:
         known.check_model(name)
 
 
-def check_videos(source: Path, edited: Path) -> None:
+def _judges(options: EvaluateOptions) -> None:
+    """What is measured by networks of the user's own."""
+    if options.scorer and not options.edit:
+        raise UsageError("--scorer without --edit has nothing to score", "--edit age with it")
+    inputs.check_file(options.identity, "--identity")
+    inputs.check_file(options.inception, "--inception")
+    for text in options.scorer:
+        inputs.check_file(Path(scorer_of(text)[0]), "--scorer")
+
+
+def check_videos(source: Path, edited: Path, identity: Path | None) -> None:
     """Of `evaluate --video`; see `check_images`."""
+    inputs.check_file(identity, "--identity")
     for path in (source, edited):
         inputs.check_inputs([str(path)], VIDEOS)
 
 
-def check_train(gan: str, device: str, out: Path) -> None:
+def check_train(gan: str, device: str, out: Path, options: TrainOptions) -> None:
     """See `check_images`."""
-    DEVICE.read("--device", device)
+    check_device(device)
+    inputs.check_file(options.real, "--real")
+    inputs.check_file(options.gradcam_weights, "--gradcam-weights")
     outputs.check_folder(out)
     known.check_model(gan)
 
 
 def check_finetune(on: Path, model: str, device: str, out: Path) -> None:
     """See `check_images`."""
-    DEVICE.read("--device", device)
+    check_device(device)
     inputs.check_inputs([str(on)], IMAGES)
     outputs.check_folder(out)
     known.check_model(model)
@@ -184,7 +218,7 @@ def check_finetune(on: Path, model: str, device: str, out: Path) -> None:
 
 def check_export(model: str, device: str, options: ExportOptions) -> None:
     """See `check_images`."""
-    DEVICE.read("--device", device)
+    check_device(device)
     inputs.check_there(options.images, "--images")
     if options.out is not None:
         outputs.check_folder(options.out)
@@ -197,6 +231,10 @@ def check_learn(options: DirectionsOptions) -> None:
     if options.method not in methods:
         advice = suggested(options.method, methods, ", ".join(methods))
         raise UsageError(f"--method {options.method!r}", advice)
+    check_device(options.device)
+    inputs.check_file(options.labels, "--labels")
+    inputs.check_there(options.images, "--images")
+    inputs.check_file(options.scorer, "--scorer")
     if options.preview is not None:
         outputs.check_folder(options.preview)
     known.check_model(options.model)
@@ -206,8 +244,29 @@ def check_preview(names: Sequence[str], options: PreviewOptions) -> None:
     """See `check_images`."""
     parse_seeds(options.seeds)
     ends(options.strengths)
+    check_device(options.device)
     outputs.check_folder(options.out)
     known.check_directions(options.model, names)
+
+
+def _named(options: ImagesOptions, paths: Sequence[str]) -> None:
+    if options.name_template is None:
+        return
+    _edits_apart(parse_template(options.name_template), several=True)
+    if inputs.inside_inputs(paths, options.out):
+        what = f"--name-template: {shown(options.out)} is an input too"
+        raise UsageError(what, "choose another --out, or leave --name-template out")
+
+
+def _edits_apart(template: Template, *, several: bool) -> None:
+    if several and "edit" not in template.fields:
+        what = f"--name-template {template.text!r}: several pictures of a face would share a name"
+        raise UsageError(what, "add {edit}")
+
+
+def _run_by(device: str, backend: str) -> None:
+    check_device(device)
+    check_backend(backend)
 
 
 def _batch(batch: int | None) -> None:

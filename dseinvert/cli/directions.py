@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 directions = typer.Typer(
     help="List, learn, import and preview what a model can be edited along.", no_args_is_help=False
 )
-_verb = partial(verb, json=PLAIN, verbose=False)
+_verb = partial(verb, json=PLAIN)
 OfModel = Annotated[
     str, typer.Option("--model", help="A model's name or folder, or a checkpoint file.")
 ]

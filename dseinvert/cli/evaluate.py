@@ -52,7 +52,7 @@ def _images(paths: list[str], options: EvaluateOptions, watcher: Watcher) -> Don
 
 
 def _videos(source: Path, edited: Path, options: EvaluateOptions, watcher: Watcher) -> Done:
-    check_videos(source, edited)
+    check_videos(source, edited, options.identity)
     from dseinvert.run.video.evaluate import evaluate_videos
 
     spare_cores()

@@ -12,7 +12,7 @@ from dseinvert.export.options import ExportOptions
 from dseinvert.progress import Watcher
 
 
-@verb(ExportOptions, json="Print the sidecar as JSON.", quiet=FAILS, verbose=False)
+@verb(ExportOptions, json="Print the sidecar as JSON.", quiet=FAILS)
 def export(
     model: Annotated[str, typer.Argument(help="Model name or folder, or a checkpoint file.")],
     options: ExportOptions,

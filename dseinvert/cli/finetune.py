@@ -13,7 +13,7 @@ from dseinvert.progress import Watcher
 from dseinvert.training.options import FinetuneOptions
 
 
-@verb(FinetuneOptions, json=None, quiet="No progress bar.", verbose=False)
+@verb(FinetuneOptions, json=None, quiet="No progress bar.")
 def finetune(
     on: Annotated[Path, typer.Option(help="Folder of the images.")],
     out: Annotated[Path, typer.Option(help="Folder of the run; is a model for --model.")],

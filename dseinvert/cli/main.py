@@ -13,6 +13,7 @@ import typer
 from dseinvert.cli.demo import demo
 from dseinvert.cli.directions import directions
 from dseinvert.cli.edit import edit
+from dseinvert.cli.empty import check_not_empty
 from dseinvert.cli.evaluate import evaluate
 from dseinvert.cli.export import export
 from dseinvert.cli.finetune import finetune
@@ -73,6 +74,7 @@ def run(arguments: Sequence[str]) -> int:
     verbose = not {"-v", "--verbose"}.isdisjoint(arguments)
     be_calm(verbose)
     try:
+        check_not_empty(arguments, lambda: typer.main.get_command(app))
         return int(app(list(arguments), prog_name="dseinvert", standalone_mode=False) or 0)
     except (KeyboardInterrupt, typer.Abort):
         say("dseinvert: stopped", error=True)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -17,13 +14,14 @@ from dseinvert.cli.known import check_model
 from dseinvert.cli.stdout import print_json, say
 from dseinvert.cli.verb import PLAIN, Done, table, verb
 from dseinvert.errors import ExitCode, MissingError
+from dseinvert.progress import Watcher
 
 if TYPE_CHECKING:
     from dseinvert.models import Added
 
 models = typer.Typer(help="Name, add, check and describe the models.", no_args_is_help=False)
 _BAD = ("damaged", "missing")
-_verb = partial(verb, json=PLAIN, verbose=False)
+_verb = partial(verb, json=PLAIN)
 Name = Annotated[str, typer.Argument(help="A model's name, folder or checkpoint file.")]
 
 
@@ -162,6 +160,8 @@ def pull(
         Path | None,
         typer.Option(help="A list of your own, as models.toml.", show_default="the program's"),
     ] = None,
+    *,
+    watcher: Watcher,
 ) -> Done:
     """Download a published model and add it; without a name, list those there are.
 
@@ -182,11 +182,11 @@ def pull(
             [f"{row.name:<{width}}  {row.description}; {row.licence}" for row in known],
         )
     row = find(name, listed)
-    say(f"{row.name}: licence: {row.licence}; from {row.source}", error=True)
+    watcher.note(f"{row.name}: licence: {row.licence}; from {row.source}")
     if not row.sha256:
-        say("its sha256 is not known until the first pull, which records it", error=True)
-    with _downloading(row.name) as told:
-        added = fetch(name, told, listed)
+        watcher.note("its sha256 is not known until the first pull, which records it")
+    with watcher.within(f"{row.name}, MiB", row.bytes >> 20 or None) as count:
+        added = fetch(name, lambda here, whole: count(here >> 20), listed)
     return _done(added)
 
 
@@ -197,19 +197,6 @@ def _verified(folder: Path) -> dict[str, Any]:
         return {"folder": str(folder), "files": verify(folder)}
     except MissingError:
         return {"folder": str(folder), "files": {"model.json": "damaged"}}
-
-
-@contextmanager
-def _downloading(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Hears of bytes; shows them where stderr is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
-
-    console = Console(file=sys.stderr)
-    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(what, *columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda here, whole: bar.update(task, completed=here, total=whole or None)
 
 
 def _done(added: Added) -> Done:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 
 from dseinvert.names import printable
@@ -10,18 +11,24 @@ from dseinvert.names import printable
 
 def be_calm(verbose: bool) -> None:
     """Libraries' warnings are for developers."""
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.WARNING, format="dseinvert: %(message)s"
-    )
+    level = logging.DEBUG if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="dseinvert: %(message)s", handlers=[_Stderr()])
     for handler in logging.getLogger().handlers:
         handler.addFilter(_printable)
-        if type(handler) is logging.StreamHandler:  # and not one of who calls `run`
+        if type(handler) is _Stderr:  # and not one of who calls `run`
             handler.setLevel(logging.getLogger().level)
     logging.getLogger("PIL").setLevel(logging.ERROR)
     if not verbose:
         warnings.simplefilter("ignore")
     # What Pillow warns of is either harmless or told by us.
     warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+class _Stderr(logging.Handler):
+    """Prints on what stderr is at that moment: above the bar, where there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
 
 
 def _printable(record: logging.LogRecord) -> bool:

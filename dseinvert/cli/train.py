@@ -14,7 +14,7 @@ from dseinvert.progress import Watcher
 from dseinvert.training.options import TrainOptions
 
 
-@verb(TrainOptions, json=None, quiet="No progress bar.", verbose=False, without={"weights"})
+@verb(TrainOptions, json=None, quiet="No progress bar.", without={"weights"})
 def train(
     gan: Annotated[str, typer.Option(help="Model name or folder, or a checkpoint file.")],
     out: Annotated[Path, typer.Option(help="Folder of the run; becomes a model for --model.")],
@@ -31,7 +31,7 @@ def train(
 
     dseinvert train --gan my-gan.pth --method e4e --out runs/my-e4e
     """
-    check_train(gan, device, out)
+    check_train(gan, device, out, options)
     if without_lpips:
         options = replace(options, perceptual="none")
 

@@ -9,12 +9,13 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
 from dseinvert.cli.options import Body, offer, parameters, signed
 from dseinvert.cli.stdout import print_json, reserved_stdout, say
+from dseinvert.stop import interruptible
 
 DONE, PLAIN = "Print what was done as JSON.", "Print JSON."
 FAILS, NO_PROGRESS = "Say only what fails.", "No progress."
@@ -54,7 +55,6 @@ def verb(
     *,
     json: str | None = DONE,
     quiet: str | None = None,
-    verbose: bool = True,
     without: Container[str] = (),
     none_is_default: bool = True,
 ) -> Callable[[Callable[..., Done]], Body]:
@@ -68,13 +68,12 @@ def verb(
         options: the options class; None = the verb has only options of its own.
         json: the help of --json; None = there is none.
         quiet: the help of --quiet; None = there is none.
-        verbose: whether there is --verbose, which `cli.main` reads.
         without, none_is_default: see `offer`.
     """
     switches = [
         _switch("json", ("--json",), json),
         _switch("quiet", ("-q", "--quiet"), quiet),
-        _switch("verbose", ("-v", "--verbose"), _VERBOSE if verbose else None),
+        _switch("verbose", ("-v", "--verbose"), _VERBOSE),
     ]
 
     def decorate(work: Callable[..., Done]) -> Body:
@@ -89,14 +88,13 @@ def verb(
             if "quiet" in named:
                 given["quiet"] = silent
             with nullcontext() if json is None else reserved_stdout():
-                done = _watched(whole, given, talk) if "watcher" in named else whole(**given)
+                done = _watched(whole, given, talk, takes="watcher" in named)
             _tell(done, as_json)
             if done.code:
                 raise typer.Exit(done.code)
 
         own = [one for one in parameters(whole) if one.name not in ("watcher", "quiet")]
-        kept = [_LOG] if "watcher" in named else []
-        return signed(work, run, [*own, *(one for one in switches if one is not None), *kept])
+        return signed(work, run, [*own, *(one for one in switches if one is not None), _LOG])
 
     return decorate
 
@@ -111,7 +109,10 @@ class Talk:
     """None = there is no log."""
 
 
-def _watched(whole: Body, given: dict[str, Any], talk: Talk) -> Done:
+def _watched(whole: Body, given: dict[str, Any], talk: Talk, *, takes: bool) -> Done:
+    """What the verb did; `takes` = it wants the watcher, to which it tells how far it is."""
+    if not (takes or talk.verbose or talk.log):
+        return cast(Done, whole(**given))
     from dseinvert.run.flow.log import logged
     from dseinvert.run.flow.progress import watching
     from dseinvert.run.flow.stages import staged
@@ -121,8 +122,9 @@ def _watched(whole: Body, given: dict[str, Any], talk: Talk) -> Done:
         watching(talk.quiet) as terminal,
         logged(terminal, talk.log, command) as kept,
         staged(kept, talk.verbose) as watcher,
+        interruptible(watcher.problem),
     ):
-        done: Done = whole(**given, watcher=watcher)
+        done: Done = whole(**given, watcher=watcher) if takes else whole(**given)
     return done
 
 

@@ -16,6 +16,7 @@ from dseinvert.editing.when import Timing, When, held, parse_when, ramp
 from dseinvert.errors import UsageError
 from dseinvert.names import suggested
 
+_SCORER = re.compile(r"(.+?)(?::(\d+)(?::([\w.-]+))?)?", re.S)
 LARGEST = 100.0
 """The largest strength, either way."""
 MOST_PICTURES = 99
@@ -259,3 +260,10 @@ def _rows(text: str, written: str) -> tuple[int, int]:
     if match is None:
         raise UsageError(f"--edit {text!r}: rows are written @3 or @0-7, counted from 0")
     return int(match[1]), int(match[2] or match[1])
+
+
+def scorer_of(text: str) -> tuple[str, int | None, str | None]:
+    """FILE[:OUTPUT[:PIXELS]] of `--scorer`; None = not given."""
+    found = _SCORER.fullmatch(text)
+    assert found is not None, "its first part takes everything"
+    return found[1], None if found[2] is None else int(found[2]), found[3]

@@ -6,7 +6,6 @@ Nothing is downloaded. NVIDIA's `inception-2015-12-05.pt` is a TorchScript: a pr
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dseinvert.errors import InputError, MissingError
+from dseinvert.pickled import pickles
 
 FILE = "pt_inception-2015-12-05-6726825d.pth"
 SIDE, NUMBERS = 299, 2048
@@ -39,10 +39,8 @@ def open_inception(path: Path, device: torch.device | str = "cpu") -> Embed:
         what = f"FID needs the standard Inception weights, and {path} is not there"
         raise MissingError(what, f"--inception {FILE}, or --sets features, which is not FID")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a TorchScript, which is refused
-            content = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # a foreign decoder
+        content = pickles.load(path)
+    except InputError as error:
         said = f"{path}: no weights (a TorchScript is a program, and is not run)"
         raise InputError(said, f"--inception {FILE}") from error
     return _weights(path, content, device)

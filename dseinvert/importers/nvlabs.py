@@ -12,8 +12,8 @@ from typing import Any
 from torch import Tensor
 
 from dseinvert.errors import InputError
-from dseinvert.importers.pickles import Foreign, Module, module
 from dseinvert.importers.tensors import shape, take
+from dseinvert.pickled.pickles import Foreign, Module, module
 
 State = Mapping[str, Any]
 Part = tuple[str, Tensor]

@@ -16,9 +16,9 @@ from dseinvert.generators import Generator
 from dseinvert.generators.blank import Blank
 from dseinvert.importers import psp_weights
 from dseinvert.importers.found import Found
-from dseinvert.importers.pickles import Foreign
 from dseinvert.importers.rosinality import state_to_generator
 from dseinvert.importers.tensors import State, below
+from dseinvert.pickled.pickles import Foreign
 
 RELATIVE = (
     *("Encoder4Editing", "ProgressiveBackboneEncoder"),

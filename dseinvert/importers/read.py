@@ -18,9 +18,9 @@ from dseinvert.generators import Generator, families
 from dseinvert.generators.blank import Bounded
 from dseinvert.importers import deep_gan_encoders, deep_gan_generators, directions, psp
 from dseinvert.importers.found import Found
-from dseinvert.importers.pickles import Foreign, load, printable
 from dseinvert.importers.wrapped import forms
 from dseinvert.names import json_value
+from dseinvert.pickled.pickles import Foreign, load, printable
 
 _MOST_PARTS = 100_000
 _SLACK, _TIMES = 1 << 25, 4

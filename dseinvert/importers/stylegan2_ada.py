@@ -15,8 +15,8 @@ from dseinvert.generators.ops import fir_kernel
 from dseinvert.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from dseinvert.importers.found import Found
 from dseinvert.importers.nvlabs import CLAMP, attribute, dense, generator_in, is_state
-from dseinvert.importers.pickles import Module
 from dseinvert.importers.tensors import shape, take
+from dseinvert.pickled.pickles import Module
 
 State = Mapping[str, Any]
 Part = tuple[str, Tensor]

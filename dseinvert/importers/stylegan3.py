@@ -16,8 +16,8 @@ from dseinvert.generators import Generator
 from dseinvert.generators.stylegan3 import Signal, StyleGAN3, StyleGAN3Config
 from dseinvert.importers import nvlabs
 from dseinvert.importers.found import Found
-from dseinvert.importers.pickles import Module
 from dseinvert.importers.tensors import shape, take
+from dseinvert.pickled.pickles import Module
 
 Part = tuple[str, Tensor]
 

@@ -17,8 +17,8 @@ from torch import Tensor
 from dseinvert.errors import InputError
 from dseinvert.generators import Generator
 from dseinvert.importers.found import Found
-from dseinvert.importers.pickles import Foreign
 from dseinvert.importers.progressive import Source, pggan, stylegan1, stylegan2
+from dseinvert.pickled.pickles import Foreign
 
 LAYERS = {
     "const": "4x4/Const/const",

@@ -7,16 +7,16 @@ they may change, and what holds them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from dseinvert.encoders import Encoder
 from dseinvert.encoders.dse_feature import DSEFeatureEncoder
-from dseinvert.errors import MissingError, UsageError
+from dseinvert.errors import MissingError
 from dseinvert.generators import Generator
+from dseinvert.inversion.asked_baselines import Baseline, BaselineName
 from dseinvert.inversion.inverter import Inversion
 from dseinvert.inversion.optimise import LatentOptions, latent_refinement
 from dseinvert.inversion.refinement import Budget, Refine
@@ -26,10 +26,6 @@ from dseinvert.inversion.tune_generator import GeneratorTuning, generator_refine
 from dseinvert.latent import Latent, concat
 from dseinvert.similarity.losses import Distance
 
-BaselineName = Literal["i2s-w", "i2s-w+", "indomain", "pti", "bdinvert"]
-BASELINES: tuple[BaselineName, ...] = get_args(BaselineName)
-STEPS = 200
-"""Of a baseline that is given none."""
 DOMAIN = 0.25
 """Weight of the domain term, in deviations of w; In-Domain: 2, in units of w."""
 DENSE = 1e-3
@@ -46,37 +42,6 @@ ABOUT: dict[BaselineName, str] = {
 }
 """What each is, for the protocol."""
 Start = Callable[[Tensor], Latent]
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """One baseline and its steps."""
-
-    name: BaselineName
-    steps: int = STEPS
-
-    @property
-    def text(self) -> str:
-        """As it is asked for: `pti:200`."""
-        return f"{self.name}:{self.steps}"
-
-
-def parse_baselines(text: str) -> tuple[Baseline, ...]:
-    """`none`, or `i2s-w+:500,pti`, or `all:100`.
-
-    Raises:
-        UsageError: what cannot be read.
-    """
-    found: list[Baseline] = []
-    for part in [] if text == "none" else text.split(","):
-        name, colon, steps = part.strip().partition(":")
-        good = not colon or (steps.isdecimal() and int(steps) >= 2)
-        if name not in ("all", *BASELINES) or not good:
-            known = f"none, or all, {', '.join(BASELINES)}, each [:STEPS], several with commas"
-            raise UsageError(f"--baselines {text!r}", known)
-        count = int(steps) if colon else STEPS
-        found += [Baseline(one, count) for one in BASELINES if name in ("all", one)]
-    return tuple(dict.fromkeys(found))
 
 
 def open_baseline(

@@ -25,7 +25,9 @@ def open_model(name_or_path: str = DEFAULT, device: str | torch.device = "cpu") 
         MissingError: a folder whose files are absent, damaged or do not fit together.
     """
     model = open_folder(find_model(name_or_path), device)
-    _log.debug("model %s, generator sha256 %s, on %s", model.name, model.sha256[:16], device)
+    about = model.name, model.generator.family, model.generator.resolution, model.sha256[:16]
+    _log.info("model: %s (%s, %d px, sha256 %s)", *about)
+    _log.info("device: %s, backend: torch", device)
     return model
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from dseinvert.config import EvaluateOptions
 from dseinvert.editing.directions import Direction
+from dseinvert.editing.grammar import scorer_of
 from dseinvert.editing.scorer import OnnxScorer, open_scorer
 from dseinvert.errors import MissingError, NoInputError, UsageError
 from dseinvert.evaluation.compare import Method, Result, compare
@@ -25,7 +25,8 @@ from dseinvert.evaluation.tables import as_csv, as_markdown, curve_rows, each, s
 from dseinvert.faces.crops import Wanted
 from dseinvert.generators.pixels import to_pixels, to_tensor
 from dseinvert.inversion.asked import parse_refining
-from dseinvert.inversion.baselines import ABOUT, open_baseline, parse_baselines
+from dseinvert.inversion.asked_baselines import parse_baselines
+from dseinvert.inversion.baselines import ABOUT, open_baseline
 from dseinvert.inversion.inverter import Inversion, Inverter
 from dseinvert.inversion.optimise import LatentOptions
 from dseinvert.inversion.refining import open_refining
@@ -208,11 +209,10 @@ def open_panel(model: Model, options: EvaluateOptions) -> Panel:
 
 def _scorer(text: str) -> tuple[str, OnnxScorer]:
     """FILE[:OUTPUT[:PIXELS]] -> the score's name and the scorer."""
-    found = re.fullmatch(r"(.+?)(?::(\d+)(?::([\w.-]+))?)?", text)
-    assert found is not None
-    file, output, pixels = Path(found[1]), int(found[2] or 0), found[3] or "-1..1"
-    name = file.stem if found[2] is None else f"{file.stem}-{output}"
-    return name, open_scorer(file, output, pixels)
+    named, output, pixels = scorer_of(text)
+    file = Path(named)
+    name = file.stem if output is None else f"{file.stem}-{output}"
+    return name, open_scorer(file, output or 0, pixels or "-1..1")
 
 
 def _perceptual(options: EvaluateOptions, device: torch.device) -> tuple[str, Distance] | None:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dseinvert.errors import MissingError
+from dseinvert.pickled import pickles
 
 # One row a block: kernel, stride, expanded; outputs are read after the blocks in TAPS.
 BLOCKS = [(3, 1), (3, 2), (3, 1), (5, 2), (5, 1), (3, 2), (3, 1), (3, 1), (5, 1), (5, 1), (5, 1)]
@@ -56,7 +57,7 @@ class FeatureDistance(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        state = torch.load(weights_file(), weights_only=True)
+        state = pickles.load(weights_file())
         self.stem = _Conv(state, "_conv_stem", "_bn0", 2, act=True)
         blocks = []
         for index, (_, stride) in enumerate(BLOCKS):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dseinvert.errors import MissingError
+from dseinvert.errors import InputError, MissingError
+from dseinvert.pickled import pickles
 from dseinvert.similarity.attention import Scales, whole
 from dseinvert.similarity.perceptual import trunk_file
 from dseinvert.similarity.weights import Attention, Gradients
@@ -24,7 +24,7 @@ LAST = "features.29"
 """The activation of VGG16's last convolution."""
 SIDE = 224
 """VGG16 has learned from images of this side."""
-DAMAGE = (OSError, RuntimeError, UnpicklingError, EOFError, ValueError, TypeError, AttributeError)
+DAMAGE = (InputError, RuntimeError, ValueError, TypeError, AttributeError)
 """What torch raises for a file that was cut short, or holds something else."""
 FETCH = "python -c \"from torchvision.models import vgg16; vgg16(weights='IMAGENET1K_V1')\""
 
@@ -158,14 +158,13 @@ def open_gradcam(file: Path | None, device: torch.device | str = "cpu") -> GradC
         MissingError: no such file, or not these weights.
     """
     file = file or trunk_file()
+    if not file.exists():
+        what = f"--attention gradcam needs the ImageNet weights of VGG16; {file}: no such file"
+        raise MissingError(what, f"{FETCH} brings it there; or --gradcam-weights FILE")
     with torch.device("meta"):
         net = VGG16()
     try:
-        # Nothing in the file is executed.
-        net.load_state_dict(torch.load(file, "cpu", weights_only=True), assign=True)
-    except FileNotFoundError as error:
-        what = f"--attention gradcam needs the ImageNet weights of VGG16; {file}: no such file"
-        raise MissingError(what, f"{FETCH} brings it there; or --gradcam-weights FILE") from error
+        net.load_state_dict(pickles.load(file), assign=True)
     except DAMAGE as error:
         what = f"{file}: not torchvision's weights of VGG16"
         raise MissingError(what, f"delete it and fetch it again: {FETCH}") from error

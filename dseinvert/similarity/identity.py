@@ -20,7 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dseinvert.errors import MissingError
+from dseinvert.errors import InputError, MissingError
+from dseinvert.pickled import pickles
 
 VARIABLE = "DSEINVERT_IDENTITY"
 FFHQ_POINTS = ((0.377, 0.4675), (0.623, 0.4675), (0.5, 0.6155), (0.387, 0.728), (0.613, 0.728))
@@ -202,8 +203,8 @@ def _onnx_embed(session: Any, *, raw: bool, last: bool) -> Callable[[Tensor], Te
 
 def _open_torch(path: Path, sha256: str, device: torch.device | str) -> Identity:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a foreign decoder: whatever it raises, the file is unusable
+        content = pickles.load(path)
+    except InputError as error:
         raise MissingError(f"{path}: not a readable file of PyTorch weights") from error
     state = content.get("net_state_dict", content) if isinstance(content, Mapping) else {}
     for network, mark, name, width in _NETWORKS:

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from dseinvert.encoders import Encoder
 from dseinvert.errors import MissingError, UsageError
-from dseinvert.importers import pickles
 from dseinvert.media.atomic import write_bytes
 from dseinvert.names import count, read_regular
+from dseinvert.pickled import pickles
 
 FILE = "checkpoint.pt"
 FREE = {

@@ -47,8 +47,8 @@ class Steadier:
         """
         source = _sized(source, min(SIDE, len(source)))
         result: Singles = np.asarray(change, np.float32)
-        if self.before is not None and self._seconds > 0:
-            then, crop, last = self.before
+        if self._seconds > 0 and (before := self._fitting(source, result)) is not None:
+            then, crop, last = before
             kept = np.float32(np.exp((then - float(time)) / self._seconds))
             flow, back = dense_flow(source, crop), dense_flow(crop, source)
             share = kept * _sized(trusted(flow, back).astype(np.float32), len(result))[..., None]
@@ -57,6 +57,13 @@ class Steadier:
             result = result + share * gap + (kept - share) * _broad(gap)
         self.before = float(time), source, result
         return result
+
+    def _fitting(self, crop: Pixels, change: Singles) -> tuple[float, Pixels, Singles] | None:
+        """What is known of the frame before; None = nothing of these sizes."""
+        if self.before is None:
+            return None
+        _, then, last = self.before
+        return self.before if (then.shape, last.shape) == (crop.shape, change.shape) else None
 
 
 def _broad(change: Singles) -> Singles:

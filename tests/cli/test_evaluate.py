@@ -81,7 +81,7 @@ def test_edits_are_scored_from_end_to_end(
 ) -> None:
     monkeypatch.setattr("dseinvert.run.evaluate.open_identity", lambda _: no_one)
     out = tmp_path / "numbers"
-    words = ["--edit", "age", "--identity", "any", "--scorer", f"{brightness}:1:0..1"]
+    words = ["--edit", "age", "--identity", str(brightness), "--scorer", f"{brightness}:1:0..1"]
     assert run([*line, *words, "--count", "2", "--sets", "features", "--out", str(out)]) == 0
     rows = numbers(out / "curves.csv")
     assert len(rows) == 11 and [float(row["strength"]) for row in rows][::10] == [-3, 3]

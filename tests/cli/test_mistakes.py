@@ -54,7 +54,12 @@ def place(folder: Path) -> Path:
 
 def typed(lines: list[str], folder: Path) -> tuple[list[tuple[str, str, int]], bool]:
     """What is said on stderr and stdout with the exit code of each; whether torch was loaded."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DSEINVERT_HOME": str(folder / ".home")}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "DSEINVERT_HOME": str(folder / ".home"),
+        "CUDA_VISIBLE_DEVICES": "",
+    }
     ended = subprocess.run(
         [sys.executable, "-c", CHILD],
         input=json.dumps(lines),

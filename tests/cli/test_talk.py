@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from dseinvert.cli.main import options_of_verbs, run
 from dseinvert.errors import ExitCode
 from dseinvert.run.flow.progress import Minutes
-from dseinvert.stop import stoppable
+from dseinvert.stop import interruptible, stoppable
 from tests.forked import Forked
 
 Run = Callable[..., int]
@@ -119,3 +120,73 @@ def test_a_second_ctrl_c_ends_a_long_refinement_now(
     process.send_signal(signal.SIGINT)
     assert process.wait(10) == 130
     assert "Traceback" not in process.said()
+
+
+QUICK = {"models", "directions", "models verify", "models rm", "models path"}
+
+
+def test_every_verb_that_loads_something_has_a_log_and_details() -> None:
+    for verb, known in options_of_verbs().items():
+        if verb and verb not in (
+            "models",
+            "directions",
+            "models verify",
+            "models rm",
+            "models path",
+        ):
+            assert {"-v", "--verbose", "--log"} <= {*known}, verb
+
+
+@pytest.mark.parametrize(
+    "words", [("directions", "list"), ("models", "show"), ("sample", "--seeds", "1", "--psi", "1")]
+)
+def test_verbose_names_versions_model_device_and_backend(
+    words: tuple[str, ...], tiny_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model = (str(tiny_model),) if words[0] == "models" else ("--model", str(tiny_model))
+    out = ("--out", str(tmp_path / "out")) if words[0] == "sample" else ()
+    log = tmp_path / "run.log"
+    assert run([*words, *model, *out, "-v", "--log", str(log)]) == 0
+    told, said = capfd.readouterr(), log.read_text()
+    assert all(
+        re.search(r"^(\S+ )?dseinvert \S+, .*, torch ", one, re.M) for one in (told.err, said)
+    )
+    assert re.search(r"model: .*\(stylegan2, 16 px, sha256 [0-9a-f]{16}\)", said)
+    assert "device: cpu, backend: torch" in said
+    assert re.search(r"loading \S+ s.*; \d+ threads of torch", told.err)
+    assert "backend" not in told.out
+
+
+def test_ctrl_c_is_answered_before_it_ends_a_verb_that_finishes_nothing() -> None:
+    said: list[str] = []
+    heard = threading.Event()
+
+    def told(line: str) -> None:
+        said.append(line)
+        heard.set()
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), interruptible(told):
+        signal.raise_signal(signal.SIGINT)
+    assert heard.wait(5) and said == ["stopping"]
+    assert signal.getsignal(signal.SIGINT) == before
+    with interruptible(told), stoppable(told) as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert stop.code == ExitCode.INTERRUPTED
+
+
+def test_a_download_tells_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from dseinvert.models import registry
+
+    log = tmp_path / "run.log"
+
+    def stopped(name: str, told: Callable[[int, int], None], listed: Path) -> None:
+        told(3 << 20, 9 << 20)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(registry, "pull", stopped)
+    assert run(["models", "pull", "stylegan2-ffhq-256", "--log", str(log)]) == 130
+    assert "licence" in log.read_text() and "error: stopped" in log.read_text()
+    assert "dseinvert: stopping" in capfd.readouterr().err

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save
 
 from dseinvert import cli, names
@@ -69,7 +70,11 @@ def test_another_name_is_refused(name: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["a/b", "..", ".", ".a", "", "a\nb", "a\\b", "c:a", "a" * 256, None]
+    "name",
+    [
+        *("a/b", "..", ".", ".a", "", "a\nb", "a\\b", "c:a", "a" * 256, None),
+        *("a\u202egnp.exe", "a\u200bb", "\ufeffa", "a\u2066b\u2069", "a\U000e0041b"),
+    ],
 )
 def test_a_file_name_that_could_leave_its_folder_is_refused(name: Any) -> None:
     with pytest.raises(ValueError, match="file name"):
@@ -336,6 +341,30 @@ ESCAPE = "\x1b]0;owned\x07\x1b[2J"
 def test_what_a_terminal_would_obey_is_shown() -> None:
     assert names.printable(f"é {ESCAPE}\n") == "é \\x1b]0;owned\\x07\\x1b[2J\\n"
     assert names.printable("\udcff\u202e") == "\\udcff\\u202e"
+
+
+def test_a_name_that_turns_the_writing_round_is_written_otherwise_and_shown_as_it_is(
+    tiny_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    photo, out = tmp_path / "a\u202egnp.\u200bexe.png", tmp_path / "out"
+    Image.new("RGB", (16, 16), "red").save(photo)
+    words = ["images", str(photo), "--out", str(out), "--model", str(tiny_model), "--no-align"]
+    assert run([*words, "--log", str(tmp_path / "run.log")]) == 0
+    written = sorted(path.name for path in out.iterdir())
+    assert "a_gnp._exe.safetensors" in written
+    assert not [name for name in written if re.search(f"[{names.UNSEEN}]", name)]
+    page = (out / "index.html").read_text()
+    assert "a\\u202egnp.\\u200bexe.png" in page
+    for text in (page, (out / "metrics.csv").read_text(), (tmp_path / "run.log").read_text()):
+        assert not {*"\u202e\u200b"} & {*text}
+    assert not {*"\u202e\u200b"} & {*"".join(capfd.readouterr())}
+    before = (out / "journal.jsonl").read_bytes()
+    assert run(words) == 0 and (out / "journal.jsonl").read_bytes() == before
+
+
+def test_what_writes_from_the_right_and_joined_emoji_stay_as_they_are() -> None:
+    for text in ("\u0634\u200c\u0647", "\U0001f468\u200d\U0001f469", "\u05d0\u05d1"):
+        assert names.file_name(text) == text == names.seen(text)
 
 
 def test_a_card_cannot_write_on_the_terminal(

@@ -10,6 +10,7 @@ import tarfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,17 +25,18 @@ from dseinvert.editing.directions import dumps as dump_directions
 from dseinvert.errors import InputError
 from dseinvert.export.exporting import read_export
 from dseinvert.generators.tuned import synthesize
-from dseinvert.importers.pickles import load
 from dseinvert.importers.read import read as read_foreign
 from dseinvert.latent import Latent, dumps, same_every_time
 from dseinvert.latent.clip import ClipLatents
 from dseinvert.latent.header import Header
+from dseinvert.media.digest import file_sha256
 from dseinvert.media.frame_files import probe_frames
 from dseinvert.media.images import open_image
 from dseinvert.media.rows import write_rows
 from dseinvert.models import open_model
 from dseinvert.models.folder import open_folder
 from dseinvert.models.registry import rows
+from dseinvert.pickled.pickles import load
 from dseinvert.run.directions.labels import read_table
 from dseinvert.run.images import journal
 from dseinvert.run.play.latents import read_latent
@@ -146,14 +148,36 @@ def _of_models(place: Path, folder: Path) -> dict[str, Reader]:
         "export": Reader(
             "export.json",
             mutators.JSON,
-            [json.dumps({"format": "dseinvert-export-1", "files": _EXPORTED}).encode()],
-            lambda path: read_export(path.parent),
+            [_exported(place / "exported")],
+            partial(_read_export, place / "exported"),
         ),
     }
 
 
 PARTS = ("generator", "encoder")
-_EXPORTED = {"g": {"file": "g.onnx", "sha256": {"g.onnx": "00"}, "inputs": {}}}
+
+
+def _exported(folder: Path) -> bytes:
+    """The sidecar of a folder whose one graph is there."""
+    folder.mkdir()
+    (folder / "g.onnx").write_bytes(b"a graph")
+    sha256 = {"g.onnx": file_sha256(folder / "g.onnx")}
+    tensor = {"images": {"type": "float32", "shape": ["batch", 3, 16, 16]}}
+    graph = {"file": "g.onnx", "bytes": 7, "sha256": sha256, "inputs": tensor, "outputs": tensor}
+    about = {"to": "onnx", "precision": "fp32", "generator_sha256": "a", "encoder_sha256": "b"}
+    whole = {"format": "dseinvert-export-1", **about, "files": {"g": {**graph, "space": "w+"}}}
+    return json.dumps(whole).encode()
+
+
+def _read_export(folder: Path, path: Path) -> None:
+    path.replace(folder / "export.json")
+    _found(read_export(folder))
+
+
+def _found(what: Any) -> None:
+    """Nothing stands for a refusal, where what is damaged is made anew and nothing is said."""
+    if not what:
+        raise InputError("nothing that we wrote, or damaged")
 
 
 def _of_tables(place: Path) -> dict[str, Reader]:
@@ -172,7 +196,9 @@ def _of_tables(place: Path) -> dict[str, Reader]:
 
     labels = b"file,smile,age\na.png,1,0.5\nb.png,,2\nc.png,0,1\n"
     return {
-        "journal": Reader("journal.jsonl", mutators.JSON, [lines], journal.read),
+        "journal": Reader(
+            "journal.jsonl", mutators.JSON, [lines], lambda path: _found(journal.read(path))
+        ),
         "labels": Reader(
             "l.csv", mutators.TEXT, [labels, b"seed,smile\n1,0\n2,1\n3,nan\n"], read_table
         ),
@@ -260,7 +286,9 @@ def _of_clips(place: Path) -> dict[str, Reader]:
         latents_key="l",
         latents=out / "a.latents.safetensors",
     )
-    write_table(task, [Record("a.mp4", "age+2", "k", "s", "c", "00", 1, 0, 1, {"psnr": 1.0})], {})
+    write_table(
+        task, [Record("a.mp4", "age+2", "k", "s", "c", "00", 1, 0, 1, 0, "", {"psnr": 1.0})], {}
+    )
     table = (out / "a.metrics.csv").read_bytes()
     notes = json.dumps({"a.mp4": {"key": "k", "before": [1, 2, 3]}}).encode()
     origin = {"key": "l", "shots": "[0]", "lost": "0", "problems": "[]", "partial": "0"}
@@ -285,21 +313,25 @@ def _of_clips(place: Path) -> dict[str, Reader]:
     )
     stored = {name: faces._stored(array) for name, array in pack([track]).items()}
     write_rows(place / "tracks", {**stored, "clip_pts": np.arange(n)}, origin)
-    stages = json.dumps([{"method": "generator", "steps": 1, "loss": [1, 2], "psnr": [1, 2]}])
+    stages = json.dumps(
+        [{"method": "generator", "steps": 1, "kept": 1, "loss": [1, 2], "psnr": [1, 2]}]
+    )
     write_rows(place / "tuned", {"encoder/a": np.zeros(4, np.float32)}, {"stages": stages})
     files = {name: (place / name).read_bytes() for name in ("clip", "tracks", "tuned")}
 
     def put(name: str, read: Callable[[], Any]) -> Callable[[Path], Any]:
         def reading(path: Path) -> None:
             path.replace(name if Path(name).is_absolute() else out / name)
-            read()
+            _found(read())
 
         return reading
 
-    def clip() -> None:
-        if latents_of(task) is not None:
-            with ClipLatents(task.latents) as latents:
-                latents.tunings()
+    def clip() -> bool:
+        if latents_of(task) is None:
+            return False
+        with ClipLatents(task.latents) as latents:
+            latents.tunings()
+        return True
 
     person: Any = SimpleNamespace(tracks=[0])
     seen = kept / "tracks.safetensors"

@@ -60,6 +60,12 @@ def test_what_once_found_a_mistake_finds_none(every: dict[str, Reader], place: P
     assert [one for one in replayed if one[1] == "RAW"] == []
 
 
+def test_every_reader_tells_a_good_file_from_none(every: dict[str, Reader], place: Path) -> None:
+    for name, reader in every.items():
+        told = outcome(reader, b"\x00 no such file \xff", place)
+        assert told[0] == "refused", (name, told)
+
+
 def test_a_mutation_is_the_same_each_time(every: dict[str, Reader]) -> None:
     for name, reader in every.items():
         first, again = (

@@ -19,8 +19,8 @@ import torch
 from torch import nn
 
 from dseinvert.errors import InputError
-from dseinvert.importers import pickles
-from dseinvert.importers.pickles import Foreign, load, module
+from dseinvert.pickled import pickles
+from dseinvert.pickled.pickles import Foreign, load, module
 
 DTYPES = (
     *(torch.float32, torch.float64, torch.float16, torch.bfloat16),
@@ -355,7 +355,7 @@ def test_a_storage_of_another_length_is_refused(file: Path) -> None:
 
 
 def test_every_instruction_of_pickle_is_known_or_refused_on_purpose() -> None:
-    from dseinvert.importers import machine
+    from dseinvert.pickled import machine
 
     refused = {"EXT1", "EXT2", "EXT4", "NEXT_BUFFER", "READONLY_BUFFER", "STOP"}
     known = {*machine._STEPS, *machine._LITERALS}
@@ -364,7 +364,7 @@ def test_every_instruction_of_pickle_is_known_or_refused_on_purpose() -> None:
 
 
 def test_too_many_steps_are_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dseinvert.importers import machine
+    from dseinvert.pickled import machine
 
     monkeypatch.setattr(machine, "MAX_STEPS", 50)
     file.write_bytes(b"\x80\x02" + b"K\x010" * 100 + b"K\x01.")

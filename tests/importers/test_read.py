@@ -17,8 +17,8 @@ from dseinvert.errors import InputError
 from dseinvert.importers import deep_gan_generators
 from dseinvert.importers import read as reading
 from dseinvert.importers.found import Found
-from dseinvert.importers.machine import Foreign
 from dseinvert.importers.read import inventory, read, readers
+from dseinvert.pickled.machine import Foreign
 from tests.references import contents
 from tests.references.progressive import reference
 

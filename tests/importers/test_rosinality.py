@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from dseinvert.errors import InputError
-from dseinvert.importers import pickles, rosinality
+from dseinvert.importers import rosinality
+from dseinvert.pickled import pickles
 from tests.references import progressive as published
 from tests.references.contents import latent_avg
 from tests.references.contents import rosinality as checkpoint

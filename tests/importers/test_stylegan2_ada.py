@@ -7,7 +7,7 @@ import torch
 
 from dseinvert.errors import InputError
 from dseinvert.importers import stylegan2_ada
-from dseinvert.importers.pickles import Foreign
+from dseinvert.pickled.pickles import Foreign
 from tests.references import progressive as published
 from tests.references.contents import stylegan2_ada as content
 from tests.references.contents import stylegan2_ada_network as pickled

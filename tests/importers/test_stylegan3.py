@@ -8,8 +8,8 @@ import torch
 
 from dseinvert.errors import InputError
 from dseinvert.importers import read, stylegan3
-from dseinvert.importers.pickles import Foreign
 from dseinvert.latent import Latent
+from dseinvert.pickled.pickles import Foreign
 from tests.references.contents import stylegan3 as content
 from tests.references.files import write_nvlabs
 from tests.references.progressive import reference

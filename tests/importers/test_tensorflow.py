@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from dseinvert.errors import InputError
-from dseinvert.importers import pickles, tensorflow
-from dseinvert.importers.pickles import Foreign
+from dseinvert.importers import tensorflow
+from dseinvert.pickled import pickles
+from dseinvert.pickled.pickles import Foreign
 from tests.references import progressive as published
 from tests.references.contents import tensorflow as trained
 from tests.references.files import write_nvlabs

@@ -8,13 +8,8 @@ from dseinvert.encoders.dse import DSEConfig, DSEEncoder
 from dseinvert.errors import MissingError, UsageError
 from dseinvert.generators.pggan import PGGAN, PGGANConfig
 from dseinvert.generators.stylegan2 import StyleGAN2, StyleGAN2Config
-from dseinvert.inversion.baselines import (
-    BASELINES,
-    STEPS,
-    Baseline,
-    open_baseline,
-    parse_baselines,
-)
+from dseinvert.inversion.asked_baselines import BASELINES, STEPS, Baseline, parse_baselines
+from dseinvert.inversion.baselines import open_baseline
 from dseinvert.inversion.inverter import Inverter
 from dseinvert.latent import concat
 from dseinvert.similarity.losses import mse

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dseinvert.importers.pickles import Foreign
+from dseinvert.pickled.pickles import Foreign
 from tests.references.encoder_weights import encoder_state
 from tests.references.progressive import fill, reference, state
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from dseinvert.importers.pickles import Foreign
+from dseinvert.pickled.pickles import Foreign
 from tests.references import contents
 from tests.references.progressive import reference
 

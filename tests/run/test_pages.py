@@ -107,3 +107,20 @@ def test_a_place_without_a_value_is_an_error() -> None:
     rest = {name: value for name, value in VALUES["video"].items() if name != "title"}
     with pytest.raises(UndefinedError, match="title"):
         list(page("video", rest))
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_what_hides_in_a_value_is_shown(name: str) -> None:
+    hidden = "a\u202eb\x1bc\u200bd"
+    text = "".join(page(name, _with(VALUES[name], hidden)))
+    assert "a\\u202eb\\x1bc\\u200bd" in text
+    assert not {*"\u202e\x1b\u200b"} & {*text}
+
+
+def _with(values: Any, text: str) -> Any:
+    """The same values with `text` in place of the evil one."""
+    if isinstance(values, dict):
+        return {_with(key, text): _with(value, text) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return type(values)(_with(value, text) for value in values)
+    return text if values == EVIL else values

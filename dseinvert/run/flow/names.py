@@ -9,8 +9,10 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from dseinvert.names import UNSEEN
+
 _LONGEST = 120  # bytes; labels and suffixes come on top, and file systems allow 255
-_UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029<>:"/\\|?*\ud800-\udfff]')
+_UNSAFE = re.compile(rf'[{UNSEEN}<>:"/\\|?*\ud800-\udfff]')
 
 
 def folded(name: str) -> str:

@@ -23,6 +23,7 @@ from dseinvert.models.keeper import open_keeper
 from dseinvert.models.person import Person, open_person
 from dseinvert.run.flow.batchsize import BatchSize, auto_size, share
 from dseinvert.run.flow.keys import Setting, settings_of
+from dseinvert.run.flow.template import Template, parse_template
 
 PASTING = 3  # raised when whole photos come out otherwise, and only these
 OUTPUTS = 2  # raised when the same input and settings give other outputs: all is then done again
@@ -45,6 +46,12 @@ class ImagesJob:
     person: Person | None = None
     """None = everybody is wanted."""
     form: Form = PNG
+
+    @property
+    def template(self) -> Template | None:
+        """Of the names of pictures; None = the usual ones."""
+        text = self.options.name_template
+        return None if text is None else parse_template(text)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -95,6 +102,10 @@ def _unless_usual(name: str) -> Setting[ImagesJob]:
     return Setting((name,), entries)
 
 
+def _names(job: ImagesJob) -> dict[str, Any]:
+    return {} if job.template is None else {"names": job.template.text}
+
+
 def _refine(job: ImagesJob) -> dict[str, Any]:
     return {"refine": job.refining.text} if job.refining.stages else {}
 
@@ -109,6 +120,7 @@ SETTINGS: tuple[Setting[ImagesJob], ...] = (
     Setting(("label",), _label),
     Setting(("mask", "region"), lambda job: {} if job.mask is None else {"mask": job.mask.name}),
     Setting(("format", "quality"), lambda job: {"form": job.form.text} if job.form.text else {}),
+    Setting(("name_template",), _names),
     Setting(("keep_gps",), lambda job: {"gps": True} if job.options.keep_gps else {}),
     Setting(("refine", "space", "budget", "until"), _refine),
     *map(_unless_usual, ("rotate", "faces", "min_face", "min_score")),

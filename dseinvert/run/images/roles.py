@@ -49,6 +49,8 @@ ROLES = {
     ),
 }
 """In the order in which they are written and shown."""
+USUAL = ("input", "recon")
+"""What is written of every face."""
 
 
 @dataclass(frozen=True)

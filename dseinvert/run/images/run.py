@@ -7,24 +7,29 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import groupby
+from pathlib import Path
 
 from dseinvert.config import ImagesOptions
-from dseinvert.errors import NoInputError
+from dseinvert.errors import NoInputError, UsageError
 from dseinvert.export.backend import backend_of
 from dseinvert.inversion.asked import UNLIMITED, Refining
-from dseinvert.media.atomic import make_folder, remove_stale_parts
+from dseinvert.media.atomic import make_folder, remove_stale_parts, shown
 from dseinvert.media.scan import Scan
 from dseinvert.models import open_model, pick_device
 from dseinvert.names import counted
 from dseinvert.progress import Watcher
 from dseinvert.run.flow.batchsize import computing, in_batches, torch_threads_kept
+from dseinvert.run.flow.names import folded
 from dseinvert.run.flow.stream import ahead, regroup, threads
+from dseinvert.run.flow.template import Claims, Template, check_names, parse_template
 from dseinvert.run.images.compute import InvertedFace, Watching, invert_faces
 from dseinvert.run.images.job import ImagesJob, open_job
 from dseinvert.run.images.journal import NAME, Entry, Journal, open_journal, read
 from dseinvert.run.images.outcome import Outcome
 from dseinvert.run.images.plan import Plan, make_plan
 from dseinvert.run.images.report import write_report
+from dseinvert.run.images.roles import USUAL
 from dseinvert.run.images.write import Target
 from dseinvert.run.inputs import Prepared, look, preparer
 from dseinvert.stop import Stop, stoppable
@@ -56,8 +61,18 @@ def open_run(
     found = look(patterns, watcher)
     if not found.files:
         raise NoInputError("no images found", "name image files, folders or globs")
+    _check_named(found, options)
     opened = open_model(options.model, device)
     return open_job(options, opened, len(found.files), watcher.note), found
+
+
+def _check_named(found: Scan, options: ImagesOptions) -> None:
+    """UsageError where --name-template gives one name to two images of a folder of outputs."""
+    if options.name_template is None:
+        return
+    template = parse_template(options.name_template)
+    for _, files in groupby(found.files, lambda path: options.keep_folders and path.parent):
+        check_names(template, files, USUAL)
 
 
 def run_part(job: ImagesJob, found: Scan, watcher: Watcher) -> Outcome:
@@ -92,7 +107,18 @@ def _plan(job: ImagesJob, found: Scan, known: dict[str, Entry]) -> Plan:
     plan = make_plan(found, job.options.out, known, job.settings, job.options.overwrite)
     if not (plan.todo or plan.settled):
         raise NoInputError("all images found are outputs of this program", "name other inputs")
+    if job.template is not None:
+        _check_template(job, job.template, plan)
     return plan
+
+
+def _check_template(job: ImagesJob, template: Template, plan: Plan) -> None:
+    """UsageError where names collide, or a later run could not tell pictures from photos."""
+    if plan.protected:
+        what = f"--name-template: there are inputs in {shown(job.options.out)}"
+        raise UsageError(what, "choose another --out, or leave --name-template out")
+    sources = [item.source for item in plan.todo] + [Path(e.source) for e in plan.settled]
+    check_names(template, sources, [*USUAL, *job.edits])
 
 
 def _run(job: ImagesJob, plan: Plan, journal: Journal, watcher: Watcher, stop: Stop) -> list[Entry]:
@@ -130,6 +156,8 @@ def _entries(job: ImagesJob, plan: Plan, stop: Stop, watcher: Watcher) -> Iterat
         job.form,
         job.options.keep_gps,
         job.options.max_pixels,
+        job.template,
+        Claims({folded(file): e.name for e in plan.settled for file in e.files}),
     )
     generator = job.model.generator
     with (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ from dseinvert.media.form import PNG, Form
 from dseinvert.media.pixels import Pixels
 from dseinvert.media.whole import Whole, open_whole
 from dseinvert.run.flow.names import face_names
+from dseinvert.run.flow.template import Claims, Template
 from dseinvert.run.images.compute import InvertedFace
 from dseinvert.run.images.journal import Entry, FaceEntry
 from dseinvert.run.images.plan import Plan, entry_key
 from dseinvert.run.images.roles import Picture, pictures
-from dseinvert.run.inputs import Prepared, Status, reason_of, unexpected
+from dseinvert.run.inputs import Item, Prepared, Status, reason_of, unexpected
 from dseinvert.version import __version__
 
 
@@ -44,6 +45,10 @@ class Target:
     """Whether whole photos say where they were taken."""
     max_pixels: int | None = None
     """Of an input; None = the usual limit."""
+    template: Template | None = None
+    """Of the names of pictures; None = the usual ones."""
+    claims: Claims = field(default_factory=Claims)
+    """Whose file is whose."""
 
     def write(self, work: tuple[Prepared, list[InvertedFace]]) -> Entry:
         """The files of one input, and its entry; only OutputError is raised."""
@@ -70,10 +75,16 @@ class Target:
         names = face_names(prepared.item.name, len(faces), self.plan.taken)
         shots = [pictures(face) for face in faces]
         entries = [
-            _face_entry(*three, self.form.format) for three in zip(names, faces, shots, strict=True)
+            _face_entry(name, face, self._pictures(prepared.item, name, n, shot))
+            for n, (name, face, shot) in enumerate(zip(names, faces, shots, strict=True), 1)
         ]
         pasted = [name for name, one in shots[0].items() if one.pasted and self.paste]
-        photos = {name: f"{prepared.item.name}.{name}.photo.{self.form.format}" for name in pasted}
+        whole = [f"{name}.photo" for name in pasted]
+        named = self._pictures(prepared.item, prepared.item.name, 0, whole)
+        photos = dict(zip(pasted, named.values(), strict=True))
+        if self.template is not None:
+            pictured = [file for entry in entries for file in entry.pictures.values()]
+            self.claims.claim([*pictured, *photos.values()], prepared.item.name)
         files: dict[str, str] = {}
         notes: list[str] = []
         try:
@@ -88,6 +99,13 @@ class Target:
             raise
         told = replace(prepared, warnings=tuple(dict.fromkeys([*prepared.warnings, *notes])))
         return self._entry(told, status="done", faces=entries, photos=photos, files=files)
+
+    def _pictures(self, item: Item, name: str, number: int, shots: Iterable[str]) -> dict[str, str]:
+        """The file names of pictures of one face, `name` its own, by what they show."""
+        template, suffix = self.template, self.form.format
+        if template is None:
+            return {shot: f"{name}.{shot}.{suffix}" for shot in shots}
+        return {shot: f"{template.name(item.source, shot, number)}.{suffix}" for shot in shots}
 
     def _blobs(
         self,
@@ -159,13 +177,11 @@ class Target:
         )
 
 
-def _face_entry(
-    name: str, face: InvertedFace, shots: Mapping[str, Picture], suffix: str
-) -> FaceEntry:
+def _face_entry(name: str, face: InvertedFace, pictures: dict[str, str]) -> FaceEntry:
     side = len(face.crop.pixels)
     return FaceEntry(
         name=name,
         crop=matrix_to_list(crop_matrix(face.crop.quad, side)),
         metrics=dict(face.metrics),
-        pictures={shot: f"{name}.{shot}.{suffix}" for shot in shots},
+        pictures=pictures,
     )

@@ -11,6 +11,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from dseinvert.names import seen
+
 _HERE = Path(__file__).parent
 _PAGES = Environment(
     loader=FileSystemLoader(_HERE),
@@ -18,6 +20,7 @@ _PAGES = Environment(
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
+    finalize=lambda value: seen(value) if type(value) is str else value,
 )
 _IMAGES = "img-src data: file: 'self'"  # file: for browsers whose 'self' is not the folder
 
@@ -25,7 +28,10 @@ _IMAGES = "img-src data: file: 'self'"  # file: for browsers whose 'self' is not
 def page(name: str, values: Mapping[str, Any]) -> Iterator[str]:
     """The page `name`, piece by piece, so that a long one costs no memory.
 
-    Values are escaped wherever they stand. Raises jinja2.UndefinedError for one that is missing.
+    Values are escaped wherever they stand, and what hides in them is shown.
+
+    Raises:
+        jinja2.UndefinedError: one is missing.
     """
     script = _part(f"{name}.js")
     own = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -52,6 +52,9 @@ from dseinvert.run.flow.batchsize import (
 )
 from dseinvert.run.flow.names import assign, face_names, folded
 from dseinvert.run.flow.stream import ahead, regroup, threads
+from dseinvert.run.flow.template import Claims, Template, check_names, parse_template
+from dseinvert.run.images.journal import NAME
+from dseinvert.run.images.journal import read as read_journal
 from dseinvert.run.inputs import Item, reason_of, unexpected
 from dseinvert.run.play.latents import read_latent
 from dseinvert.run.play.place import Place
@@ -94,6 +97,22 @@ class Asked:
     """Whether the strips become a page."""
     form: Form = PNG
     """Of the pictures."""
+    template: Template | None = None
+    """Of the names of pictures; None = the usual ones."""
+
+    @property
+    def labels(self) -> list[str]:
+        """What the files of a latent show, as their names tell."""
+        if self.sweep is not None or self.sliders:
+            moving = [*self.strips] if self.sweep is not None else []
+            return moving + [SUFFIX.partition(".")[0]] * self.sliders
+        return [*(self.edits or (RECON,)), *self.strips]
+
+    def file(self, item: Item, name: str, n: int, label: str, suffix: str) -> str:
+        """The name of a file of sample `n`, which is otherwise called `name`."""
+        if self.template is None:
+            return f"{name}.{label}.{suffix}"
+        return f"{self.template.name(item.source, label, n)}.{suffix}"
 
     @property
     def drawn(self) -> Edits:
@@ -183,6 +202,8 @@ def run_edit(patterns: Sequence[str], options: EditOptions, watcher: Watcher) ->
         raise NoInputError("no latent files found", "name files that `dseinvert images` wrote")
     model = open_model(options.model, device)
     asked = _asked(options, model)
+    if asked.template is not None:
+        check_names(asked.template, found.files, asked.labels)
     shared = share(model.generator.resolution, model.generator.device)
     model = accelerated(model, options.backend, shared, len(found.files), watcher.note)
     before = options.out.exists()
@@ -212,6 +233,8 @@ def run_edit(patterns: Sequence[str], options: EditOptions, watcher: Watcher) ->
 def _asked(options: EditOptions, model: Model) -> Asked:
     """Raises UsageError: an edit or mask that cannot be."""
     form = form_of(options.format, options.quality)
+    named = options.name_template
+    template = None if named is None else parse_template(named)
     mask = open_where(options.mask, options.region, model.generator.resolution)
     if mask is not None and not options.edits:
         raise UsageError("--mask needs an --edit to show", "add --edit NAME=STRENGTH")
@@ -223,7 +246,11 @@ def _asked(options: EditOptions, model: Model) -> Asked:
         keeper = open_keeper(options.edits, options.identity, options.identity_floor, model)
         classes = model.generator.spec.classes
         return Asked(
-            parse_all(options.edits, model.directions, classes, keeper), {}, mask, form=form
+            parse_all(options.edits, model.directions, classes, keeper),
+            {},
+            mask,
+            form=form,
+            template=template,
         )
     texts = options.edits or (sorted(model.directions) if moving else ())
     if not texts:
@@ -236,7 +263,7 @@ def _asked(options: EditOptions, model: Model) -> Asked:
         name, at, rows = text.strip().partition("@")
         strips[f"{name}{steps[0]:+g}to{steps[-1]:+g}{at}{rows}"] = [*own]
         edits |= own
-    return Asked(edits, strips, mask, options.sweep, options.sliders, form)
+    return Asked(edits, strips, mask, options.sweep, options.sliders, form, template)
 
 
 def _rendered(
@@ -251,7 +278,7 @@ def _rendered(
     batch = BatchSize(size)
     work = partial(_render, model, asked.drawn)
     taken = frozenset(folded(item.name) for item in items)
-    write = partial(_write, place, taken, asked, {"model": model.name})
+    write = partial(_write, place, Claims(), taken, asked, {"model": model.name})
     generator = model.generator
     with (
         threads(_THREADS) as reading,
@@ -290,7 +317,8 @@ def _original(item: Item, latent: Latent, model: Model) -> Pixels:
     """
     side = model.generator.resolution
     written = [item.source.with_suffix(f".input.{suffix}") for suffix in FORMATS]
-    path = next((path for path in written if path.is_file()), written[0])
+    path = next((path for path in written if path.is_file()), None) or _listed(item.source)
+    path = path or written[0]
     if len(latent) > 1 or not path.is_file():
         raise InputError(
             f"{path.name}: --mask needs the crop beside its latent", "dseinvert images writes both"
@@ -299,6 +327,14 @@ def _original(item: Item, latent: Latent, model: Model) -> Pixels:
     if pixels.shape != (side, side, 3):
         raise InputError(f"{path.name}: {pixels.shape[1]}x{pixels.shape[0]}, not {side}x{side}")
     return pixels
+
+
+def _listed(latent: Path) -> Path | None:
+    """The crop beside a latent by the journal there, where --name-template named it."""
+    entries = read_journal(latent.parent / NAME).values()
+    faces = (face for entry in entries for face in entry.faces)
+    file = next((face.pictures.get("input") for face in faces if face.name == latent.stem), None)
+    return None if file is None else latent.with_name(file)
 
 
 def _kind(latent: Latent) -> tuple[object, ...]:
@@ -320,6 +356,7 @@ def _render(model: Model, edits: Edits, rows: Sequence[Latent]) -> list[Shots]:
 
 def _write(
     place: Place,
+    claims: Claims,
     taken: frozenset[str],
     asked: Asked,
     facts: Mapping[str, str],
@@ -331,16 +368,23 @@ def _write(
     files: list[str] = []
     found: dict[str, float] = {}
     names = face_names(loaded.item.name, len(shots), taken)
+    named = [partial(asked.file, loaded.item, name, n) for n, name in enumerate(names, 1)]
     suffix = asked.form.format
-    for name, one in zip(names, shots, strict=True):
+    try:
+        if asked.template is not None:
+            every = [of(label, "") for of in named for label in asked.labels]
+            claims.claim(every, str(loaded.item.source))
+    except InputError as error:
+        return Rendered(loaded.item, reason=reason_of(loaded.item, error))
+    for of, name, one in zip(named, names, shots, strict=True):
         made = _masked(asked, loaded, one.pictures)
         if asked.sweep is not None or asked.sliders:
-            files += _moving(place, name, asked, made, facts)
+            files += _moving(place, of, name, asked, made, facts)
         else:
             for shown_as, pixels in (made | _strips(asked, made)).items():
-                files.append(f"{name}.{shown_as}.{suffix}")
+                files.append(of(shown_as, suffix))
                 place.write(files[-1], asked.form.encode(pixels))
-        found |= {f"{name}.{given}.{suffix}": strength for given, strength in one.strengths.items()}
+        found |= {of(given, suffix): strength for given, strength in one.strengths.items()}
     place.sync()
     return Rendered(loaded.item, tuple(files), strengths=found)
 
@@ -364,14 +408,19 @@ def _strips(asked: Asked, made: Mapping[str, Pixels]) -> dict[str, Pixels]:
 
 
 def _moving(
-    place: Place, name: str, asked: Asked, made: Mapping[str, Pixels], facts: Mapping[str, str]
+    place: Place,
+    of: Callable[[str, str], str],
+    name: str,
+    asked: Asked,
+    made: Mapping[str, Pixels],
+    facts: Mapping[str, str],
 ) -> list[str]:
     """Write the page or the moving pictures of one latent; returns their names."""
     files, sliders = [], []
     for strip, labels in asked.strips.items():
         pictures = [_enlarged(made[one]) for one in labels]
         if asked.sweep is not None:
-            files.append(f"{name}.{strip}.{asked.sweep}")
+            files.append(of(strip, asked.sweep))
             write_animation(place.path(files[-1]), [*pictures, *pictures[-2:0:-1]], _RATE)
         edits = [_edit(asked.edits[one]) for one in labels]
         direction, rows = edits[0].direction, strip.partition("@")
@@ -379,7 +428,7 @@ def _moving(
         strengths = [float(edit.strength) for edit in edits]
         sliders.append(Slider(shown_as, direction.unit, strengths, pictures))
     if asked.sliders:
-        files.append(f"{name}.{SUFFIX}")
+        files.append(of(*SUFFIX.split(".")))
         place.write(files[-1], slider_page(name, sliders, facts))
     return files
 

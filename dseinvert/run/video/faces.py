@@ -103,6 +103,8 @@ class _Begun:
                 sound = rows.header["sound"] == "1"
             pts = arrays.pop(_PTS).tolist()
             tracker = Tracker.unpack(detector, _restored(arrays), self._rotate)
+            if tracker.rewind not in range(max(1, len(pts))):
+                raise ValueError("goes on before or behind what is known")
         except _DAMAGES:  # there is none, a disk lost it, or an earlier version kept less
             return Tracker(detector, self._rotate), [], True
         self._kept = len(pts)

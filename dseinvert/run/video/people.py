@@ -17,6 +17,7 @@ from dseinvert.media.atomic import shown
 from dseinvert.models import Model
 from dseinvert.models.person import SAME_PERSON, Person, open_person
 from dseinvert.names import counted
+from dseinvert.run.flow.names import safe_stem
 from dseinvert.run.video.cast import (
     Somebody,
     every_of,
@@ -102,7 +103,9 @@ def everybody_of(studio: Studio, work: Work) -> tuple[Somebody, ...]:
     network = open_network(options, studio.generator.device)
     known = "" if network is None else network.sha256
     for folder in (task.folder, task.clip.path.parent):
-        people = load_people(folder / f"{task.clip.path.stem}.people.json", task.sha256, known)
+        people = load_people(
+            folder / f"{safe_stem(task.clip.path)}.people.json", task.sha256, known
+        )
         if people is not None:
             return people
     duration = work.clip.duration

@@ -19,6 +19,7 @@ from dseinvert.media.pixels import Pixels
 from dseinvert.models import open_model, pick_device
 from dseinvert.names import counted
 from dseinvert.progress import Watcher
+from dseinvert.run.flow.names import safe_stem
 from dseinvert.run.video.cast import SIDE, Somebody, every_of, find_everybody, save_people
 from dseinvert.run.video.plan import find_sources, nothing_found, open_source, source_sha256
 from dseinvert.run.video.who import open_network
@@ -116,7 +117,7 @@ def _listed(clip: Clip, people: tuple[Somebody, ...], out: Path | None, network:
         return Listed(shown(clip.path), None, ())
     folder = clip.path.parent if out is None else out
     make_folder(folder)
-    sheet = within(folder, f"{clip.path.stem}.people.png")
+    sheet = within(folder, f"{safe_stem(clip.path)}.people.png")
     write_bytes(sheet, encode_png(sheet_of(people)))
     save_people(sheet.with_suffix(".json"), people, source_sha256(clip), network)
     return Listed(shown(clip.path), sheet, people)

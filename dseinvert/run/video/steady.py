@@ -69,11 +69,24 @@ class Steady:
         for track in {int(name.split(".")[0]) for name in rows.names}:
             steadier = Steadier(self.seconds)
             time, crop, change = (rows.read(f"{track}.{what}") for what in _STATE)
-            steadier.before = float(time[0]), crop, change
+            steadier.before = _checked(time, crop, change)
             self._live[track, label] = steadier
 
 
 _STATE = ("time", "crop", "change")
+
+
+def _checked(
+    time: NDArray[Any], crop: NDArray[Any], change: NDArray[Any]
+) -> tuple[float, Pixels, NDArray[np.float32]]:
+    """What was kept; ValueError for what `_arrays` does not write."""
+    square = all(one.ndim == 3 and one.shape == (len(one), len(one), 3) for one in (crop, change))
+    kinds = crop.dtype == np.uint8 and change.dtype == np.float32
+    if not (square and kinds and time.shape == (1,) and np.isfinite(time).all()):
+        raise ValueError("no state of a steadier")
+    if not np.isfinite(change).all():
+        raise ValueError("a change that is no number")
+    return float(time[0]), crop, change
 
 
 def _file(folder: Path, place: int) -> Path:

@@ -30,7 +30,7 @@ from dseinvert.media.pixels import Pixels
 from dseinvert.media.rows import Rows, write_rows
 from dseinvert.media.video_read import Frame
 from dseinvert.models import Model
-from dseinvert.names import json_value
+from dseinvert.names import count, each, json_value, number, text
 from dseinvert.run.flow.batchsize import BatchSize, out_of_memory
 from dseinvert.run.video.faces import Crops
 from dseinvert.run.video.invert import Own, part_of
@@ -250,8 +250,9 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _stage(fields: Mapping[str, Any]) -> Tuned:
-    pairs = {name: tuple(fields[name]) for name in ("loss", "psnr")}
-    return Tuned(**{**fields, **pairs})
+    (loss, after), (psnr, better) = (each(fields[name], number) for name in ("loss", "psnr"))
+    counts = (count(fields[name]) for name in ("steps", "kept"))
+    return Tuned(text(fields["method"]), *counts, (loss, after), (psnr, better))
 
 
 def _tensor(array: NDArray[Any]) -> Tensor:

@@ -52,7 +52,13 @@ def test_names_are_distinct_and_safe_whatever_files_are_called(texts: list[str])
 
 @pytest.mark.parametrize(
     ("source", "stem"),
-    [(".jpg", "jpg"), ("...jpg", "image"), ("a:b?.jpg", "a_b_"), ("a\udcff.jpg", "a_")],
+    [
+        (".jpg", "jpg"),
+        ("...jpg", "image"),
+        ("a:b?.jpg", "a_b_"),
+        ("a\udcff.jpg", "a_"),
+        ("a\u202egnp.jpg", "a_gnp"),
+    ],
 )
 def test_awkward_stems_become_safe(source: str, stem: str) -> None:
     assert safe_stem(Path(source)) == stem

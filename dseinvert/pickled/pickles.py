@@ -21,11 +21,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 
 from dseinvert.errors import InputError
-from dseinvert.importers.budget import TIMES, Budget
-from dseinvert.importers.machine import Foreign, kind, printable, unpickle
-from dseinvert.importers.modules import Module, module
-from dseinvert.importers.rebuild import REBUILD, Storage, bytes_of
 from dseinvert.media.tensors import head_of
+from dseinvert.pickled.budget import TIMES, Budget
+from dseinvert.pickled.machine import Foreign, kind, printable, unpickle
+from dseinvert.pickled.modules import Module, module
+from dseinvert.pickled.rebuild import REBUILD, Storage, bytes_of
 
 __all__ = ["Foreign", "Module", "load", "module", "printable"]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dseinvert import names
-from dseinvert.importers.budget import Budget
+from dseinvert.pickled.budget import Budget
 
 Rebuild = Mapping[str, Callable[..., Any]]
 """By "module.name": what may stand for a function of the pickle. Pure; raises ValueError."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from dseinvert.importers.machine import Foreign, kind
+from dseinvert.pickled.machine import Foreign, kind
 
 
 @dataclass(frozen=True)

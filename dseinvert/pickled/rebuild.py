@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dseinvert.importers.machine import Foreign
+from dseinvert.pickled.machine import Foreign
 
 _NO_EXPANSION = 2**20
 _MAX_DIMS = 16
