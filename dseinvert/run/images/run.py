@@ -130,6 +130,7 @@ def _entries(job: ImagesJob, plan: Plan, stop: Stop, watcher: Watcher) -> Iterat
         job.form,
         job.options.keep_gps,
         job.options.max_pixels,
+        blend=job.options.blend,
     )
     generator = job.model.generator
     with (
