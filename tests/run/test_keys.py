@@ -21,6 +21,7 @@ from dseinvert.run.images import job as images
 from dseinvert.run.images.job import ImagesJob, open_job
 from dseinvert.run.video import keys as video
 from dseinvert.run.video import plan
+from dseinvert.run.video.records import Books
 from dseinvert.training.checkpoints import FREE
 from dseinvert.training.options import FinetuneOptions, TrainOptions
 
@@ -272,3 +273,20 @@ def test_what_only_decides_about_the_picture_leaves_tracks_and_latents_as_they_a
     assert decided(video.TRACKS) == {"start", "end", "deinterlace", "rotate"}
     drawn = decided(video.RENDER) - decided(video.LATENTS)
     assert {"paste", "side_by_side", "codec", "crf", "preview", "frames", "edits"} <= drawn
+
+
+@pytest.mark.parametrize(("blend", "again"), [("moved", True), ("difference", False)])
+def test_it_is_said_when_what_was_only_added_is_made_again(blend: Any, again: bool) -> None:
+    clip = SimpleNamespace(files=(), time_base=Fraction(1, 1000), rate=Fraction(25))
+    asked = video.Asked(
+        clip,  # type: ignore[arg-type]
+        Cut(None, None),
+        VideoOptions(edits=("age=1",), blend=blend),
+        {"detector": "yunet"},
+        None,
+    )
+    output = plan._output("age+1", Path("clip.age+1.mp4"), asked, "0f")
+    had = SimpleNamespace(key=output.added)
+    books = Books(SimpleNamespace(outputs=(output,)), {output.path.name: had}, ())  # type: ignore[arg-type, dict-item]
+    assert books.moved_now == ([output] if again else [])
+    assert not Books(books.task, {}, ()).moved_now
