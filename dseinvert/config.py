@@ -13,6 +13,7 @@ from dseinvert.written import (
     ANY_RATE,
     BATCH,
     BITRATE,
+    BLEND,
     FACES,
     LABEL,
     PASTE,
@@ -64,6 +65,9 @@ class ImagesOptions:
     """How sure the detector has to be of a face, from 0 to 1."""
     paste: Switch = False
     """Also blend the edited faces back into the whole photo."""
+    blend: Annotated[Literal["moved", "difference"], BLEND] = "moved"
+    """How, with --paste: moved (the photo's own pixels move as the edit moves the face, and what
+    else it changed is added) or difference (all is added, and nothing moves)."""
     refine: str = "none"
     """none, or {methods}[:STEPS]: improve each inversion; several in turn with
     commas, as latent:200,generator:100."""
@@ -220,6 +224,9 @@ class VideoOptions:
     paste: Annotated[Literal["difference", "replace"] | None, PASTE] = None
     """difference adds what the edit changed, and the frame keeps its detail; replace puts the
     generated face in its place. None = difference; replace for the reconstruction."""
+    blend: Annotated[Literal["moved", "difference"], BLEND] = "moved"
+    """How a difference is put in: moved (the frame's own pixels move as the edit moves the face,
+    and what else it changed is added) or difference (all is added, and nothing moves)."""
     mask: str | None = None
     """Where edits may show: auto (where they change much), face, or a picture of the crop, white
     there. None = on the whole face."""

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from dseinvert.errors import UsageError
 from dseinvert.names import suggested
 
+BLEND_WORDS = ("moved", "difference")
 REGIONS = ("mouth", "eyes", "hair", "skin")
 """Of a face, that `--region` takes."""
 BACKENDS = ("auto", "torch", "onnx", "openvino", "tensorrt")
@@ -122,6 +123,12 @@ def _paste(text: str) -> Literal["difference", "replace"]:
     return text  # type: ignore[return-value]
 
 
+def _blend(text: str) -> str:
+    if text not in BLEND_WORDS:
+        raise ValueError(text)
+    return text
+
+
 def _device(text: str) -> str:
     if not _DEVICE.fullmatch(text):
         raise ValueError(text)
@@ -164,6 +171,7 @@ STILLS = Text(
 RATE = Text(_frame_rate, "frames a second such as 25 or 30000/1001")
 BITRATE = Text(_bits, "bits a second such as 800k or 4M")
 ANY_RATE = Text(Fraction, "such as 25 or 30000/1001", wrong="{option} {text!r}: not a rate")
+BLEND = Text(_blend, "moved or difference", words=BLEND_WORDS)
 PASTE = Text(_paste, "difference or replace", words=("difference", "replace"))
 WIDTHS = Text(
     lambda text: tuple(int(part) for part in text.split(",")),

@@ -58,7 +58,7 @@ from dseinvert.run.flow.batchsize import auto_size
 from dseinvert.run.play.sample import USUAL_PSI
 from dseinvert.similarity.metrics import image_metrics
 from dseinvert.version import __version__
-from dseinvert.written import FACES, PASTE, RATE, ROTATE, SMOOTH
+from dseinvert.written import BLEND, FACES, PASTE, RATE, ROTATE, SMOOTH
 
 Picture = str | Path | bytes | Image.Image | np.ndarray | Photo
 """Whatever `open_photo` takes."""
@@ -282,6 +282,7 @@ class Gan:
         found: Found,
         *,
         mask: str | Path | None = None,
+        blend: Literal["moved", "difference"] = "moved",
     ) -> Photo:
         """The photo with what an edit changed in one face; the rest keeps its own pixels.
 
@@ -292,6 +293,8 @@ class Gan:
             found: the inversion of that face alone: `found[i]` of several.
             mask: auto (where it changed much), face, or a picture of the crop, white where the edit
                 may show; None = everywhere, as far as the reconstruction agrees with the crop.
+            blend: moved, where the photo's own pixels move as the edit moves the face, or
+                difference, where what it changed is added.
 
         Raises:
             UsageError: another mask, or more than one face.
@@ -315,7 +318,8 @@ class Gan:
             what = f"edit, inversion and crop are {self.resolution} px, not {sizes}"
             raise InputError(what, "of one face, as this model draws it")
         shown_in = open_mask(None if mask is None else str(mask), self.resolution)
-        pixels = paste_edit(opened.pixels, crop, new, recon, shown_in)
+        how = BLEND.read("blend", blend)
+        pixels = paste_edit(opened.pixels, crop, new, recon, shown_in, how)
         return Photo(pixels, opened.warnings, opened.path)
 
     def sample(
@@ -352,6 +356,7 @@ class Gan:
         smooth: float | Literal["auto"] = "auto",
         refine: str = "none",
         paste: Literal["difference", "replace"] | None = None,
+        blend: Literal["moved", "difference"] = "moved",
         mask: str | Path | None = None,
         region: str | None = None,
         start: Fraction | float | None = None,
@@ -374,6 +379,8 @@ class Gan:
             refine: encoder or generator[:STEPS], or both with a comma, tuned to each person once.
             paste: difference adds what the edit changed, replace puts in the generated face;
                 None = difference, and replace for the reconstruction.
+            blend: of a difference: moved, where the frame's own pixels move as the edit moves the
+                face, or difference, where what it changed is added.
             mask: auto, face, or a picture of the crop, white where edits may show; None = on the
                 whole face.
             region: mouth, eyes, hair or skin, several with commas; None = everywhere.
@@ -397,6 +404,7 @@ class Gan:
             smooth=SMOOTH.read("smooth", str(smooth)),
             refine=refine,
             paste=None if paste is None else PASTE.read("paste", str(paste)),
+            blend=BLEND.read("blend", str(blend)),
             mask=None if mask is None else str(mask),
             region=region,
             start=seconds_of("start", start),

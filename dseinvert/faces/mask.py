@@ -6,15 +6,18 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
 
 from dseinvert.errors import InputError, UsageError
+from dseinvert.faces.carry import SIDE, carried, carry
 from dseinvert.faces.crops import Crop
 from dseinvert.faces.paste import (
     agreement,
     change_mask,
+    crop_mask,
     face_mask,
     head_mask,
     keep_original,
@@ -25,6 +28,8 @@ from dseinvert.media.images import read_image
 from dseinvert.media.pixels import Pixels
 
 WORDS = ("auto", "face")
+Blend = Literal["moved", "difference"]
+"""Whether a photo moves with an edit, or only takes what it changed."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,12 @@ def open_mask(text: str | None, side: int) -> Mask | None:
 
 
 def paste_edit(
-    photo: Pixels, crop: Crop, edited: Pixels, recon: Pixels, mask: Mask | None = None
+    photo: Pixels,
+    crop: Crop,
+    edited: Pixels,
+    recon: Pixels,
+    mask: Mask | None = None,
+    blend: Blend = "moved",
 ) -> Pixels:
     """The photo uint8 [H, W, 3] with what an edit changed in one crop of it.
 
@@ -77,14 +87,30 @@ def paste_edit(
         recon: the same crop drawn without the edit.
         mask: where the edit may show; None = on the head of an aligned crop, as far as `recon`
             agrees with it.
+        blend: moved, where the photo moves as an edit moves an aligned face; or difference, which
+            is only added.
     """
     shown = edited if mask is None else mask(crop.pixels, edited, recon)
-    return paste_shown(photo, crop, shown, recon, masked=mask is not None)
+    return paste_shown(photo, crop, shown, recon, masked=mask is not None, blend=blend)
 
 
-def paste_shown(photo: Pixels, crop: Crop, shown: Pixels, recon: Pixels, *, masked: bool) -> Pixels:
+def paste_shown(
+    photo: Pixels,
+    crop: Crop,
+    shown: Pixels,
+    recon: Pixels,
+    *,
+    masked: bool,
+    blend: Blend = "moved",
+) -> Pixels:
     """`paste_edit` of a crop that a mask has met already, where `masked`, or that none will."""
     tone = tone_in(photo, crop.pixels)
+    if blend == "moved" and crop.aligned:
+        side = max(SIDE, len(shown))
+        reach = np.ones((side, side), np.float32) if masked else head_mask(side)
+        trust = None if masked else agreement(crop.pixels, recon)
+        patch = carry(shown, crop.pixels if masked else recon, reach * crop_mask(side), trust)
+        return carried(photo, crop.quad, patch, tone=tone)
     if masked:
         return paste_difference(photo, shown, crop.pixels, crop.quad, tone=tone)
     trust = agreement(crop.pixels, recon)

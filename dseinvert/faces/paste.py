@@ -166,6 +166,12 @@ def head_mask(side: int) -> NDArray[np.float32]:
     return _oval(side, HEAD_CENTRE, HEAD_RADII)
 
 
+def crop_mask(side: int) -> NDArray[np.float32]:
+    """1 within any crop, softly to 0 at its border, as `paste` takes it: [N, N]."""
+    place = (np.arange(side) + 0.5) / side * 2 - 1
+    return mask_weight(place[None], place[:, None])
+
+
 def _oval(
     side: int, centre: tuple[float, float], radii: tuple[float, float]
 ) -> NDArray[np.float32]:

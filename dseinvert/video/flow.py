@@ -1,4 +1,4 @@
-"""Dense optical flow between neighbouring frames, where it can be trusted, and warping along it."""
+"""Dense optical flow between neighbouring frames, and where it can be trusted."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dseinvert.media.pixels import Pixels
+from dseinvert.media.warp import warp
 
 Singles = NDArray[np.float32]
 
@@ -29,14 +30,6 @@ def dense_flow(start: Pixels, end: Pixels, fine: bool = True) -> Singles:
     preset = cv2.DISOPTICAL_FLOW_PRESET_MEDIUM if fine else cv2.DISOPTICAL_FLOW_PRESET_FAST
     search = cv2.DISOpticalFlow.create(preset)
     return np.asarray(search.calc(first, second, None), np.float32)
-
-
-def warp(image: NDArray[Any], flow: Singles) -> NDArray[Any]:
-    """W(image, flow)(p) = image(p + flow(p)), between pixels bilinear."""
-    y, x = np.mgrid[: flow.shape[0], : flow.shape[1]].astype(np.float32)
-    return cv2.remap(
-        image, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
 
 
 def trusted(flow: Singles, back: Singles) -> NDArray[np.bool_]:

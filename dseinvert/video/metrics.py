@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dseinvert.media.pixels import Doubles, Floats, Pixels
-from dseinvert.video.flow import Singles, dense_flow, trusted, warp
+from dseinvert.media.warp import warp
+from dseinvert.video.flow import Singles, dense_flow, trusted
 from dseinvert.video.follow import eye_distance
 
 PROTOCOL = (

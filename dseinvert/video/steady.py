@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dseinvert.media.pixels import Pixels
-from dseinvert.video.flow import Singles, dense_flow, trusted, warp
+from dseinvert.media.warp import warp
+from dseinvert.video.flow import Singles, dense_flow, trusted
 
 # Sides in pixels of the crops that flow is searched in.
 SIDE = 256

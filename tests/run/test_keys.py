@@ -21,6 +21,7 @@ from dseinvert.run.images import job as images
 from dseinvert.run.images.job import ImagesJob, open_job
 from dseinvert.run.video import keys as video
 from dseinvert.run.video import plan
+from dseinvert.run.video.records import Books
 from dseinvert.training.checkpoints import FREE
 from dseinvert.training.options import FinetuneOptions, TrainOptions
 
@@ -237,7 +238,55 @@ def test_who_decides_about_latents_and_where_about_pictures(
     assert [a != b for a, b in zip(before, after, strict=True)] == changed
 
 
+def test_how_an_edit_is_blended_is_in_the_keys_of_what_is_edited_alone() -> None:
+    clip = SimpleNamespace(files=(), time_base=Fraction(1, 1000), rate=Fraction(25))
+
+    def key(**options: Any) -> str:
+        asked = video.Asked(clip, Cut(None, None), VideoOptions(**options), {"detector": "y"}, None)  # type: ignore[arg-type]
+        return video.key_of(video.RENDER, asked, "0f")
+
+    assert key() == key(blend="difference")
+    edited: dict[str, Any] = {"edits": ("age=1",)}
+    assert key(**edited) != key(**edited, blend="difference")
+    assert "blend" not in video.settings_of(
+        video.RENDER,
+        video.Asked(  # type: ignore[arg-type]
+            clip,
+            Cut(None, None),
+            VideoOptions(**edited, blend="difference"),
+            {"detector": "y"},
+            None,
+        ),
+    )
+    replaced: dict[str, Any] = {**edited, "paste": "replace"}
+    assert key(**replaced) == key(**replaced, blend="difference")
+
+
+def test_whole_photos_that_are_moved_are_made_again_and_others_go_on_as_they_were() -> None:
+    plain, pasted = ImagesOptions(Path("out")), ImagesOptions(Path("out"), paste=True)
+    assert made(plain).settings == made(replace(plain, blend="difference")).settings
+    assert made(replace(pasted, blend="difference")).settings["pasting"] == 3
+    assert made(pasted).settings["pasting"] == [3, "moved"]
+
+
 def test_what_only_decides_about_the_picture_leaves_tracks_and_latents_as_they_are() -> None:
     assert decided(video.TRACKS) == {"start", "end", "deinterlace", "rotate"}
     drawn = decided(video.RENDER) - decided(video.LATENTS)
     assert {"paste", "side_by_side", "codec", "crf", "preview", "frames", "edits"} <= drawn
+
+
+@pytest.mark.parametrize(("blend", "again"), [("moved", True), ("difference", False)])
+def test_it_is_said_when_what_was_only_added_is_made_again(blend: Any, again: bool) -> None:
+    clip = SimpleNamespace(files=(), time_base=Fraction(1, 1000), rate=Fraction(25))
+    asked = video.Asked(
+        clip,  # type: ignore[arg-type]
+        Cut(None, None),
+        VideoOptions(edits=("age=1",), blend=blend),
+        {"detector": "yunet"},
+        None,
+    )
+    output = plan._output("age+1", Path("clip.age+1.mp4"), asked, "0f")
+    had = SimpleNamespace(key=output.added)
+    books = Books(SimpleNamespace(outputs=(output,)), {output.path.name: had}, ())  # type: ignore[arg-type, dict-item]
+    assert books.moved_now == ([output] if again else [])
+    assert not Books(books.task, {}, ()).moved_now

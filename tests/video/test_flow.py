@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from dseinvert.video.flow import dense_flow, trusted, warp
+from dseinvert.media.warp import warp
+from dseinvert.video.flow import dense_flow, trusted
 
 
 def texture(height: int = 120, width: int = 160, seed: int = 0) -> np.ndarray:

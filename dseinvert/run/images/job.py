@@ -110,13 +110,20 @@ def _refine(job: ImagesJob) -> dict[str, Any]:
     return {"refine": job.refining.text} if job.refining.stages else {}
 
 
+def _pasting(job: ImagesJob) -> dict[str, Any]:
+    if not job.options.paste:
+        return {}
+    blend = job.options.blend
+    return {"pasting": PASTING if blend == "difference" else [PASTING, blend]}
+
+
 SETTINGS: tuple[Setting[ImagesJob], ...] = (
     Setting((), lambda job: {"outputs": OUTPUTS}),
     Setting(("model",), _model),
     Setting(("edits", "identity", "identity_floor"), _edits),
     Setting(("align",), lambda job: {"crop": job.detector.name if job.detector else "none"}),
     Setting(("paste",), lambda job: {"paste": job.options.paste}),
-    Setting((), lambda job: {"pasting": PASTING} if job.options.paste else {}),
+    Setting(("blend",), _pasting),
     Setting(("label",), _label),
     Setting(("mask", "region"), lambda job: {} if job.mask is None else {"mask": job.mask.name}),
     Setting(("format", "quality"), lambda job: {"form": job.form.text} if job.form.text else {}),

@@ -158,6 +158,7 @@ def _entries(job: ImagesJob, plan: Plan, stop: Stop, watcher: Watcher) -> Iterat
         job.options.max_pixels,
         job.template,
         Claims({folded(file): e.name for e in plan.settled for file in e.files}),
+        blend=job.options.blend,
     )
     generator = job.model.generator
     with (

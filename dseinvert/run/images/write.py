@@ -12,7 +12,7 @@ from typing import Any
 
 from dseinvert.errors import InputError, OutputError
 from dseinvert.faces.align import crop_matrix, matrix_to_list
-from dseinvert.faces.mask import Mask, paste_shown
+from dseinvert.faces.mask import Blend, Mask, paste_shown
 from dseinvert.latent import dumps
 from dseinvert.media.atomic import shown, sync_folder, within, write_bytes
 from dseinvert.media.digest import file_sha256
@@ -37,6 +37,7 @@ class Target:
     plan: Plan
     settings: Mapping[str, Any]
     paste: bool = False
+    blend: Blend = field(default="moved", kw_only=True)
     backend: str = ""
     mask: Mask | None = None
     """None = edits show everywhere."""
@@ -140,7 +141,9 @@ class Target:
         photo = open_whole(source, self.max_pixels, keep_gps=self.keep_gps)
         pasted = photo.colours
         for face, pixels in edited:
-            pasted = paste_shown(pasted, face.crop, pixels, face.recon, masked=masked)
+            pasted = paste_shown(
+                pasted, face.crop, pixels, face.recon, masked=masked, blend=self.blend
+            )
         return photo.repainted(pasted)
 
     def _origin(self, prepared: Prepared, entry: FaceEntry) -> dict[str, str]:

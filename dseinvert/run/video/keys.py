@@ -63,6 +63,12 @@ def _where(asked: Asked) -> dict[str, Any]:
     return {"where": [painted, region and sorted(regions_of(region))]}
 
 
+def _blend(asked: Asked) -> dict[str, Any]:
+    options = asked.options
+    edited = bool(options.edits or options.script) and options.paste != "replace"
+    return {"blend": options.blend} if edited and options.blend != "difference" else {}
+
+
 def _sound(asked: Asked) -> dict[str, Any]:
     sound = asked.options.audio
     return {} if sound is None else {"audio": file_sha256(sound)}
@@ -92,6 +98,7 @@ LATENTS: tuple[Setting[Asked], ...] = (
 _BEFORE: tuple[Setting[Asked], ...] = (
     *LATENTS,
     Setting(("paste",), lambda asked: {"paste": asked.options.paste}),
+    Setting(("blend",), _blend),
     Setting(("mask", "region"), _where),
     Setting(("side_by_side",), lambda asked: {"side_by_side": asked.options.side_by_side}),
 )

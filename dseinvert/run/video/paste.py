@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dseinvert.faces.align import crop
+from dseinvert.faces.carry import SIDE, carried, carry
 from dseinvert.faces.paste import AGREEMENT_SIDE, agreement, tightened, window_of
 from dseinvert.faces.tone import tone_of
 from dseinvert.media.pixels import Pixels
@@ -77,6 +78,8 @@ def _patches(studio: Studio, face: ClipFace, frame: Pixels, drawn: Drawn) -> Pat
     recon = drawn[RECON]
     source = crop(frame, face.quad, AGREEMENT_SIDE)
     trust, tone = agreement(source, recon)[..., None], tone_of(source)
+    if studio.moved:
+        return _carried(studio, face, source, drawn)
     changes = {label: trust * (patch - recon) for label, patch in floats.items()}
     if studio.where is not None:
         shown = {label: studio.where.of(drawn[label], recon)[..., None] for label in changes}
@@ -85,6 +88,30 @@ def _patches(studio: Studio, face: ClipFace, frame: Pixels, drawn: Drawn) -> Pat
         under = cv2.resize(source, recon.shape[1::-1], interpolation=cv2.INTER_LINEAR)
         changes = {label: tone(under, change) for label, change in changes.items()}
     return {label: _masked(face, change) for label, change in changes.items()}
+
+
+def _carried(studio: Studio, face: ClipFace, source: Pixels, drawn: Drawn) -> Patches:
+    """Of each output: what `carry` makes of it, within the mask of the face."""
+    recon = drawn[RECON]
+    side = max(SIDE, len(recon))
+    trust, oval = agreement(source, recon), face_mask(face.points, face.quad, side)
+    patches = {}
+    for label in studio.edits:
+        where = studio.where
+        mask = tightened(oval, drawn[label].astype(np.float32) - recon)
+        if where is not None:
+            mask = mask * _grown_to(side, where.of(drawn[label], recon))
+        patches[label] = carry(drawn[label], recon, mask, trust)
+    tone = tone_of(source)
+    if tone is not None:
+        under = cv2.resize(source, (side, side), interpolation=cv2.INTER_LINEAR)
+        for patch in patches.values():
+            patch[..., :3] = tone(under, patch[..., :3])
+    return patches
+
+
+def _grown_to(side: int, mask: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(cv2.resize(mask, (side, side), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def _masked(face: ClipFace, change: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -151,8 +178,11 @@ def _paste_one(
 ) -> NDArray[Any]:
     """The frame uint8 or uint16 [H, W, 3] with the patch [R, R, 3] of one face in it.
 
-    The patch is a change for "difference", a face for "replace".
+    The patch is a change for "difference", a face for "replace", and motion with a change where it
+    is [R, R, 5].
     """
+    if patch.shape[-1] == 5:
+        return carried(frame, face.quad, patch, mask_in_frame(frame, face.quad, mask)[1])
     plain, nothing = shallow(frame), np.zeros_like(patch)
     offset = face.rim if mode == "replace" else None
     result = blend(plain, face.quad, patch, nothing, mask, mode, offset)

@@ -49,6 +49,9 @@ class Output:
     """Of source, settings and model together: an equal key means an equal result."""
     look: str = ""
     """Of all that but the encoding: an equal one means the same pictures."""
+    added: str = ""
+    """The key that it would have with --blend difference, as all runs had before there was another
+    one."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +177,9 @@ def make_task(
 
 
 def _output(label: str, path: Path, asked: Asked, sha256: str) -> Output:
-    return Output(label, path, key_of(RENDER, asked, sha256), key_of(PICTURES, asked, sha256))
+    plain = replace(asked, options=replace(asked.options, blend="difference"))
+    key, look = key_of(RENDER, asked, sha256), key_of(PICTURES, asked, sha256)
+    return Output(label, path, key, look, added=key_of(RENDER, plain, sha256))
 
 
 def _told(clip: Clip, options: VideoOptions, choice: Choice | None) -> tuple[Clip, tuple[str, ...]]:

@@ -71,6 +71,12 @@ class Books:
         return [output for output in self.task.outputs if output not in self.earlier]
 
     @property
+    def moved_now(self) -> list[Output]:
+        """What this run makes again, since a run before it only added what an edit changed."""
+        found = ((output, self.records.get(output.path.name)) for output in self.todo)
+        return [o for o, had in found if had is not None and had.key == o.added != o.key]
+
+    @property
     def unmeasured(self) -> list[Output]:
         """What was written by this run, or by one that was killed before it could measure it."""
         todo = self.todo

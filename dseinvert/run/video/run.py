@@ -133,6 +133,10 @@ def _result(studio: Studio, work: Work) -> Result:
 def _do(studio: Studio, work: Work) -> Result:
     """All that is still to do for a clip, pass after pass."""
     books = open_books(work.task, anew=studio.options.overwrite)
+    for output in books.moved_now:
+        work.watcher.note(
+            f"{output.path.name}: is made again, moved with the edit; --blend difference keeps it"
+        )
     seen = inverted(studio, work)
     if seen is None:
         return Result(

@@ -17,7 +17,7 @@ from dseinvert.media.rows import Rows, write_rows
 from dseinvert.video.steady import Steadier
 
 Patches = dict[str, NDArray[np.float32]]
-"""What is put into a frame for one face [R, R, 3], by label."""
+"""What is put into a frame for one face [R, R, 3], or [R, R, 5] of `carry`, by label."""
 
 
 @dataclass

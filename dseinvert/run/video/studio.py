@@ -43,6 +43,8 @@ class Studio:
     edits: Cues
     """By label; that of the reconstruction where none was asked for."""
     paste: Mode
+    moved: bool
+    """Whether the frames move with an edit where they are not replaced."""
     smooth: float
     """0 to 1."""
     side_by_side: bool
@@ -91,7 +93,7 @@ class Studio:
             "model": f"{self.model.name} ({self.side} px)",
             "generator": f"sha256 {self.model.sha256}",
             "encoder": f"sha256 {self.model.encoder_sha256}",
-            "paste": self.paste,
+            "paste": "moved" if self.paste == "difference" and self.moved else self.paste,
             "backend": backend_of(self.model),
         }
 
@@ -113,6 +115,7 @@ def open_studio(options: VideoOptions, model: Model) -> Studio:
         batch=BatchSize(size),
         edits=edits or {RECON: ()},
         paste=options.paste or ("difference" if edits else "replace"),
+        moved=options.blend == "moved",
         smooth=AUTO if options.smooth == "auto" else options.smooth,
         side_by_side=options.side_by_side,
         where=open_where(options.mask, options.region, model.generator.resolution),

@@ -1,0 +1,202 @@
+"""An edit carried into a photo: its own pixels move as the edit moves the face.
+
+Between a reconstruction and its edit all motion can be seen, however soft both are. The photo is
+warped along it, with all of its detail, and what motion does not explain is added as a change:
+
+    W(photo, f) + trust * (edited - W(reconstruction, f))
+
+Added alone, the change of a mouth that got wider pales the lips and leaves them where they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dseinvert.faces.align import crop_matrix, quad_side
+from dseinvert.faces.paste import face_mask, window_of
+from dseinvert.faces.tone import Tone
+from dseinvert.media.pixels import Floats, Pixels
+from dseinvert.media.warp import warp
+
+Singles = NDArray[np.float32]
+Window = tuple[slice, slice]
+Patch = NDArray[np.float32]
+"""[N, N, 5] over a crop: what is added, in grey levels, and where the pixel there comes from, right
+and down in sides of the crop."""
+
+# The side in pixels at which motion is sought.
+SIDE = 256
+# Of the pictures that are compared, in those pixels: what is blurred away, what is too broad to be
+# a feature, over how much contrasts are evened out, and the grey levels below which they are not.
+_FINE, _BROAD, _EVEN, _FAINT = 1.5, 16.0, 24.0, 6.0
+# Levels by which a brighter feature is brighter than the middle, of 255.
+_CONTRAST = 40.0
+# How far what motion explains is seen, and how smooth motion is, in pixels of SIDE; the square of
+# the grey levels that count as nothing; what holds a motion that little speaks for back.
+_NEAR, _SMOOTH, _NOISE, _STILL = 4.0, 5.0, 9.0, 0.15
+# The longest motion, in sides of the crop.
+_LONGEST = 0.06
+# The side of the largest part of a photo, in pixels, that is done at once; steps of a pixel in
+# which OpenCV looks between pixels.
+_BLOCK, _STEPS = 1024, np.float32(32)
+
+
+def carry(
+    edited: NDArray[Any],
+    reconstruction: NDArray[Any],
+    mask: Singles,
+    trust: Singles | None = None,
+) -> Patch:
+    """What an edit does to a face, as motion and a change: [M, M, 5].
+
+    Args:
+        edited, reconstruction: [N, N, 3] in 0 .. 255 of one quad in the FFHQ framing.
+        mask: [M, M] in 0 .. 1, how much of the edit is shown; only the face itself moves.
+        trust: [K, K] in 0 .. 1, how true the change is of the photo, such as `agreement`; None = 1.
+
+    Where nothing was changed all of it is 0.
+    """
+    side = len(mask)
+    flow = _sized(motion(edited, reconstruction), side)
+    flow = (mask * face_mask(side))[..., None] * flow
+    after, before = (_sized(one.astype(np.float32), side) for one in (edited, reconstruction))
+    change = mask[..., None] * (after - warp(before, flow * np.float32(side)))
+    if trust is not None:
+        change = warp(_sized(trust, side), flow * np.float32(side))[..., None] * change
+    return np.concatenate([change, flow], axis=-1, dtype=np.float32)
+
+
+def motion(edited: NDArray[Any], reconstruction: NDArray[Any]) -> Singles:
+    """Where in the reconstruction each pixel of its edit was: [256, 256, 2], in sides of the crop.
+
+    Dense inverse search (Kroeger et al., 2016) on features without broad light, so that another
+    tone of the skin is no motion; kept where it makes the two alike, and smooth.
+    """
+    after, before = (_sized(one.astype(np.float32), SIDE) for one in (edited, reconstruction))
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flow = np.asarray(search.calc(*_features(after, before), None), np.float32)
+    explained = _explained(after, before, flow)
+    near = _blurred(explained, _SMOOTH) + _STILL
+    flow = (1 + _STILL) * _blurred(explained[..., None] * flow, _SMOOTH) / near[..., None]
+    length = np.hypot(flow[..., :1], flow[..., 1:]) / (SIDE * _LONGEST)
+    return np.asarray(flow / np.maximum(1, length) / SIDE, np.float32)
+
+
+def carried(
+    photo: NDArray[Any],
+    quad: Floats,
+    patch: Patch,
+    weight: Singles | None = None,
+    tone: Tone | None = None,
+) -> NDArray[Any]:
+    """The photo uint8 or uint16 [H, W, 3] with a patch of `carry` in the quad; a new array.
+
+    Args:
+        weight: of the patch at each pixel of `window_of(photo, quad)`, in 0 .. 1; None = 1.
+        tone: that of a photo without colours; None = it has some.
+
+    Where the patch or its weight is 0, the photo stays as it is, bit for bit.
+    """
+    result, window = photo.copy(), window_of(photo, quad)
+    side = min(len(patch), max(1, round(quad_side(quad))))
+    # Apart, for OpenCV shrinks four channels at most.
+    fitted = np.dstack([_sized(part, side) for part in (patch[..., :3], patch[..., 3:])])
+    for block in _blocks(window):
+        here = _seen_from(block, fitted, quad)
+        if weight is not None:
+            rows, columns = (
+                slice(b.start - w.start, b.stop - w.start)
+                for b, w in zip(block, window, strict=True)
+            )
+            here *= weight[rows, columns, None]
+        if here.any():
+            result[block] = _moved(photo, block, quad, here, tone)
+    return result
+
+
+def _moved(
+    photo: NDArray[Any], block: Window, quad: Floats, here: Patch, tone: Tone | None
+) -> NDArray[Any]:
+    """One block of the photo with its part of the patch [h, w, 5]."""
+    corners = np.asarray(quad, np.float64)
+    sides = np.stack([corners[3] - corners[0], corners[1] - corners[0]]).astype(np.float32)
+    moved = _fetched(photo, block, here[..., 3:] @ sides)
+    level = np.float32(257 if photo.dtype == np.uint16 else 1)
+    change = here[..., :3]
+    if tone is not None:
+        change = tone(np.rint(moved / level).clip(0, 255).astype(np.uint8), change)
+    return np.rint(moved + level * change).clip(0, 255 * level).astype(photo.dtype)
+
+
+def _fetched(photo: NDArray[Any], block: Window, offset: Singles) -> Singles:
+    """The pixels of a block from `offset` [h, w, 2] pixels away, between pixels cubic."""
+    offset = np.rint(offset * _STEPS) / _STEPS  # so that it is exact wherever a block begins
+    reach = int(np.ceil(np.abs(offset).max())) + 3
+    y, x = (np.arange(part.start, part.stop, dtype=np.float32) for part in block)
+    around = tuple(
+        slice(max(0, part.start - reach), min(size, part.stop + reach))
+        for part, size in zip(block, photo.shape[:2], strict=True)
+    )
+    return np.asarray(
+        cv2.remap(
+            photo[around].astype(np.float32),
+            x[None] - around[1].start + offset[..., 0],
+            y[:, None] - around[0].start + offset[..., 1],
+            cv2.INTER_CUBIC,
+            borderMode=cv2.BORDER_REPLICATE,
+        ),
+        np.float32,
+    )
+
+
+def _seen_from(block: Window, patch: Patch, quad: Floats) -> Patch:
+    """The patch at each pixel of a block of the photo."""
+    matrix = crop_matrix(quad, len(patch))
+    y, x = (np.arange(part.start, part.stop, dtype=np.float64) for part in block)
+    u, v = ((row[0] * x[None] + row[1] * y[:, None] + row[2]).astype(np.float32) for row in matrix)
+    return np.asarray(cv2.remap(patch, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+
+
+def _blocks(window: Window) -> Iterator[Window]:
+    rows, columns = window
+    for top in range(rows.start, rows.stop, _BLOCK):
+        for left in range(columns.start, columns.stop, _BLOCK):
+            yield (
+                slice(top, min(top + _BLOCK, rows.stop)),
+                slice(left, min(left + _BLOCK, columns.stop)),
+            )
+
+
+def _features(one: Singles, other: Singles) -> tuple[Pixels, Pixels]:
+    """Two pictures [N, N, 3] as grey ones of even contrast, without broad light."""
+    bands = [
+        _blurred(grey, _FINE) - _blurred(grey, _BROAD) for grey in (one.mean(-1), other.mean(-1))
+    ]
+    contrast = np.sqrt(_blurred(bands[0] ** 2 + bands[1] ** 2, _EVEN)) + _FAINT
+    levels = (np.rint(128 + _CONTRAST * band / contrast) for band in bands)
+    first, second = (level.clip(0, 255).astype(np.uint8) for level in levels)
+    return first, second
+
+
+def _explained(after: Singles, before: Singles, flow: Singles) -> Singles:
+    """How much of the difference of two pictures is gone along a flow: [N, N] in 0 .. 1."""
+    still, moved = (
+        _blurred(np.square(after - other).mean(-1), _NEAR) for other in (before, warp(before, flow))
+    )
+    return np.asarray(np.clip(2 * (still - moved) / (still + _NOISE), 0, 1), np.float32)
+
+
+def _blurred(image: Singles, sigma: float) -> Singles:
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.float32)
+
+
+def _sized(image: Singles, side: int) -> Singles:
+    if side == len(image):
+        return image
+    method = cv2.INTER_AREA if side < len(image) else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, (side, side), interpolation=method), np.float32)
