@@ -40,6 +40,7 @@ from dseinvert.export.options import ExportOptions
 from dseinvert.inversion.asked import clip_refining, parse_refining
 from dseinvert.names import suggested
 from dseinvert.run.play.seeds import parse_seeds
+from dseinvert.timecode import in_seconds
 from dseinvert.written import DEVICE, regions_of
 
 MASKS = ("auto", "face")
@@ -82,7 +83,8 @@ def check_edit_run(paths: Sequence[str], options: EditOptions) -> None:
 
 def check_video(paths: Sequence[str], options: VideoOptions) -> None:
     """See `check_images`."""
-    for text in options.edits:
+    edits = [in_seconds(text, None) for text in options.edits]
+    for text in edits:
         _ = strip_name(addressed(text)[1]) if options.strip else check_edit_of_clip(text)
     _stills(options)
     edited = bool(options.edits or options.script)
@@ -96,7 +98,7 @@ def check_video(paths: Sequence[str], options: VideoOptions) -> None:
     inputs.check_inputs(paths, VIDEOS)
     outputs.check_video(options.out)
     check = known.check_strips if options.strip else known.check_edits
-    check(options.model, [addressed(text)[1] for text in options.edits])
+    check(options.model, [addressed(text)[1] for text in edits])
     known.check_directions(options.model, [name for line in lines for name in line.names])
 
 

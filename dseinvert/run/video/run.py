@@ -107,7 +107,8 @@ def _plan(studio: Studio, sources: Sequence[Path]) -> tuple[list[Task], list[Res
 
 def _task(studio: Studio, path: Path, name: str) -> Task:
     clip = open_source(path, studio.options.fps, deinterlace=studio.options.deinterlace)
-    task = make_task(clip, name, studio.options, studio.decisive(), studio.fingerprints())
+    edits = studio.for_clip(clip).fingerprints()
+    task = make_task(clip, name, studio.options, studio.decisive(), edits)
     check_room(task, studio.bytes_per_frame())
     return task
 
@@ -119,7 +120,7 @@ def _result(studio: Studio, work: Work) -> Result:
         work.watcher.note(f"{source}: {note}")
     try:
         with working(work.task):
-            result = _do(studio, work)
+            result = _do(studio.for_clip(work.clip), work)
     except InputError as error:
         result = Result(source, work.task.name, "failed", str(error).removeprefix(f"{source}: "))
     _log.info("%s: %s, %s", source, result.status, counted(result.frames, "frame"))
