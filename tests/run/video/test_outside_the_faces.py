@@ -144,7 +144,7 @@ def planar(path: Path) -> list[list[np.ndarray]]:
     [
         ("png", "rgb24", ".mov", "bgr0"),
         ("png", "rgba", ".mov", "bgra"),
-        ("png", "gray", ".mkv", "gray"),
+        ("png", "gray", ".mov", "gray"),
         ("png", "rgb48be", ".mov", "gbrp16le"),
         ("libx264rgb", "bgr0", ".mkv", "bgr0"),
         ("ffv1", "gbrp10le", ".mkv", "gbrp10le"),
@@ -157,7 +157,7 @@ def test_rgb_and_grey_change_nowhere_outside_the_windows(
 ) -> None:
     source, out = coloured(tmp_path / f"a{suffix}", codec, pixel_format), tmp_path / "out"
     assert dse("video", source, "--edit", "age=3", "--codec", "ffv1", "--out", out, "-q") == 0
-    result = out / "a.age+3.mkv"
+    (result,) = out.glob("a.age+3.m*")
     with av.open(str(result)) as container:
         assert container.streams.video[0].pix_fmt == written
     with Rows(out / "a.safetensors") as rows:
@@ -176,5 +176,6 @@ def test_rgb_and_grey_change_nowhere_outside_the_windows(
 def test_rgb_is_made_yuv_for_players_as_before(dse: Run, tmp_path: Path) -> None:
     source = coloured(tmp_path / "a.mov", "png", "rgb24")
     assert dse("video", source, "--edit", "age=3", "--out", tmp_path / "out", "-q") == 0
-    with av.open(str(tmp_path / "out" / "a.age+3.mov")) as container:
+    (result,) = (tmp_path / "out").glob("a.age+3.m*")
+    with av.open(str(result)) as container:
         assert container.streams.video[0].pix_fmt == "yuv420p"
