@@ -164,6 +164,10 @@ def as_written(name: str) -> str:
     return {"gbrp": "bgr0", "gbrap": "bgra"}.get(name, name)
 
 
+def _is_planar(name: str) -> bool:
+    return any(kind.fullmatch(name) for kind in (_PLANAR, _OF_RGB, _GREY))
+
+
 def _planar_rgb(name: str) -> str | None:
     import av
 
@@ -184,7 +188,7 @@ def planes_of(frame: Any, turn: Turn, colours: Colours) -> Planes | None:
     first.
     """
     name = upright_format(frame.format.name, turn)
-    if name is None or _cut_block_first(frame, turn):
+    if name is None or not _is_planar(frame.format.name) or _cut_block_first(frame, turn):
         return None
     kind = np.uint8 if _depth(name) == 8 else np.uint16
     parts = [

@@ -28,6 +28,7 @@ from dseinvert.media.encoding import (
     configure,
     container_of,
 )
+from dseinvert.media.levels import boxes_of, header_with, with_lengths
 from dseinvert.media.segments import EVERY, Segments, read_segment, segment_files, segment_times
 from dseinvert.media.video_verify import verify
 
@@ -222,15 +223,7 @@ def _laid_out(
     options = _muxer_options(kind, settings, source, faststart=isinstance(file, str))
     output = av.open(file, "w", format=kind, container_options=options)
     stack.callback(_closed, output)
-    codec = codec_of(settings.codec)
-    try:
-        video = output.add_stream(codec.encoder, settings.rate)
-    except ValueError as error:
-        raise _CannotHoldError(f"{kind} cannot hold {settings.codec}") from error
-    configure(video.codec_context, settings)
-    video.time_base = settings.time_base
-    if codec.tag and kind in ("mp4", "mov"):
-        video.codec_context.codec_tag = codec.tag
+    video = _add_pictures(stack, output, kind, settings)
     inputs = []
     if source is not None and not source.files:
         opened = stack.enter_context(open_video(source.path))
@@ -250,6 +243,35 @@ def _laid_out(
         what = f"{kind} cannot hold these streams: {error.strerror}"
         raise _CannotHoldError(what) from error
     return output, inputs
+
+
+def _add_pictures(stack: ExitStack, output: Any, kind: str, settings: Encoding) -> Any:
+    """The stream of the pictures; of HDR10 one whose header says so."""
+    import av
+
+    boxes = boxes_of(settings.hdr10)
+    try:
+        if not boxes:
+            return _add_stream(output, kind, settings)
+        header = header_with(boxes, lambda file: _add_stream(file, "mp4", settings))
+        (template,) = stack.enter_context(av.open(header)).streams.video
+        video = output.add_stream_from_template(template, opaque=True)
+    except ValueError as error:
+        raise _CannotHoldError(f"{kind} cannot hold {settings.codec}") from error
+    return _tagged(video, kind, settings)
+
+
+def _add_stream(output: Any, kind: str, settings: Encoding) -> Any:
+    video = output.add_stream(codec_of(settings.codec).encoder, settings.rate)
+    configure(video.codec_context, settings)
+    return _tagged(video, kind, settings)
+
+
+def _tagged(video: Any, kind: str, settings: Encoding) -> Any:
+    video.time_base, tag = settings.time_base, codec_of(settings.codec).tag
+    if tag and kind in ("mp4", "mov"):
+        video.codec_context.codec_tag = tag
+    return video
 
 
 def _closed(container: Any) -> None:
@@ -357,9 +379,10 @@ def _stamped(
     rank = {pts: index for index, pts in enumerate(shown_at)}
     ends = [*shown_at[1:], shown_at[-1] + last]
     decoded_at = _decoding_times(moved, shown_at, rank, ends)
+    levels = boxes_of(settings.hdr10)
     stored = (packet for file in files for packet in read_segment(file, settings))
     for kept, pts, dts in zip(stored, moved, decoded_at, strict=True):
-        packet = av.Packet(kept.data)
+        packet = av.Packet(with_lengths(kept.data) if levels else kept.data)
         packet.pts, packet.dts = pts, dts
         packet.duration = ends[rank[pts]] - pts
         packet.is_keyframe = kept.key
