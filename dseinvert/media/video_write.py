@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import io
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -31,8 +31,10 @@ from dseinvert.media.encoding import (
 from dseinvert.media.levels import boxes_of, header_with, with_lengths
 from dseinvert.media.segments import EVERY, Segments, read_segment, segment_files, segment_times
 from dseinvert.media.video_verify import verify
+from dseinvert.media.words import converted
 
 _COPIED = ("audio", "subtitle", "attachment")
+_WORDS = Fraction(1, 1000)
 _MOST_TICKS = (1 << 31) - 1
 _LONGEST_LAST = 100  # average frames
 
@@ -203,7 +205,10 @@ def _mux(
             output, inputs = _laid_out(stack, path, str(part), settings, source, cut)
             own = _numbered(pictures, output.streams[0])
             zero = cut.zero(source)
-            others = (_copied(opened, copies, cut, zero, trouble) for opened, copies in inputs)
+            kind = container_of(path)
+            others = (
+                _copied(opened, copies, cut, zero, trouble, kind) for opened, copies in inputs
+            )
             for item in heapq.merge(own, *others):
                 output.mux_one(item.packet)
             output.close()
@@ -312,7 +317,11 @@ def _add_copies(kind: str, output: Any, opened: Any, kinds: tuple[str, ...]) -> 
                     raise ValueError
                 output.add_attachment(stream.name or "", stream.mimetype or "", stream.data)
                 continue
-            copy = output.add_stream_from_template(stream, opaque=True)
+            made = _words_of(kind, stream)
+            if made is None:
+                copy = output.add_stream_from_template(stream, opaque=True)
+            else:
+                copy = output.add_mux_stream(made[0], time_base=_WORDS)
         except ValueError as error:
             codec = stream.codec_context.name if stream.codec_context else "unknown"
             what = f"the {stream.type}" if stream.type == "attachment" else f"{codec} {stream.type}"
@@ -322,6 +331,12 @@ def _add_copies(kind: str, output: Any, opened: Any, kinds: tuple[str, ...]) -> 
         copy.disposition = stream.disposition
         copies[stream.index] = copy
     return copies
+
+
+def _words_of(kind: str, stream: Any) -> tuple[str, Callable[[bytes], bytes]] | None:
+    """What becomes of a stream of words in a container; see `converted`."""
+    codec = stream.codec_context.name if stream.codec_context else ""
+    return converted(kind, codec) if stream.type == "subtitle" else None
 
 
 def _describe(output: Any, video: Any, opened: Any, source: Clip, cut: Cut) -> None:
@@ -426,9 +441,17 @@ def _numbered(pictures: Iterator[Any], stream: Any) -> Iterator[_Packet]:
 
 
 def _copied(
-    opened: Any, copies: dict[int, Any], cut: Cut, zero: Fraction, trouble: Trouble
+    opened: Any,
+    copies: dict[int, Any],
+    cut: Cut,
+    zero: Fraction,
+    trouble: Trouble,
+    kind: str = "matroska",
 ) -> Iterator[_Packet]:
-    """The packets of the copied streams that are heard or seen within `cut`."""
+    """The packets of the copied streams that are heard or seen within `cut`.
+
+    kind: of container, for which words are converted.
+    """
     if not copies:
         return
     from av.stream import Discard
@@ -437,6 +460,7 @@ def _copied(
         if stream.index not in copies:
             stream.discard = Discard.all
     latest: dict[int, int] = {}
+    made = {index: _words_of(kind, opened.streams[index]) for index in copies}
     streams = [opened.streams[index] for index in copies]
     for number, packet in enumerate(packets(opened, streams, trouble)):
         if not packet.size or (packet.pts is None and packet.dts is None):
@@ -444,6 +468,11 @@ def _copied(
         if not _within(packet, cut):
             continue
         index = packet.stream_index
+        words = made[index]
+        if words is not None:
+            packet = _with_words(packet, words[1](bytes(packet)))
+            if not bytes(packet).strip(b"\0"):  # 3GPP fills the time between two with nothing
+                continue
         _move(packet, zero)
         if opened.streams[index].type == "subtitle" and packet.pts < 0:  # it was up already
             packet.duration = max(0, packet.pts + (packet.duration or 0))
@@ -453,6 +482,16 @@ def _copied(
         latest[index] = packet.dts
         packet.stream = copies[index]
         yield _Packet(packet.dts * packet.time_base, index + 1, number, packet)
+
+
+def _with_words(packet: Any, data: bytes) -> Any:
+    """The packet with other words."""
+    import av
+
+    changed = av.Packet(data)
+    changed.pts, changed.dts, changed.duration = packet.pts, packet.dts, packet.duration
+    changed.time_base, changed.is_keyframe = packet.time_base, True
+    return changed
 
 
 def _within(packet: Any, cut: Cut) -> bool:
