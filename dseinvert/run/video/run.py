@@ -142,10 +142,23 @@ def _do(studio: Studio, work: Work) -> Result:
     work, problems = work.knowing(seen), list[str]()
     if books.todo:
         intend(work.task, books.todo)
+        _say_what_lacks(work)
         problems = render(studio, work, books.todo)
     if books.unmeasured:
         _report(studio, work, books)
     return _done(work, books, problems)
+
+
+def _say_what_lacks(work: Work) -> None:
+    if _lacks_covers(work):
+        what = "its latents are of an earlier version: what covers a face is painted over"
+        work.watcher.note(f"{shown(work.clip.path)}: {what}; --overwrite makes them anew")
+
+
+def _lacks_covers(work: Work) -> bool:
+    """Whether its latents were made before covers were told apart."""
+    with work.latents() as latents:
+        return not latents.holds("seen")
 
 
 def inverted(studio: Studio, work: Work) -> Seen | None:
@@ -153,7 +166,10 @@ def inverted(studio: Studio, work: Work) -> Seen | None:
 
     Raises Stopped.
     """
-    return latents_of(work.task) or _inverted(studio, work)
+    seen = latents_of(work.task)
+    if seen is None or (studio.options.overwrite and _lacks_covers(work)):
+        return _inverted(studio, work)
+    return seen
 
 
 def _inverted(studio: Studio, work: Work) -> Seen | None:
