@@ -103,19 +103,3 @@ def test_any_order_tells_the_same() -> None:
     alone = Sights(times, sound, small.__getitem__).at(33)
     np.testing.assert_array_equal(rows[33].hidden, alone.hidden)
     assert rows[33].share == alone.share
-
-
-@pytest.mark.parametrize("speed", [1, 3, 6])
-def test_most_of_a_hand_in_the_colour_of_the_face_is_hidden(speed: int) -> None:
-    pictures, inner = crops(), face_mask(SIDE) > 0.5
-    skin = np.median(pictures[0][70:84, 44:84].reshape(-1, 3), axis=0)
-    masks = {}
-    for k in COVERED:
-        mask = np.zeros((BIG, BIG), np.uint8)
-        cv2.ellipse(mask, (64 + speed * (k - 25), 84), (20, 28), 20, 0, 360, 255, -1)
-        pictures[k][mask > 0] = 0.85 * skin
-        masks[k] = shrunk(np.repeat(mask[..., None], 3, 2))[..., 0] > 230
-    found = sights(pictures)
-    shares = [found[k].hidden[inner & mask].mean() for k, mask in masks.items()]
-    assert np.mean(shares) > 0.6
-    assert max(found[k].hidden.max() for k in (0, 10, 18, 31, 40)) == 0
