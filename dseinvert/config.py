@@ -28,6 +28,7 @@ from dseinvert.written import (
     Option,
     Rotate,
     Switch,
+    When,
 )
 
 
@@ -161,8 +162,8 @@ class VideoOptions:
     """Video file to write, or folder for all that is written. None = the current folder."""
     edits: Edits = ()
     """[WHO:]NAME=[FROM..]STRENGTH[@TIME][,NAME=...]: one video each, those with a WHO together in
-    one; may be repeated. TIME is 1.5-4s, 0:01.5-0:04, 4s-end or shot2. Without: the
-    reconstruction."""
+    one; may be repeated. TIME is 1.5-4s, 0:01.5-0:04, 00:00:01:12-4s, 4s-end
+    or shot2. Without: the reconstruction."""
     script: Annotated[Path | None, Option("--edits")] = None
     """File of edits, as edits.toml: who, what, and strengths at times. None = no such video."""
     person: tuple[str, ...] = ()
@@ -171,9 +172,9 @@ class VideoOptions:
     identity: Path | None = None
     """Face recognition network by which people are known again: an ArcFace ONNX file,
     model_ir_se50.pth or MobileFaceNet. None = what DSEINVERT_IDENTITY names, if anything."""
-    still: Annotated[tuple[Fraction, ...] | None, STILLS] = None
-    """Write single frames as PNG in place of videos, within seconds: when, as seconds or H:MM:SS,
-    several with commas. None = videos."""
+    still: Annotated[tuple[When, ...] | None, STILLS] = None
+    """Write single frames as PNG in place of videos, within seconds: when, as seconds, H:MM:SS or
+    HH:MM:SS:FF, several with commas. None = videos."""
     strip: str | None = None
     """FROM:TO:COUNT, such as -2:2:5, with --still and --edit NAME: the face in so many strengths in
     a row. None = no strip."""
@@ -187,10 +188,10 @@ class VideoOptions:
     the whole clip."""
     smooth: Annotated[float | Literal["auto"], SMOOTH] = "auto"
     """Smoothing in time: auto, or from 0 (each frame by itself) to 1."""
-    start: Annotated[Fraction | None, SECONDS] = None
-    """Where to begin: seconds, or H:MM:SS. None = at the first frame."""
-    end: Annotated[Fraction | None, SECONDS] = None
-    """Where to end: seconds, or H:MM:SS. None = after the last frame."""
+    start: Annotated[When | None, SECONDS] = None
+    """Where to begin: seconds, H:MM:SS or HH:MM:SS:FF. None = at the first frame."""
+    end: Annotated[When | None, SECONDS] = None
+    """Where to end: seconds, H:MM:SS or HH:MM:SS:FF. None = after the last frame."""
     fps: Annotated[Fraction | None, RATE] = None
     """Frames a second of a folder of frames, such as 25 or 30000/1001. None = as its times.csv
     says."""

@@ -13,8 +13,11 @@ from typing import Annotated, Any, Literal
 
 from dseinvert.errors import UsageError
 from dseinvert.names import suggested
+from dseinvert.timecode import WITHIN, Timecode, read_timecode
 
 BLEND_WORDS = ("moved", "difference")
+When = Fraction | Timecode
+"""Seconds from the beginning of a clip, or a frame of it."""
 REGIONS = ("mouth", "eyes", "hair", "skin")
 """Of a face, that `--region` takes."""
 BACKENDS = ("auto", "torch", "onnx", "openvino", "tensorrt")
@@ -101,8 +104,11 @@ def _smooth(text: str) -> float | Literal["auto"]:
     return float(text)
 
 
-def _seconds(text: str) -> Fraction:
-    """`12.5`, `1:02.5` or `1:00:02.5`."""
+def _seconds(text: str) -> When:
+    """`12.5`, `1:02.5`, `1:00:02.5` or a timecode, `01:00:02:12`."""
+    code = read_timecode(text) if WITHIN.fullmatch(text) else None
+    if code is not None:
+        return code
     match = _CLOCK.fullmatch(text)
     if not match:
         raise ValueError(text)
@@ -163,10 +169,10 @@ DEVICE = Text(
 )
 BACKEND = Text(_backend, f"one of {', '.join(BACKENDS)}", words=BACKENDS)
 SMOOTH = Text(_smooth, "auto, or a number from 0 to 1")
-SECONDS = Text(_seconds, "seconds such as 12.5, or H:MM:SS")
+SECONDS = Text(_seconds, "seconds such as 12.5, H:MM:SS or HH:MM:SS:FF")
 STILLS = Text(
     lambda text: tuple(_seconds(one.strip()) for one in text.split(",")),
-    "seconds such as 12.5, or H:MM:SS, several with commas",
+    "seconds such as 12.5, H:MM:SS or HH:MM:SS:FF, several with commas",
 )
 RATE = Text(_frame_rate, "frames a second such as 25 or 30000/1001")
 BITRATE = Text(_bits, "bits a second such as 800k or 4M")

@@ -173,6 +173,35 @@ def test_a_mask_keeps_the_rest_of_the_photo_bit_for_bit(
     assert np.array_equal(same, photo)
 
 
+@pytest.mark.parametrize("mask", [None, "face"])
+def test_a_region_is_all_that_pasting_changes(
+    gan: dseinvert.Gan, faces: list[dseinvert.Face], mask: str | None
+) -> None:
+    photo, face = dseinvert.open_photo(GROUP), faces[0]
+    found = gan.invert(face)
+    drawn = gan.draw(gan.edit(found.latent, "smile=+3,age=+3"))
+    top, bottom = np.zeros((2, *photo.pixels.shape[:2]), bool)
+    middle, low = face.quad[:, 1].mean(), face.quad[:, 1].max()
+    top[: int(middle)] = True
+    bottom[int(middle + 0.05 * (low - middle)) :] = True
+
+    def changed(region: str | None) -> np.ndarray:
+        pasted = gan.paste(photo, face, drawn, found, mask=mask, region=region)
+        return np.abs(pasted.pixels.astype(int) - photo.pixels).max(2) > 3
+
+    mouth, eyes = changed("mouth"), changed("eyes")
+    assert mouth.any() and not mouth[top].any()
+    assert eyes.any() and not eyes[bottom].any()
+    assert (changed("mouth,eyes") >= mouth).all() and changed(None).sum() > mouth.sum()
+
+
+def test_a_region_that_no_face_has_is_said(gan: dseinvert.Gan, faces: list[dseinvert.Face]) -> None:
+    found = gan.invert(faces[0])
+    for wrong in ("moth", 3):
+        with pytest.raises(dseinvert.UsageError, match="region"):
+            gan.paste(GROUP, faces[0], found.images, found, region=wrong)
+
+
 def test_what_cannot_be_is_said_with_advice(
     gan: dseinvert.Gan, faces: list[dseinvert.Face]
 ) -> None:

@@ -25,6 +25,7 @@ HOUSE = (
         "names",
         "stop",
         "progress",
+        "timecode",
         "written",
         "config",
         "cards",

@@ -25,8 +25,8 @@ from dseinvert.api.given import (
     expect_number,
     expect_text,
     people_given,
-    seconds_of,
     seeds_of,
+    when_of,
 )
 from dseinvert.api.values import Face, Found
 from dseinvert.api.video import Video
@@ -40,7 +40,8 @@ from dseinvert.export.runtimes import Threads
 from dseinvert.faces.align import crop_matrix, matrix_to_list
 from dseinvert.faces.crops import Crop, Wanted, faces_of
 from dseinvert.faces.detect import MIN_FACE, MIN_SCORE, Detector
-from dseinvert.faces.mask import open_mask, paste_edit
+from dseinvert.faces.mask import paste_edit
+from dseinvert.faces.regions import open_where
 from dseinvert.faces.search import Rotate
 from dseinvert.generators.pixels import to_pixels, to_tensor
 from dseinvert.generators.tuned import synthesize
@@ -283,6 +284,7 @@ class Gan:
         *,
         mask: str | Path | None = None,
         blend: Literal["moved", "difference"] = "moved",
+        region: str | None = None,
     ) -> Photo:
         """The photo with what an edit changed in one face; the rest keeps its own pixels.
 
@@ -295,9 +297,10 @@ class Gan:
                 may show; None = everywhere, as far as the reconstruction agrees with the crop.
             blend: moved, where the photo's own pixels move as the edit moves the face, or
                 difference, where what it changed is added.
+            region: mouth, eyes, hair or skin, several with commas, within the mask; None = all.
 
         Raises:
-            UsageError: another mask, or more than one face.
+            UsageError: another mask or region, or more than one face.
             InputError: a picture of another size, or what is no picture.
         """
         expect(face, Face, "a face", "one of gan.faces(photo)")
@@ -305,6 +308,8 @@ class Gan:
         expect(edited, (Tensor, Photo), "an edited picture", "gan.draw(latent)")
         if mask is not None:
             expect(mask, (str, Path), "a mask", "auto, face or the path of a picture")
+        if region is not None:
+            expect_text("region", region)
         if len(found) != 1 or (isinstance(edited, Tensor) and len(edited) != 1):
             raise UsageError("paste takes one face at a time", "found[i], drawn[i : i + 1]")
         opened = open_photo(photo)
@@ -317,7 +322,7 @@ class Gan:
             )
             what = f"edit, inversion and crop are {self.resolution} px, not {sizes}"
             raise InputError(what, "of one face, as this model draws it")
-        shown_in = open_mask(None if mask is None else str(mask), self.resolution)
+        shown_in = open_where(None if mask is None else str(mask), region, self.resolution)
         how = BLEND.read("blend", blend)
         pixels = paste_edit(opened.pixels, crop, new, recon, shown_in, how)
         return Photo(pixels, opened.warnings, opened.path)
@@ -359,8 +364,8 @@ class Gan:
         blend: Literal["moved", "difference"] = "moved",
         mask: str | Path | None = None,
         region: str | None = None,
-        start: Fraction | float | None = None,
-        end: Fraction | float | None = None,
+        start: Fraction | float | str | None = None,
+        end: Fraction | float | str | None = None,
         fps: Fraction | int | None = None,
         deinterlace: bool = False,
         rotate: Rotate = "auto",
@@ -384,8 +389,8 @@ class Gan:
             mask: auto, face, or a picture of the crop, white where edits may show; None = on the
                 whole face.
             region: mouth, eyes, hair or skin, several with commas; None = everywhere.
-            start: seconds from the beginning; None = the first frame.
-            end: seconds; None = after the last.
+            start: seconds from the beginning, or text as "00:00:12:12"; None = the first frame.
+            end: likewise; None = after the last.
             fps: of a folder of frames; None = as its times.csv says.
             deinterlace: whether whole pictures are made of interlaced ones.
             rotate: degrees clockwise that set the frames upright; auto = as their faces tell.
@@ -407,8 +412,8 @@ class Gan:
             blend=BLEND.read("blend", str(blend)),
             mask=None if mask is None else str(mask),
             region=region,
-            start=seconds_of("start", start),
-            end=seconds_of("end", end),
+            start=when_of("start", start),
+            end=when_of("end", end),
             fps=None if fps is None else RATE.read("fps", str(fps)),
             deinterlace=deinterlace,
             rotate=ROTATE.read("rotate", str(rotate)),

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dseinvert.editing.grammar import check_person
 from dseinvert.errors import InputError, UsageError
-from dseinvert.written import SECONDS
+from dseinvert.written import SECONDS, When
 
 _TOLERANCE = 1e-3
 """Of rounding, beyond -1 and 1."""
@@ -80,14 +80,14 @@ def expect_number(name: str, given: object) -> None:
         raise UsageError(f"{name} {given!r}", "a number")
 
 
-def seconds_of(name: str, given: object) -> Fraction | None:
-    """Exact seconds from 0 on, of a number or of text as on the command line; None stays None.
+def when_of(name: str, given: object) -> When | None:
+    """Exact seconds from 0 on, or a timecode, as on the command line; None stays None.
 
     Raises:
         UsageError: neither.
     """
     if given is None or isinstance(given, str):
-        return None if given is None else Fraction(SECONDS.read(name, given))
+        return None if given is None else cast(When, SECONDS.read(name, given))
     if not isinstance(given, int | float | Fraction) or not 0 <= given < math.inf:
         raise UsageError(f"{name} {given!r}", SECONDS.wanted)
     return Fraction(given)

@@ -10,12 +10,12 @@ from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from dseinvert.api.given import expect, expect_text, seconds_of
+from dseinvert.api.given import expect, expect_text, when_of
 from dseinvert.config import VideoOptions
 from dseinvert.errors import InputError, OutputError, UsageError
 from dseinvert.inversion.asked import clip_refining
 from dseinvert.media.atomic import make_folder, shown
-from dseinvert.media.clip import Clip
+from dseinvert.media.clip import Clip, seconds_in
 from dseinvert.media.encoding import CONTAINERS
 from dseinvert.media.photo import Photo
 from dseinvert.media.pixels import Pixels
@@ -81,7 +81,7 @@ class Video:
         self._folder = folder or TemporaryDirectory(prefix="dseinvert-")
         self._clip: Clip = open_source(path, options.fps, deinterlace=options.deinterlace)
         # What cannot be is said now.
-        open_studio(options, model)
+        open_studio(options, model).for_clip(self._clip)
         clip_refining(options.refine)
         check_place(options)
         cut_of(self._clip, options)
@@ -129,15 +129,16 @@ class Video:
         """The frame shown at a time, edited, within seconds: only what is around is tracked.
 
         Args:
-            time: seconds from the beginning of the clip, or text as "0:12.5".
+            time: seconds from the beginning of the clip, or text as "0:12.5" or "00:00:12:12".
 
         Raises:
             InputError: the clip is not as long, or shows no face there.
             UsageError: no time.
         """
-        at = seconds_of("time", time)
+        at = when_of("time", time)
         assert at is not None
         studio = replace(open_studio(self._options, self._model), model=self._fast)
+        studio, at = studio.for_clip(self._clip), seconds_in(self._clip, at)
         (made,) = still_at(studio, self._clip, at, self._watcher).stills
         return Photo(made.pixels)
 
@@ -234,6 +235,7 @@ class Video:
     def _working(self, options: VideoOptions) -> Iterator[tuple[Studio, Work]]:
         """The opened model with all that is asked, and the clip with its latents on disk."""
         studio = replace(open_studio(options, self._model), model=self._fast)
+        studio = studio.for_clip(self._clip)
         work = Work(self._task(studio, options), self._watcher, Stop())
         make_folder(work.task.kept)
         try:

@@ -45,6 +45,7 @@ from dseinvert.media.atomic import shown
 from dseinvert.names import suggested
 from dseinvert.run.flow.template import Template, parse_template
 from dseinvert.run.play.seeds import parse_seeds
+from dseinvert.timecode import in_seconds
 from dseinvert.training.options import TrainOptions
 from dseinvert.written import regions_of
 
@@ -94,7 +95,8 @@ def check_edit_run(paths: Sequence[str], options: EditOptions) -> None:
 
 def check_video(paths: Sequence[str], options: VideoOptions) -> None:
     """See `check_images`."""
-    for text in options.edits:
+    edits = [in_seconds(text, None) for text in options.edits]
+    for text in edits:
         _ = strip_name(addressed(text)[1]) if options.strip else check_edit_of_clip(text)
     _stills(options)
     edited = bool(options.edits or options.script)
@@ -109,7 +111,7 @@ def check_video(paths: Sequence[str], options: VideoOptions) -> None:
     inputs.check_inputs(paths, VIDEOS)
     outputs.check_video(options.out)
     check = known.check_strips if options.strip else known.check_edits
-    check(options.model, [addressed(text)[1] for text in options.edits])
+    check(options.model, [addressed(text)[1] for text in edits])
     known.check_directions(options.model, [name for line in lines for name in line.names])
 
 

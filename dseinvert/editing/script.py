@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from dseinvert.editing.grammar import LARGEST, addressed, check_edit_of_clip, pa
 from dseinvert.editing.when import EASES, Ease, Key, seconds
 from dseinvert.errors import UsageError
 from dseinvert.names import number, suggested
+from dseinvert.timecode import WITHIN, Clock, in_seconds, read_timecode
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -51,8 +53,10 @@ class Line:
         return [self.name] if self.keys else [part.name for part in parts_of(self.edit)]
 
 
-def read_script(path: Path) -> tuple[str, tuple[Line, ...]]:
+def read_script(path: Path, clock: Clock | None = None) -> tuple[str, tuple[Line, ...]]:
     """The label of a file of edits, safe in a file name, and its lines.
+
+    clock: of the clip; None = none is known yet, and timecodes are at no time.
 
     Raises:
         UsageError: no such file, or not of that form: which line, and what is wrong with it.
@@ -68,12 +72,12 @@ def read_script(path: Path) -> tuple[str, tuple[Line, ...]]:
     rows = values.get("edit")
     if not isinstance(rows, list) or not rows or set(values) != {"edit"}:
         raise UsageError(f"--edits {path}: no [[edit]], or something else", f"write {_LOOKS}")
-    lines = tuple(_line(f"--edits {path}, edit {k}", row) for k, row in enumerate(rows, 1))
+    lines = tuple(_line(f"--edits {path}, edit {k}", row, clock) for k, row in enumerate(rows, 1))
     safe = "".join(one if one.isalnum() or one in "_-" else "-" for one in path.stem)
     return f"edits-{safe}", lines
 
 
-def _line(where: str, row: Any) -> Line:
+def _line(where: str, row: Any, clock: Clock | None) -> Line:
     if not isinstance(row, Mapping):
         raise UsageError(f"{where}: no table", f"write {_LOOKS}")
     for name in row:
@@ -84,37 +88,46 @@ def _line(where: str, row: Any) -> Line:
         raise UsageError(f"{where}: edit is the name of a direction", f"write {_LOOKS}")
     if ease not in EASES:
         raise UsageError(f"{where}: ease {ease!r}", suggested(str(ease), EASES, ", ".join(EASES)))
-    named, edit = addressed(edit)
+    named, edit = addressed(in_seconds(edit, clock))
     if named:
         raise UsageError(f"{where}: {named!r} before a colon", f'person = "{named}"')
-    keys = _keys(where, row["keys"]) if "keys" in row else ()
+    keys = _keys(where, row["keys"], clock) if "keys" in row else ()
     if keys and ("=" in edit or "," in edit):
         raise UsageError(f"{where}: edit {edit!r} beside keys", "the name of one direction: age")
     check_edit_of_clip(f"{edit.partition('@')[0]}=0" if keys else edit)
     return Line(edit, who, keys, ease)
 
 
-def _keys(where: str, rows: Any) -> tuple[Key, ...]:
+def _keys(where: str, rows: Any, clock: Clock | None) -> tuple[Key, ...]:
     if not isinstance(rows, list) or not rows:
         raise UsageError(f"{where}: keys", "write [[1.5, 0], [4, 2]]: times and strengths")
-    keys = tuple(_key(where, row) for row in rows)
+    keys = tuple(_key(where, row, clock) for row in rows)
     for (before, _), (after, _) in pairwise(keys):
         if after <= before:
             raise UsageError(f"{where}: a key at {after:g} s behind one at {before:g} s")
     return keys
 
 
-def _key(where: str, row: Any) -> Key:
+def _key(where: str, row: Any, clock: Clock | None) -> Key:
     try:
         time, value = row
-        when = seconds(str(time)) if isinstance(time, str | int | float) else None
+        when = _time(str(time), clock) if isinstance(time, str | int | float) else None
         strength = float(number(value))
     except (TypeError, ValueError) as error:
         raise UsageError(f"{where}: key {row!r}", "a time and a strength: [1.5, 2]") from error
     if when is None or abs(strength) > LARGEST:
         advice = f'a time such as 1.5 or "0:01.5", a strength within ±{LARGEST:g}'
         raise UsageError(f"{where}: key {row!r}", advice)
-    return float(when), strength
+    return when, strength
+
+
+def _time(text: str, clock: Clock | None) -> float | None:
+    """None = it is no time."""
+    code = read_timecode(text) if WITHIN.fullmatch(text) else None
+    if code is not None:
+        return math.nan if clock is None else float(clock.seconds(code))
+    found = seconds(text)
+    return None if found is None else float(found)
 
 
 def people_of(texts: Sequence[str], lines: Sequence[Line] = ()) -> list[str]:

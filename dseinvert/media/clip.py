@@ -17,6 +17,8 @@ from dseinvert.media.colour import UNSPECIFIED, Colours, Turn, guessed, turn_of
 from dseinvert.media.cut import ends_early, is_protected, whole_length
 from dseinvert.media.described import hdr10_of
 from dseinvert.media.images import HEAD_BYTES, sniff
+from dseinvert.timecode import Clock, Timecode
+from dseinvert.written import When
 
 # Demuxers that read this one file and nothing else: no playlists, no lists of files, no devices.
 _FORMATS = (
@@ -123,6 +125,14 @@ class Clip:
     hdr10: str = ""
     """Mastering display and light levels as x265 takes them; "" = there are none."""
 
+    timecode: str = ""
+    """Of the first frame; "" = it has none."""
+
+    @property
+    def clock(self) -> Clock:
+        """What tells when a timecode is."""
+        return Clock(self.rate, self.timecode, min(self.time_base, 1 / (4 * self.rate)) / 2)
+
     @property
     def size(self) -> tuple[int, int]:
         """Width and height, upright."""
@@ -131,6 +141,11 @@ class Clip:
     def kinds(self, kind: str) -> tuple[Stream, ...]:
         """The streams of one kind beside the pictures."""
         return tuple(stream for stream in self.streams if stream.kind == kind)
+
+
+def seconds_in(clip: Clip, when: When) -> Fraction:
+    """From the beginning of a clip; UsageError for a frame that it has not."""
+    return clip.clock.seconds(when) if isinstance(when, Timecode) else when
 
 
 @dataclass
@@ -357,7 +372,14 @@ def _described(path: Path, container: Any, stream: Any, frame: Any) -> Clip:
         notes=tuple(_notes(container, stream, frame)),
         alpha=any(part.is_alpha for part in frame.format.components),
         hdr10=hdr10_of(frame),
+        timecode=_timecode(container, stream),
     )
+
+
+def _timecode(container: Any, stream: Any) -> str:
+    tables = (stream.metadata, container.metadata)
+    found = ((key.lower(), value) for table in tables for key, value in table.items())
+    return next((value for key, value in found if key == "timecode"), "")
 
 
 def _display_matrix(frame: Any) -> bytes:

@@ -125,7 +125,8 @@ class Converter:
 
     def from_frame(self, frame: Any, pixel_format: str, own: int) -> Any:
         """A frame of `pixel_format`: the same one where it needs no change. own: its range."""
-        as_it_is = frame.format.name == pixel_format and own == self._range
+        ranged = own == self._range or frame.format.is_rgb
+        as_it_is = frame.format.name == pixel_format and ranged
         if as_it_is and (frame.width, frame.height) == self._size:
             return frame
         return self._reformat(frame, pixel_format, _FROM_RGB, (own, self._range))

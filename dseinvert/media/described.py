@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
+from dseinvert.timecode import read_timecode
+
 _STALE_TAGS = frozenset(
     {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "rotate"}
     | {"bps", "number_of_frames", "number_of_bytes", "vendor_id", "alpha_mode"}
@@ -39,7 +41,6 @@ _ATOMS = frozenset(
     }
 )
 _PLACE = re.compile(r"location|iso6709|gps|^xyz$", re.IGNORECASE)
-_TIMECODE = re.compile(r"(\d+):(\d\d):(\d\d)([:;.])(\d+)")
 _MASTERING = struct.Struct("<20i2i")
 # The steps in which x265 counts chromaticity, and candela per square metre.
 _CHROMATICITY, _LIGHT = 50_000, 10_000
@@ -70,22 +71,8 @@ def needs_a_table(tags: Mapping[str, str]) -> bool:
 
 def later(timecode: str, rate: Fraction, seconds: Fraction) -> str:
     """A timecode, of drop frames where it has a `;` or `.`, some seconds later (SMPTE ST 12-1)."""
-    found = _TIMECODE.fullmatch(timecode)
-    if not found:
-        return timecode
-    drop, nominal = found[4] != ":", round(rate)
-    hours, minutes, full, frames = (int(found[k]) for k in (1, 2, 3, 5))
-    skipped = 2 * nominal // 30 if drop else 0  # numbers at the start of nine minutes in ten
-    passed = 60 * hours + minutes
-    count = (60 * passed + full) * nominal + frames - skipped * (passed - passed // 10)
-    count += round(seconds * rate)
-    per_minute, per_ten = 60 * nominal - skipped, 600 * nominal - 9 * skipped
-    tens, rest = divmod(count, per_ten)
-    beyond = max(0, rest - skipped) // per_minute
-    count += skipped * (9 * tens + beyond)
-    full, frames = divmod(count, nominal)
-    hours, full = divmod(full, 3600)
-    return f"{hours % 24:02}:{full // 60:02}:{full % 60:02}{found[4]}{frames:02}"
+    found = read_timecode(timecode)
+    return timecode if found is None else str(found.later(round(seconds * rate), rate))
 
 
 def hdr10_of(frame: Any) -> str:

@@ -15,8 +15,8 @@ import numpy as np
 from dseinvert.errors import MissingError, UsageError
 from dseinvert.media.atomic import shown
 from dseinvert.media.clip import Clip
-from dseinvert.media.colour import FULL, LIMITED, Colours, Converter, guessed
-from dseinvert.media.planes import Planes, grown, upright_format
+from dseinvert.media.colour import FULL, LIMITED, RGB, Colours, Converter, guessed
+from dseinvert.media.planes import Planes, as_written, grown, upright_format
 
 CONTAINERS: Mapping[str, str] = {
     ".mp4": "mp4",
@@ -208,7 +208,7 @@ def encoding(
         raise UsageError(f"{codec} has no --preset", "leave it out")
     width, height = size or clip.size
     own = upright_format(clip.pixel_format, clip.turn) if chosen.exact and not depth else None
-    wanted = pixel_format or own
+    wanted = pixel_format or (own and as_written(own))
     settings = Encoding(
         codec,
         width,
@@ -217,7 +217,7 @@ def encoding(
         clip.time_base,
         clip.rate,
         clip.aspect,
-        _kept(clip, chosen),
+        _kept(clip, chosen, wanted or ""),
         chosen.crf if crf is None and bitrate is None else crf,
         preset or chosen.preset,
         padded,
@@ -278,6 +278,8 @@ class Encoder:
 
     def _frame(self, picture: np.ndarray | Planes) -> Any:
         """Planes are encoded as they are where they are of the wanted format already."""
+        import av
+
         wanted, size = self._settings.pixel_format, (self._settings.width, self._settings.height)
         if isinstance(picture, np.ndarray):
             if self._settings.padded:
@@ -285,7 +287,8 @@ class Encoder:
             return self._converter.from_rgb(picture, wanted)
         if self._settings.padded:
             picture = picture.padded(*size)
-        picture = picture.without_alpha() if "yuva" not in wanted else picture
+        if not any(part.is_alpha for part in av.VideoFormat(wanted, 16, 16).components):
+            picture = picture.without_alpha()
         return self._converter.from_frame(picture.frame(), wanted, picture.colours.range)
 
     def flush(self) -> Iterator[Packet]:
@@ -314,8 +317,10 @@ def _packet(packet: Any) -> Packet:
     return Packet(packet.pts, bool(packet.is_keyframe), bytes(packet), bytes(beside))
 
 
-def _kept(clip: Clip, codec: Codec) -> Colours:
+def _kept(clip: Clip, codec: Codec, pixel_format: str) -> Colours:
     tags = clip.colours
+    if pixel_format.startswith(("bgr", "gbr", "rgb")):  # whose samples have no matrix
+        return Colours(FULL, RGB, tags.primaries, tags.transfer)
     if tags.range == FULL and not codec.full_range:
         return Colours(LIMITED, tags.matrix, tags.primaries, tags.transfer)
     return tags

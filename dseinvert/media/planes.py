@@ -1,4 +1,4 @@
-"""Pictures as a video stores them: luma and chroma, upright, and changes put into parts of them."""
+"""Pictures as a video stores them: as YUV, RGB or grey, upright, and changes put into parts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ Window = tuple[slice, slice]
 """Rows and columns of a picture."""
 
 _PLANAR = re.compile(r"yuvj?(a?)(420|422|440|444)p(?:(9|10|12|14|16)le)?")
-_BLOCKS = {"420": (2, 2), "422": (1, 2), "440": (2, 1), "444": (1, 1)}
+_OF_RGB = re.compile(r"gbr(a?)p()(?:(9|10|12|14|16)le)?")
+_GREY = re.compile(r"gray()()(?:(9|10|12|14|16)le)?")
+_RGB_DEPTHS = (8, 9, 10, 12, 14, 16)
+_BLOCKS = {"": (1, 1), "420": (2, 2), "422": (1, 2), "440": (2, 1), "444": (1, 1)}
 _TURNED = {"422": "440", "440": "422"}
 
 
@@ -26,11 +29,12 @@ class Planes:
     """The samples of one picture; nobody writes into them."""
 
     format: str
-    """A planar YUV format by FFmpeg's name, never one of the `yuvj` names."""
+    """A planar format by FFmpeg's name: YUV, but never one of the `yuvj` names, RGB or grey."""
     colours: Colours
     """With the matrix and the range of the samples."""
     parts: tuple[NDArray[Any], ...]
-    """Y, U, V and where there is one alpha: [H, W] or of chroma less, uint8 or uint16."""
+    """Y, U, V or G, B, R or grey, and where there is one alpha: [H, W] or of chroma less, uint8 or
+    uint16."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -55,7 +59,8 @@ class Planes:
             before, after: [H, W, 3] uint8 or uint16 of full range: the picture and the changed one.
             windows: what holds all of the changes; rounded outwards to whole blocks of chroma.
         """
-        parts = (*(part.copy() for part in self.parts[:3]), *self.parts[3:])
+        count = 1 if _GREY.fullmatch(self.format) else 3
+        parts = (*(part.copy() for part in self.parts[:count]), *self.parts[count:])
         for window in windows:
             rows, columns = self._whole_blocks(window)
             old, new = before[rows, columns], after[rows, columns]
@@ -75,8 +80,9 @@ class Planes:
         return replace(self, parts=tuple(grown(part, *shape) for part, shape in pairs))
 
     def without_alpha(self) -> Planes:
-        """Y, U and V alone."""
-        return replace(self, format=self.format.replace("yuva", "yuv"), parts=self.parts[:3])
+        """All but the alpha."""
+        name = self.format.replace("yuva", "yuv").replace("gbrap", "gbrp")
+        return replace(self, format=name, parts=self.parts[:3])
 
     def beside(self, other: Planes) -> Planes:
         """Both in one picture, this one on the left; the width of both is even."""
@@ -102,7 +108,10 @@ class Planes:
         return rows, columns
 
     def _matrix(self, dtype: Any) -> NDArray[np.float32]:
-        """From a change of RGB [3] to one of Y, U and V (ITU-T H.273 equations 38 to 40)."""
+        """From a change of RGB [3] to one of the samples (ITU-T H.273 equations 38 to 40)."""
+        if _OF_RGB.fullmatch(self.format):
+            most = (2 ** _depth(self.format) - 1) / np.iinfo(dtype).max
+            return np.asarray(np.eye(3)[[1, 2, 0]] * most, np.float32)
         red, blue = luma_weights(self.colours.matrix)
         luma = np.array([red, 1 - red - blue, blue])
         u = (np.array([0, 0, 1]) - luma) / (2 * (1 - blue))
@@ -115,8 +124,10 @@ class Planes:
         return scaled.astype(np.float32)
 
     def _add(self, parts: tuple[NDArray[Any], ...], window: Window, change: Any) -> None:
-        """Add a change [h, w, 3] of Y, U and V to the window of `parts`, which are copies."""
+        """Add a change [h, w, 3] of the samples to the window of `parts`, which are copies."""
         _add_to(parts[0][window], change[..., 0], _depth(self.format))
+        if _GREY.fullmatch(self.format):
+            return
         rows, columns = self.block
         height, width = change.shape[:2]
         wide = grown(change[..., 1:], -(-height // rows) * rows, -(-width // columns) * columns)
@@ -129,12 +140,13 @@ class Planes:
 
 
 def upright_format(name: str, turn: Turn) -> str | None:
-    """The format of upright planes of frames of the format `name`; None = they are no such planes.
+    """The format of upright planes of frames of the format `name`; None = there is none.
 
-    `yuv422p` on its side is `yuv440p`; alpha has no format for that.
+    `yuv422p` on its side is `yuv440p`; alpha has no format for that. Packed RGB and palettes
+    are as planes of the same values.
     """
     if not _PLANAR.fullmatch(name):
-        return None
+        return name if _GREY.fullmatch(name) else _planar_rgb(name)
     alpha, chroma, _ = _read(name)
     if not turn.transpose or chroma not in _TURNED:
         return name.replace("yuvj", "yuv")
@@ -142,14 +154,41 @@ def upright_format(name: str, turn: Turn) -> str | None:
     return None if alpha or _depth(name) not in (8, 10, 12) else turned
 
 
+def is_yuv(name: str) -> bool:
+    """Whether FFmpeg's name is that of a YUV format, in which RGB and grey are not exact."""
+    return name.startswith(("yuv", "nv", "p0"))
+
+
+def as_written(name: str) -> str:
+    """The format in which FFV1 holds planes of the format `name`."""
+    return {"gbrp": "bgr0", "gbrap": "bgra"}.get(name, name)
+
+
+def _is_planar(name: str) -> bool:
+    return any(kind.fullmatch(name) for kind in (_PLANAR, _OF_RGB, _GREY))
+
+
+def _planar_rgb(name: str) -> str | None:
+    import av
+
+    found = av.VideoFormat(name, 16, 16)
+    parts = found.components
+    depth, alpha = parts[0].bits, any(part.is_alpha for part in parts)
+    packed = found.is_rgb or found.has_palette or name in ("ya8", "ya16le", "ya16be")
+    if not packed or depth not in _RGB_DEPTHS or "f" in name:
+        return None
+    depth = 10 if alpha and depth == 9 else depth
+    return f"gbr{'a' * alpha}p{'' if depth == 8 else f'{depth}le'}"
+
+
 def planes_of(frame: Any, turn: Turn, colours: Colours) -> Planes | None:
     """The upright samples of a decoded frame, which they share where nothing moves.
 
-    None = the frame is no planar YUV, or of an odd size whose last block of chroma would come
+    None = the frame is of no such format, or of an odd size whose last block of chroma would come
     first.
     """
     name = upright_format(frame.format.name, turn)
-    if name is None or _cut_block_first(frame, turn):
+    if name is None or not _is_planar(frame.format.name) or _cut_block_first(frame, turn):
         return None
     kind = np.uint8 if _depth(name) == 8 else np.uint16
     parts = [
@@ -173,7 +212,7 @@ def _cut_block_first(frame: Any, turn: Turn) -> bool:
 
 def _read(name: str) -> tuple[str, str, int]:
     """`yuva420p10le` -> "a", "420", 10."""
-    found = _PLANAR.fullmatch(name)
+    found = _PLANAR.fullmatch(name) or _OF_RGB.fullmatch(name) or _GREY.fullmatch(name)
     assert found is not None
     return found[1], found[2], int(found[3] or 8)
 

@@ -9,7 +9,7 @@ from typing import Any
 from dseinvert.errors import UsageError
 from dseinvert.media.clip import Clip
 from dseinvert.media.encoding import Codec, Encoding, codec_of, encoding
-from dseinvert.media.planes import upright_format
+from dseinvert.media.planes import as_written, is_yuv, upright_format
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def usual_codec(clip: Clip, suffix: str = "") -> str:
 
 def even(size: tuple[int, int], pixel_format: str, codec: Codec) -> tuple[int, int]:
     """A size that players take, not smaller: even where samples of chroma are shared."""
-    if codec.exact or "444" in pixel_format or not _is_yuv(pixel_format):
+    if codec.exact or "444" in pixel_format or not is_yuv(pixel_format):
         return size
     width, height = size
     return width + width % 2, height + height % 2
@@ -71,7 +71,8 @@ def even(size: tuple[int, int], pixel_format: str, codec: Codec) -> tuple[int, i
 def _format(name: str, codec: Codec, clip: Clip) -> str:
     """The pixel format of a codec that players take."""
     if codec.exact:
-        return upright_format(clip.pixel_format, clip.turn) or _kept(clip)
+        own = upright_format(clip.pixel_format, clip.turn)
+        return _kept(clip) if own is None else as_written(own)
     if codec.encoder.startswith("prores"):
         if clip.alpha:
             return "yuva444p10le"
@@ -98,10 +99,6 @@ def _check_format(name: str, codec: Codec, pixel_format: str) -> None:
         return
     if taken and pixel_format not in taken:
         raise UsageError(f"{name} takes no --pix-fmt {pixel_format}", f"one of {', '.join(taken)}")
-
-
-def _is_yuv(pixel_format: str) -> bool:
-    return pixel_format.startswith(("yuv", "nv", "p0"))
 
 
 def _notes(

@@ -14,7 +14,7 @@ from dseinvert.media.clip import Clip, Trouble, decoded, open_video
 from dseinvert.media.colour import Colours, Converter, guessed, own_range
 from dseinvert.media.deinterlace import whole_pictures
 from dseinvert.media.frame_files import read_frame_file
-from dseinvert.media.planes import Planes, planes_of, upright_format
+from dseinvert.media.planes import Planes, is_yuv, planes_of, upright_format
 
 _SECONDS_BACK = (0, 5, 60)
 _JUMP = 1  # seconds back from which on a clock has been set anew rather than jittered
@@ -105,10 +105,13 @@ class Reading:
                 yield pts, frame.duration or 0, pixels, bool(frame.key_frame), planes
 
     def _planes_of(self, frame: Any, converter: Converter, colours: Colours) -> Planes | None:
-        if not self._planes or upright_format(self.clip.pixel_format, self.clip.turn) is None:
+        name = self.clip.pixel_format
+        planar = upright_format(name, self.clip.turn) if self._planes else None
+        if planar is None:
             return None
         own = own_range(frame, colours.range)
-        wanted = converter.from_frame(frame, self.clip.pixel_format, own)
+        stored = name if is_yuv(name) else planar
+        wanted = converter.from_frame(frame, stored, own)
         return planes_of(wanted, self.clip.turn, colours)
 
 

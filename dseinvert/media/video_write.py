@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import io
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -28,10 +28,13 @@ from dseinvert.media.encoding import (
     configure,
     container_of,
 )
+from dseinvert.media.levels import boxes_of, header_with, with_lengths
 from dseinvert.media.segments import EVERY, Segments, read_segment, segment_files, segment_times
 from dseinvert.media.video_verify import verify
+from dseinvert.media.words import converted
 
 _COPIED = ("audio", "subtitle", "attachment")
+_WORDS = Fraction(1, 1000)
 _MOST_TICKS = (1 << 31) - 1
 _LONGEST_LAST = 100  # average frames
 
@@ -202,7 +205,10 @@ def _mux(
             output, inputs = _laid_out(stack, path, str(part), settings, source, cut)
             own = _numbered(pictures, output.streams[0])
             zero = cut.zero(source)
-            others = (_copied(opened, copies, cut, zero, trouble) for opened, copies in inputs)
+            kind = container_of(path)
+            others = (
+                _copied(opened, copies, cut, zero, trouble, kind) for opened, copies in inputs
+            )
             for item in heapq.merge(own, *others):
                 output.mux_one(item.packet)
             output.close()
@@ -222,15 +228,7 @@ def _laid_out(
     options = _muxer_options(kind, settings, source, faststart=isinstance(file, str))
     output = av.open(file, "w", format=kind, container_options=options)
     stack.callback(_closed, output)
-    codec = codec_of(settings.codec)
-    try:
-        video = output.add_stream(codec.encoder, settings.rate)
-    except ValueError as error:
-        raise _CannotHoldError(f"{kind} cannot hold {settings.codec}") from error
-    configure(video.codec_context, settings)
-    video.time_base = settings.time_base
-    if codec.tag and kind in ("mp4", "mov"):
-        video.codec_context.codec_tag = codec.tag
+    video = _add_pictures(stack, output, kind, settings)
     inputs = []
     if source is not None and not source.files:
         opened = stack.enter_context(open_video(source.path))
@@ -250,6 +248,35 @@ def _laid_out(
         what = f"{kind} cannot hold these streams: {error.strerror}"
         raise _CannotHoldError(what) from error
     return output, inputs
+
+
+def _add_pictures(stack: ExitStack, output: Any, kind: str, settings: Encoding) -> Any:
+    """The stream of the pictures; of HDR10 one whose header says so."""
+    import av
+
+    boxes = boxes_of(settings.hdr10)
+    try:
+        if not boxes:
+            return _add_stream(output, kind, settings)
+        header = header_with(boxes, lambda file: _add_stream(file, "mp4", settings))
+        (template,) = stack.enter_context(av.open(header)).streams.video
+        video = output.add_stream_from_template(template, opaque=True)
+    except ValueError as error:
+        raise _CannotHoldError(f"{kind} cannot hold {settings.codec}") from error
+    return _tagged(video, kind, settings)
+
+
+def _add_stream(output: Any, kind: str, settings: Encoding) -> Any:
+    video = output.add_stream(codec_of(settings.codec).encoder, settings.rate)
+    configure(video.codec_context, settings)
+    return _tagged(video, kind, settings)
+
+
+def _tagged(video: Any, kind: str, settings: Encoding) -> Any:
+    video.time_base, tag = settings.time_base, codec_of(settings.codec).tag
+    if tag and kind in ("mp4", "mov"):
+        video.codec_context.codec_tag = tag
+    return video
 
 
 def _closed(container: Any) -> None:
@@ -290,7 +317,11 @@ def _add_copies(kind: str, output: Any, opened: Any, kinds: tuple[str, ...]) -> 
                     raise ValueError
                 output.add_attachment(stream.name or "", stream.mimetype or "", stream.data)
                 continue
-            copy = output.add_stream_from_template(stream, opaque=True)
+            made = _words_of(kind, stream)
+            if made is None:
+                copy = output.add_stream_from_template(stream, opaque=True)
+            else:
+                copy = output.add_mux_stream(made[0], time_base=_WORDS)
         except ValueError as error:
             codec = stream.codec_context.name if stream.codec_context else "unknown"
             what = f"the {stream.type}" if stream.type == "attachment" else f"{codec} {stream.type}"
@@ -300,6 +331,12 @@ def _add_copies(kind: str, output: Any, opened: Any, kinds: tuple[str, ...]) -> 
         copy.disposition = stream.disposition
         copies[stream.index] = copy
     return copies
+
+
+def _words_of(kind: str, stream: Any) -> tuple[str, Callable[[bytes], bytes]] | None:
+    """What becomes of a stream of words in a container; see `converted`."""
+    codec = stream.codec_context.name if stream.codec_context else ""
+    return converted(kind, codec) if stream.type == "subtitle" else None
 
 
 def _describe(output: Any, video: Any, opened: Any, source: Clip, cut: Cut) -> None:
@@ -357,9 +394,10 @@ def _stamped(
     rank = {pts: index for index, pts in enumerate(shown_at)}
     ends = [*shown_at[1:], shown_at[-1] + last]
     decoded_at = _decoding_times(moved, shown_at, rank, ends)
+    levels = boxes_of(settings.hdr10)
     stored = (packet for file in files for packet in read_segment(file, settings))
     for kept, pts, dts in zip(stored, moved, decoded_at, strict=True):
-        packet = av.Packet(kept.data)
+        packet = av.Packet(with_lengths(kept.data) if levels else kept.data)
         packet.pts, packet.dts = pts, dts
         packet.duration = ends[rank[pts]] - pts
         packet.is_keyframe = kept.key
@@ -403,9 +441,17 @@ def _numbered(pictures: Iterator[Any], stream: Any) -> Iterator[_Packet]:
 
 
 def _copied(
-    opened: Any, copies: dict[int, Any], cut: Cut, zero: Fraction, trouble: Trouble
+    opened: Any,
+    copies: dict[int, Any],
+    cut: Cut,
+    zero: Fraction,
+    trouble: Trouble,
+    kind: str = "matroska",
 ) -> Iterator[_Packet]:
-    """The packets of the copied streams that are heard or seen within `cut`."""
+    """The packets of the copied streams that are heard or seen within `cut`.
+
+    kind: of container, for which words are converted.
+    """
     if not copies:
         return
     from av.stream import Discard
@@ -414,6 +460,7 @@ def _copied(
         if stream.index not in copies:
             stream.discard = Discard.all
     latest: dict[int, int] = {}
+    made = {index: _words_of(kind, opened.streams[index]) for index in copies}
     streams = [opened.streams[index] for index in copies]
     for number, packet in enumerate(packets(opened, streams, trouble)):
         if not packet.size or (packet.pts is None and packet.dts is None):
@@ -421,6 +468,11 @@ def _copied(
         if not _within(packet, cut):
             continue
         index = packet.stream_index
+        words = made[index]
+        if words is not None:
+            packet = _with_words(packet, words[1](bytes(packet)))
+            if not bytes(packet).strip(b"\0"):  # 3GPP fills the time between two with nothing
+                continue
         _move(packet, zero)
         if opened.streams[index].type == "subtitle" and packet.pts < 0:  # it was up already
             packet.duration = max(0, packet.pts + (packet.duration or 0))
@@ -430,6 +482,16 @@ def _copied(
         latest[index] = packet.dts
         packet.stream = copies[index]
         yield _Packet(packet.dts * packet.time_base, index + 1, number, packet)
+
+
+def _with_words(packet: Any, data: bytes) -> Any:
+    """The packet with other words."""
+    import av
+
+    changed = av.Packet(data)
+    changed.pts, changed.dts, changed.duration = packet.pts, packet.dts, packet.duration
+    changed.time_base, changed.is_keyframe = packet.time_base, True
+    return changed
 
 
 def _within(packet: Any, cut: Cut) -> bool:

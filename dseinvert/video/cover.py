@@ -27,7 +27,12 @@ SIDE = 32
 BLOCK, AROUND, SAMPLES = 2.0, 3.0, 40
 # How far a pixel must be from the usual to be of something else: grey levels, and times how far it
 # often is; and, beside such pixels, how far is enough.
-FAR, OFTEN = (29.0, 10.0), (1.7, 1.0)
+FAR, OFTEN = (20.0, 12.0), (2.1, 1.4)
+# Of how many crops a pixel is compared with each, and how many may be as far as they like that it
+# is nearer to: a cover may be seen in so many of them.
+EXAMPLES, COVERED = 16, 3
+# Pixels: within such a square around it a cover may be on the next frame.
+MOVES = 3
 # Grey levels by which a pixel may differ from those of a cover beside it and be of it, too; and how
 # many pixels of the crop a cover grows so.
 LIKE, GROWS = 5.0, 6
@@ -39,7 +44,7 @@ LEAST, FEW, FAINT = 0.02, 0.15, 0.3
 # Of the usual contrast, what is enough for all of an edit.
 ENOUGH = 0.7
 _FACE = face_mask(SIDE)
-_INNER = _FACE > 0.5
+_INNER, _SHOWN = _FACE > 0.5, _FACE > 0.25
 _RIGHT_AWAY = 0.5  # how much of a cover shows one frame before it and after it
 
 
@@ -63,9 +68,23 @@ class _Usual:
 
     crop: Singles
     """[32, 32, 3] the median."""
+    examples: Singles
+    """[32, 32, 3, E] crops in its light."""
     often: Singles
-    """[32, 32] grey levels by which it often differs."""
+    """[32, 32] grey levels by which others often differ from these."""
     contrast: float
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one frame tells by itself."""
+
+    covered: Flags
+    """[32, 32] what is surely covered, and what is like it beside."""
+    likely: Flags
+    """[32, 32] what is covered where a cover is near it on the frame before or after."""
+    share: float
+    crop: Singles
 
 
 class Sights:
@@ -81,24 +100,34 @@ class Sights:
         """
         self._times, self._sound, self._crop = times, sound, crop
         self._usuals: dict[int, _Usual | None] = {}
-        self._parts: dict[int, tuple[Flags, float]] = {}
+        self._parts: dict[int, _Part] = {}
 
     def at(self, k: int) -> Sight:
         """Frame k of the track."""
-        parts = {j: self._part(j) for j in range(max(0, k - 1), min(len(self._times), k + 2))}
-        self._parts = {j: part for j, part in self._parts.items() if abs(j - k) < 3}
+        self._parts = {j: part for j, part in self._parts.items() if abs(j - k) < 4}
         hidden = np.zeros((SIDE, SIDE), np.float32)
-        for j, (covered, _) in parts.items():
-            hidden = np.maximum(hidden, _softened(covered) * (1 if j == k else _RIGHT_AWAY))
-        return Sight(hidden, parts[k][1])
+        for j in self._near(k):
+            part = _softened(self._covered(j))
+            hidden = np.maximum(hidden, part * (1 if j == k else _RIGHT_AWAY))
+        return Sight(hidden, self._part(k).share)
 
-    def _part(self, k: int) -> tuple[Flags, float]:
-        """What is covered on a frame [32, 32], and the share of its contrast."""
+    def _near(self, k: int) -> range:
+        return range(max(0, k - 1), min(len(self._times), k + 2))
+
+    def _covered(self, k: int) -> Flags:
+        """What is covered on a frame [32, 32], told with the frames before and after it."""
+        part = self._part(k)
+        near = np.any([self._part(j).covered for j in self._near(k)], axis=0)
+        if not near.any():
+            return part.covered
+        around = cv2.dilate(near.astype(np.uint8), np.ones((MOVES, MOVES))) > 0
+        return _grown(part.covered | (part.likely & around), part.crop)
+
+    def _part(self, k: int) -> _Part:
         if k not in self._parts:
             usual = self._usual(int(self._times[k] // BLOCK))
-            nothing = np.zeros((SIDE, SIDE), bool)
             crop = self._crop(k).astype(np.float32)
-            self._parts[k] = (nothing, 1.0) if usual is None else _compared(crop, usual)
+            self._parts[k] = _nothing(crop) if usual is None else _compared(crop, usual)
         return self._parts[k]
 
     def _usual(self, block: int) -> _Usual | None:
@@ -124,31 +153,46 @@ def _usual(crops: Singles) -> _Usual:
     usual = float(np.median(contrasts))
     clear = crops[contrasts >= ENOUGH * usual]
     median = np.median(clear, axis=0).astype(np.float32)
-    away = np.stack([_away(_toned(crop, median), median) for crop in clear])
+    toned = np.stack([_toned(crop, median) for crop in clear])
+    examples = np.stack([*toned[:: max(1, -(-len(toned) // EXAMPLES))]], -1)
+    away = np.stack([_away(crop, examples) for crop in toned])
     often = np.percentile(away, USUAL, axis=0).astype(np.float32)
-    return _Usual(median, cv2.dilate(often, np.ones((3, 3))), usual)
+    return _Usual(median, examples, cv2.dilate(often, np.ones((3, 3))), usual)
 
 
-def _compared(crop: Singles, usual: _Usual) -> tuple[Flags, float]:
-    away = _away(_toned(crop, usual.crop), usual.crop)
-    covered = _grown(_covered(away, usual.often), crop)
-    seen = _INNER & ~covered
+def _nothing(crop: Singles, share: float = 1.0) -> _Part:
+    none = np.zeros((SIDE, SIDE), bool)
+    return _Part(none, none, share, crop)
+
+
+def _compared(crop: Singles, usual: _Usual) -> _Part:
+    covered, likely = _told_apart(crop, usual, _INNER)
+    rest = _INNER & ~covered
+    if FEW * _INNER.sum() < rest.sum() < _INNER.sum():  # the light of the face, not of the cover
+        covered, likely = _told_apart(crop, usual, rest)
+    seen = _INNER & ~_grown(covered, crop)
     if seen.sum() < FEW * _INNER.sum():
         seen = _INNER
     left = _contrast(crop, seen) / max(1.0, _contrast(usual.crop, seen), FAINT * usual.contrast)
     if left < FAINT:  # of a face that is hardly there, nothing is told apart
-        covered = np.zeros_like(covered)
-    return covered, min(1.0, left / ENOUGH)
+        return _nothing(crop, min(1.0, left / ENOUGH))
+    return _Part(covered, likely, min(1.0, left / ENOUGH), crop)
 
 
-def _covered(away: Singles, often: Singles) -> Flags:
-    """The connected parts of the face that are far from the usual, with what is like them beside.
+def _told_apart(crop: Singles, usual: _Usual, lit: Flags) -> tuple[Flags, Flags]:
+    """What is surely covered with what is like it beside, and what is likely so: [32, 32] each.
 
-    away: [32, 32] how far each pixel is from that, often: [32, 32] how far it often is.
+    lit: the pixels that tell the light.
     """
-    sure, likely = (away > np.maximum(f, o * often) for f, o in zip(FAR, OFTEN, strict=True))
+    away = _away(_toned(crop, usual.crop, lit), usual.examples)
+    sure, likely = (away > np.maximum(f, o * usual.often) for f, o in zip(FAR, OFTEN, strict=True))
+    return _parts_with(likely, sure), likely
+
+
+def _parts_with(likely: Flags, sure: Flags) -> Flags:
+    """The connected parts of what is likely covered [32, 32], of which enough is sure."""
     count, parts = cv2.connectedComponents(likely.astype(np.uint8), connectivity=4)
-    cores = np.bincount(parts[sure & _INNER], minlength=count)
+    cores = np.bincount(parts[sure & _SHOWN], minlength=count)
     return np.asarray(likely & (cores >= LEAST * _INNER.sum())[parts])
 
 
@@ -171,9 +215,9 @@ def _softened(covered: Flags) -> Singles:
     )
 
 
-def _toned(crop: Singles, usual: Singles) -> Singles:
-    """The crop in the light of the usual one, as most of the face tells: a gain and an offset."""
-    seen, known = crop[_INNER] @ _LUMA, usual[_INNER] @ _LUMA
+def _toned(crop: Singles, usual: Singles, where: Flags = _INNER) -> Singles:
+    """The crop in the light of the usual one, as most of `where` tells: a gain and an offset."""
+    seen, known = crop[where] @ _LUMA, usual[where] @ _LUMA
     kept = np.ones(len(seen), bool)
     gain, offset = 1.0, float(np.median(known - seen))
     for _ in range(3):
@@ -186,11 +230,19 @@ def _toned(crop: Singles, usual: Singles) -> Singles:
     return np.asarray(gain * crop + np.float32(offset), np.float32)
 
 
-def _away(crop: Singles, usual: Singles) -> Singles:
-    """How far each pixel is from the usual ones at its place and next to it: [32, 32]."""
-    near = np.ones((3, 3), np.uint8)
-    over, under = crop - cv2.dilate(usual, near), cv2.erode(usual, near) - crop
-    return np.asarray(np.maximum(np.maximum(over, under), 0).max(-1), np.float32)
+def _away(crop: Singles, examples: Singles) -> Singles:
+    """How far each pixel [32, 32] is from the examples at its place or next to it.
+
+    All but the COVERED nearest ones count: these may show the same cover.
+    """
+    gaps = []
+    for down in (-1, 0, 1):
+        for right in (-1, 0, 1):
+            moved = np.roll(examples, (down, right), (0, 1))
+            gaps.append(np.abs(crop[..., None] - moved).max(2))
+    nearest = np.min(gaps, axis=0)
+    rank = min(COVERED, nearest.shape[-1] - 1)
+    return np.asarray(np.partition(nearest, rank, -1)[..., rank], np.float32)
 
 
 def _contrast(crop: Singles, where: Flags) -> float:

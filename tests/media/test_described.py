@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -115,6 +116,80 @@ def test_light_levels_of_hdr10_stay_in_h265_and_are_named_elsewhere(
     (note,) = playable(source, "ffv1").notes
     assert "mastering display and light levels" in note
     assert "hdr10" not in encoding(replace(source, hdr10="")).as_json()
+
+
+def boxes(data: bytes) -> dict[bytes, bytes]:
+    """All boxes of an mp4 by name, read with no library; the last of a name wins."""
+    found, at = dict[bytes, bytes](), 0
+    while at + 8 <= len(data):
+        size, name = struct.unpack_from(">I4s", data, at)
+        if size < 8 or at + size > len(data):
+            break
+        content = data[at + 8 : at + size]
+        found[name] = content
+        skipped = {b"stsd": 8, b"hvc1": 78}.get(name, 0)
+        if name in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"hvc1"):
+            found |= boxes(content[skipped:])
+        at += size
+    return found
+
+
+def elements(data: bytes) -> dict[int, bytes]:
+    """All elements of a Matroska header by their numbers, read with no library."""
+    found, at = dict[int, bytes](), 0
+    while at < len(data):
+        length = 9 - data[at].bit_length()
+        number = int.from_bytes(data[at : at + length], "big")
+        at += length
+        wide = 9 - data[at].bit_length()
+        size = int.from_bytes(data[at : at + wide], "big") & ((1 << 7 * wide) - 1)
+        at += wide
+        content = data[at : at + size] if size != (1 << 7 * wide) - 1 else data[at:]
+        found[number] = content
+        if number in (0x18538067, 0x1654AE6B, 0xAE, 0xE0, 0x55B0, 0x55D0):
+            found |= elements(content)
+        if number == 0x1654AE6B:
+            break
+        at += len(content)
+    return found
+
+
+def test_light_levels_of_hdr10_are_in_the_headers(clip_of: Clips, tmp_path: Path) -> None:
+    options = {"x265-params": f"log-level=none:{HDR}:max-cll=1000,400"}
+    source = probe(
+        clip_of(
+            *("a.mp4", 4),
+            codec="libx265",
+            pixel_format="yuv420p10le",
+            tags=(1, 9, 9, 16),
+            options=options,
+        )
+    )
+    settings = playable(source).settings
+    for suffix in (".mp4", ".mov", ".mkv"):
+        path = tmp_path / f"b{suffix}"
+        with writing(path, settings, source) as output:
+            for frame in read_frames(source, depth=16):
+                output.write(frame.pixels, frame.pts)
+        data = path.read_bytes()
+        if suffix == ".mkv":
+            found = elements(data)
+            primaries = [
+                struct.unpack(">d" if len(found[k]) == 8 else ">f", found[k])[0]
+                for k in range(0x55D1, 0x55DB)
+            ]
+            wanted = [0.68, 0.32, 0.265, 0.69, 0.15, 0.06, 0.3127, 0.329, 1000, 0.005]
+            np.testing.assert_allclose(primaries, wanted, rtol=1e-5)
+            assert [int.from_bytes(found[k], "big") for k in (0x55BC, 0x55BD)] == [1000, 400]
+        else:
+            found_boxes = boxes(data)
+            numbers = struct.unpack(">8H2I", found_boxes[b"mdcv"])
+            assert numbers == (13250, 34500, 7500, 3000, 34000, 16000, 15635, 16450, 10000000, 50)
+            assert struct.unpack(">2H", found_boxes[b"clli"]) == (1000, 400)
+            assert b"hvcC" in found_boxes
+        again = probe(path)
+        assert again.hdr10 == source.hdr10 and again.rate == source.rate
+        assert len([*read_frames(again)]) == 4
 
 
 def glass(path: Path) -> Path:

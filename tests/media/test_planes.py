@@ -166,8 +166,8 @@ def test_a_turned_clip_keeps_its_samples_turned(
     assert all(np.array_equal(a, b) for a, b in zip(samples(again), planes.parts, strict=True))
 
 
-def test_what_is_no_planar_yuv_has_no_planes(tmp_path: Path) -> None:
-    for name in ("rgb24", "gray", "nv12", "yuv420p10be"):
+def test_what_is_not_planar_has_no_planes(tmp_path: Path) -> None:
+    for name in ("rgb24", "ya8", "nv12", "yuv420p10be"):
         assert planes_of(av.VideoFrame(8, 8, name), Turn(), Colours(1, 1)) is None
     odd = av.VideoFrame(7, 8, "yuv420p")
     assert planes_of(odd, Turn(flip_x=True), Colours(1, 1)) is None

@@ -17,7 +17,7 @@ from dseinvert.media.frame_files import probe_frames
 from dseinvert.media.images import encode_png
 from dseinvert.media.playable import playable
 from dseinvert.media.video_read import read_frames
-from dseinvert.media.video_write import check_output, suffix_for, writing
+from dseinvert.media.video_write import suffix_for, writing
 from tests.media.test_planes import stored
 
 Clips = Callable[..., Path]
@@ -146,7 +146,57 @@ def test_an_encoder_that_this_ffmpeg_lacks_is_refused_in_one_line(clip_of: Clips
         playable(clip, "h264_v4l2m2m")
 
 
-def test_advice_names_containers_that_hold_all(clip_of: Clips, tmp_path: Path) -> None:
+def with_words(clip: Clip, path: Path) -> list[tuple[str, str, float, float]]:
+    """The words of a written copy: kind, text, when and how long."""
+    with writing(path, playable(clip).settings, clip) as output:
+        for frame in read_frames(clip):
+            output.write(frame.pixels, frame.pts)
+    found = []
+    with av.open(str(path)) as container:
+        (stream,) = container.streams.subtitles
+        name = {"srt": "subrip"}.get(stream.codec_context.name, stream.codec_context.name)
+        for packet in container.demux(stream):
+            data = bytes(packet)
+            text = (data[2:] if name == "mov_text" else data).decode()
+            if packet.size:
+                time, length = (
+                    round(float(x * packet.time_base), 3) for x in (packet.pts, packet.duration)
+                )
+                found.append((name, text, time, length))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("codec", "data"),
+    [
+        ("subrip", "<i>hello</i>, you"),
+        ("ass", "0,0,Default,,0,0,0,,{\\i1}hello{\\i0}, you"),
+        ("webvtt", "<b>hello</b>, you"),
+    ],
+)
+def test_words_of_matroska_become_those_of_mp4(
+    clip_of: Clips, tmp_path: Path, codec: str, data: str
+) -> None:
+    source = tmp_path / "words.mkv"
+    with av.open(str(clip_of("a.mp4"))) as first, av.open(str(source), "w") as output:
+        copy = output.add_stream_from_template(first.streams.video[0])
+        words = output.add_mux_stream(codec, time_base=Fraction(1, 1000))
+        words.metadata["language"] = "deu"
+        packet = av.Packet(data.encode())
+        packet.stream, packet.time_base = words, Fraction(1, 1000)
+        packet.pts, packet.dts, packet.duration = 100, 100, 400
+        output.mux(packet)
+        for packet in first.demux(video=0):
+            if packet.size:
+                packet.stream = copy
+                output.mux(packet)
+    said = with_words(probe(source), tmp_path / "x.mp4")
+    assert [one for one in said if one[1]] == [("mov_text", "hello, you", 0.1, 0.4)]
+    with av.open(str(tmp_path / "x.mp4")) as container:
+        assert container.streams.subtitles[0].language == "deu"
+
+
+def test_words_of_mp4_become_those_of_other_containers(clip_of: Clips, tmp_path: Path) -> None:
     source = tmp_path / "words.mp4"
     with av.open(str(clip_of("a.mp4"))) as first, av.open(str(source), "w") as output:
         copy = output.add_stream_from_template(first.streams.video[0])
@@ -161,6 +211,7 @@ def test_advice_names_containers_that_hold_all(clip_of: Clips, tmp_path: Path) -
         packet.duration = 400
         output.mux(packet)
     clip = probe(source)
-    with pytest.raises(UsageError, match=r"mov_text subtitle.*end the name in \.mp4 or \.mov\)"):
-        check_output(tmp_path / "x.mkv", playable(clip).settings, clip)
+    for suffix, kind in ((".mkv", "subrip"), (".mov", "mov_text"), (".mp4", "mov_text")):
+        said = with_words(clip, tmp_path / f"x{suffix}")
+        assert [one for one in said if one[1]] == [(kind, "hello", 0.1, 0.4)]
     assert written(clip, tmp_path, "prores").suffix == ".mov"

@@ -16,7 +16,7 @@ from dseinvert.editing.grammar import addressed
 from dseinvert.errors import InputError, NoInputError, OutputError, UsageError
 from dseinvert.inversion.asked import clip_refining
 from dseinvert.media.atomic import shown, within
-from dseinvert.media.clip import Clip, probe
+from dseinvert.media.clip import Clip, probe, seconds_in
 from dseinvert.media.described import without_place
 from dseinvert.media.digest import file_sha256
 from dseinvert.media.encoding import CONTAINERS, Encoding, container_of, encoding
@@ -128,8 +128,13 @@ def open_source(path: Path, fps: Fraction | None, *, deinterlace: bool = False) 
 
 
 def cut_of(clip: Clip, options: VideoOptions) -> Cut:
-    """The part to do, in the clip's own time; InputError where it holds nothing."""
-    start, end = (None if t is None else clip.start + t for t in (options.start, options.end))
+    """The part to do, in the clip's own time; InputError or UsageError where it holds nothing."""
+    start, end = (
+        None if when is None else clip.start + seconds_in(clip, when)
+        for when in (options.start, options.end)
+    )
+    if start is not None and end is not None and end <= start:
+        raise UsageError("--end is not behind --start")
     length = clip.duration
     if start is not None and length is not None and start >= clip.start + length:
         raise InputError(f"{shown(clip.path)}: --start is behind its end, at {float(length):.2f} s")
@@ -232,8 +237,7 @@ def check_options(options: VideoOptions, inputs: int) -> None:
             "--paste difference shows what an edit changed", "add --edit NAME=STRENGTH"
         )
     check_place(options)
-    if options.start is not None and options.end is not None and options.end <= options.start:
-        raise UsageError("--end is not behind --start")
+    _check_times(options)
     if options.out is not None and _is_no_folder(options.out):
         container_of(options.out)
     if options.out is not None and _is_file(options.out):
@@ -244,6 +248,12 @@ def check_options(options: VideoOptions, inputs: int) -> None:
                 f"--out {options.out} is one file, and there are several videos to write",
                 "let --out name a folder",
             )
+
+
+def _check_times(options: VideoOptions) -> None:
+    start, end = options.start, options.end
+    if isinstance(start, Fraction) and isinstance(end, Fraction) and end <= start:
+        raise UsageError("--end is not behind --start")
 
 
 def check_place(options: VideoOptions) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dseinvert.media.pixels import Pixels
+from dseinvert.media.planes import is_yuv
 from dseinvert.run.flow.batchsize import computing
 from dseinvert.run.flow.relay import relay
 from dseinvert.run.flow.stream import ahead, regroup, threads
@@ -106,11 +107,13 @@ def _window(work: Work) -> int:
 
 
 def _shots(studio: Studio, work: Work, first: int, planes: bool) -> Iterator[Shot]:
-    video = work.task.settings is not None
-    depth = 16 if work.clip.depth > 8 and video else 8
+    settings = work.task.settings
+    depth = 16 if work.clip.depth > 8 and settings is not None else 8
+    # What is written as YUV is made of RGB and grey at the end, once.
+    same = settings is not None and is_yuv(work.clip.pixel_format) == is_yuv(settings.pixel_format)
     with work.latents() as latents:
         faces = faces_of(studio, work, latents, rims=studio.paste == "replace")
-        for place, frame in work.frames(first, depth, planes=planes and video):
+        for place, frame in work.frames(first, depth, planes=planes and same):
             yield Shot(place, frame, faces.at(place))
 
 

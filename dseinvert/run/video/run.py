@@ -107,7 +107,8 @@ def _plan(studio: Studio, sources: Sequence[Path]) -> tuple[list[Task], list[Res
 
 def _task(studio: Studio, path: Path, name: str) -> Task:
     clip = open_source(path, studio.options.fps, deinterlace=studio.options.deinterlace)
-    task = make_task(clip, name, studio.options, studio.decisive(), studio.fingerprints())
+    edits = studio.for_clip(clip).fingerprints()
+    task = make_task(clip, name, studio.options, studio.decisive(), edits)
     check_room(task, studio.bytes_per_frame())
     return task
 
@@ -119,7 +120,7 @@ def _result(studio: Studio, work: Work) -> Result:
         work.watcher.note(f"{source}: {note}")
     try:
         with working(work.task):
-            result = _do(studio, work)
+            result = _do(studio.for_clip(work.clip), work)
     except InputError as error:
         result = Result(source, work.task.name, "failed", str(error).removeprefix(f"{source}: "))
     _log.info("%s: %s, %s", source, result.status, counted(result.frames, "frame"))
@@ -145,10 +146,23 @@ def _do(studio: Studio, work: Work) -> Result:
     work, problems = work.knowing(seen), list[str]()
     if books.todo:
         intend(work.task, books.todo)
+        _say_what_lacks(work)
         problems = render(studio, work, books.todo)
     if books.unmeasured:
         _report(studio, work, books)
     return _done(work, books, problems)
+
+
+def _say_what_lacks(work: Work) -> None:
+    if _lacks_covers(work):
+        what = "its latents are of an earlier version: what covers a face is painted over"
+        work.watcher.note(f"{shown(work.clip.path)}: {what}; --overwrite makes them anew")
+
+
+def _lacks_covers(work: Work) -> bool:
+    """Whether its latents were made before covers were told apart."""
+    with work.latents() as latents:
+        return not latents.holds("seen")
 
 
 def inverted(studio: Studio, work: Work) -> Seen | None:
@@ -156,7 +170,10 @@ def inverted(studio: Studio, work: Work) -> Seen | None:
 
     Raises Stopped.
     """
-    return latents_of(work.task) or _inverted(studio, work)
+    seen = latents_of(work.task)
+    if seen is None or (studio.options.overwrite and _lacks_covers(work)):
+        return _inverted(studio, work)
+    return seen
 
 
 def _inverted(studio: Studio, work: Work) -> Seen | None:

@@ -19,7 +19,7 @@ from dseinvert.editing.edits import parse_strengths
 from dseinvert.errors import ExitCode, InputError
 from dseinvert.faces.align import crop
 from dseinvert.media.atomic import make_folder, shown, within, write_bytes
-from dseinvert.media.clip import Clip
+from dseinvert.media.clip import Clip, seconds_in
 from dseinvert.media.images import encode_png
 from dseinvert.media.pixels import Pixels
 from dseinvert.media.sheet import sheet
@@ -97,7 +97,8 @@ def write_stills(patterns: Sequence[str], options: VideoOptions, watcher: Watche
             clip = open_source(path, options.fps, deinterlace=options.deinterlace)
             for still in stills_of(studio, clip, options, watcher):
                 file = within(
-                    options.out or Path(), f"{name}.{still.label}.{float(still.time):g}s.png"
+                    options.out or Path(),
+                    f"{name}.{still.label}.{round(float(still.time), 3):g}s.png",
                 )
                 make_folder(file.parent)
                 write_bytes(file, encode_png(still.pixels))
@@ -113,8 +114,8 @@ def stills_of(
     studio: Studio, clip: Clip, options: VideoOptions, watcher: Watcher
 ) -> Iterator[Still]:
     """The frames of one clip that `--still` names, edited."""
-    strips = _strips(studio, options)
-    for time in options.still or ():
+    strips, studio = _strips(studio, options), studio.for_clip(clip)
+    for time in (seconds_in(clip, when) for when in options.still or ()):
         for cues in strips or [studio.edits]:
             found = still_at(replace(studio, edits=cues), clip, time, watcher)
             if strips:
@@ -140,7 +141,8 @@ def still_at(studio: Studio, clip: Clip, time: Fraction, watcher: Watcher) -> _F
     """
     with _tracked_around(studio, clip, time, watcher) as (at_hand, work):
         ticks = work.seen.pts * float(clip.time_base) - float(clip.start)
-        place = max(0, int(np.searchsorted(ticks, float(time) + 1e-6, side="right")) - 1)
+        place = int(np.searchsorted(ticks, float(time + 2 * clip.clock.slack), side="right"))
+        place = max(0, place - 1)
         with work.latents() as latents:
             here = latents.read("frame") == place
             quads = latents.read("quad")[here]

@@ -18,8 +18,10 @@ from dseinvert.faces.mask import Mask
 from dseinvert.faces.regions import open_where
 from dseinvert.generators import Generator
 from dseinvert.inversion.inverter import Inverter
+from dseinvert.media.clip import Clip
 from dseinvert.models import Model
 from dseinvert.run.flow.batchsize import BatchSize, auto_size, share
+from dseinvert.timecode import Clock, in_seconds
 from dseinvert.video.blend import Mode
 
 RECON = "recon"
@@ -66,6 +68,10 @@ class Studio:
         """A new one, for faces to which nothing is tuned."""
         return Inverter(self.generator, self.model.require_encoder())
 
+    def for_clip(self, clip: Clip) -> Studio:
+        """The same with edits at the times that their timecodes have in a clip."""
+        return replace(self, edits=_edits(self.options, self.model, clip.clock))
+
     def decisive(self) -> dict[str, Any]:
         """All of the model and its crops that decides about latents, ready for JSON."""
         return {
@@ -104,8 +110,7 @@ def open_studio(options: VideoOptions, model: Model) -> Studio:
     detector = model.detector()
     if detector is None:
         raise UsageError(f"{model.name} draws no aligned faces", "use `images` on frames of it")
-    script = None if options.script is None else read_script(options.script)
-    edits = cues_of(options.edits, script, model.directions)
+    edits = _edits(options, model, None)
     size = options.batch or auto_size(model.generator.resolution, model.generator.device)
     return Studio(
         options=options,
@@ -113,13 +118,20 @@ def open_studio(options: VideoOptions, model: Model) -> Studio:
         plain=model,
         detector=detector,
         batch=BatchSize(size),
-        edits=edits or {RECON: ()},
-        paste=options.paste or ("difference" if edits else "replace"),
+        edits=edits,
+        paste=options.paste or ("replace" if RECON in edits else "difference"),
         moved=options.blend == "moved",
         smooth=AUTO if options.smooth == "auto" else options.smooth,
         side_by_side=options.side_by_side,
         where=open_where(options.mask, options.region, model.generator.resolution),
     )
+
+
+def _edits(options: VideoOptions, model: Model, clock: Clock | None) -> Cues:
+    """clock: of the clip; None = none is known yet."""
+    script = None if options.script is None else read_script(options.script, clock)
+    texts = [in_seconds(text, clock) for text in options.edits]
+    return cues_of(texts, script, model.directions) or {RECON: ()}
 
 
 def run_by_backend(studio: Studio, images: int, told: Told) -> Studio:

@@ -12,7 +12,7 @@ import pytest
 
 from dseinvert.media.rows import Rows
 from tests.given_clips import given
-from tests.media.test_planes import BLOCKS, stored
+from tests.media.test_planes import BLOCKS, samples, stored
 from tests.moving_face import frames
 
 Run = Callable[..., int]
@@ -104,3 +104,78 @@ def test_side_by_side_shows_the_source_as_it_is_stored(dse: Run, tmp_path: Path)
         for plane, both in zip(old, new, strict=True):
             assert np.array_equal(plane, both[:, : plane.shape[1]])
             assert both.shape[1] == 2 * plane.shape[1]
+
+
+def coloured(path: Path, codec: str, pixel_format: str) -> Path:
+    """Four frames of a face in coloured noise, and one of noise alone, stored without loss."""
+    chance = np.random.default_rng(2)
+    with av.open(str(path), "w") as output:
+        video = output.add_stream(codec, 25, options={"qp": "0"} if "264" in codec else {})
+        video.width, video.height, video.pix_fmt = 176, 144, pixel_format
+        for index, picture in enumerate(frames(5, without={4})):
+            noisy = picture.astype(np.uint16) * 257 + chance.integers(0, 1024, picture.shape)
+            noisy = noisy.clip(0, 65535).astype(np.uint16)
+            frame = av.VideoFrame.from_ndarray(noisy, format="rgb48le").reformat(
+                format=pixel_format
+            )
+            frame.pts = index
+            output.mux(video.encode(frame))
+        output.mux(video.encode(None))
+    return path
+
+
+def planar(path: Path) -> list[list[np.ndarray]]:
+    """Grey or RGB, and alpha, of each frame, without a loss."""
+    found = []
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            parts = frame.format.components
+            if frame.format.name.startswith("gray"):
+                found.append(samples(frame))
+                continue
+            alpha, deep = any(part.is_alpha for part in parts), parts[0].bits > 8
+            name = f"gbr{'a' * alpha}p{f'{parts[0].bits}le' * deep}"
+            found.append(samples(frame.reformat(format=name)))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("codec", "pixel_format", "suffix", "written"),
+    [
+        ("png", "rgb24", ".mov", "bgr0"),
+        ("png", "rgba", ".mov", "bgra"),
+        ("png", "gray", ".mov", "gray"),
+        ("png", "rgb48be", ".mov", "gbrp16le"),
+        ("libx264rgb", "bgr0", ".mkv", "bgr0"),
+        ("ffv1", "gbrp10le", ".mkv", "gbrp10le"),
+        ("ffv1", "gray10le", ".mkv", "gray10le"),
+        ("qtrle", "rgb24", ".mov", "bgr0"),
+    ],
+)
+def test_rgb_and_grey_change_nowhere_outside_the_windows(
+    dse: Run, tmp_path: Path, codec: str, pixel_format: str, suffix: str, written: str
+) -> None:
+    source, out = coloured(tmp_path / f"a{suffix}", codec, pixel_format), tmp_path / "out"
+    assert dse("video", source, "--edit", "age=3", "--codec", "ffv1", "--out", out, "-q") == 0
+    (result,) = out.glob("a.age+3.m*")
+    with av.open(str(result)) as container:
+        assert container.streams.video[0].pix_fmt == written
+    with Rows(out / "a.safetensors") as rows:
+        places, quads = rows.read("frame"), rows.read("quad")
+    assert {*places.tolist()} == {0, 1, 2, 3}
+    for place, (old, new) in enumerate(zip(planar(source), planar(result), strict=True)):
+        changed = np.any([a != b for a, b in zip(old, new, strict=True)], axis=0)
+        assert changed.any() == (place in places)
+        for quad in quads[places == place]:
+            left, top = np.maximum(np.floor(quad.min(0)), 0).astype(int)
+            wide, high = (np.ceil(quad.max(0)) + 1).astype(int)
+            changed[top:high, left:wide] = False
+        assert not changed.any()
+
+
+def test_rgb_is_made_yuv_for_players_as_before(dse: Run, tmp_path: Path) -> None:
+    source = coloured(tmp_path / "a.mov", "png", "rgb24")
+    assert dse("video", source, "--edit", "age=3", "--out", tmp_path / "out", "-q") == 0
+    (result,) = (tmp_path / "out").glob("a.age+3.m*")
+    with av.open(str(result)) as container:
+        assert container.streams.video[0].pix_fmt == "yuv420p"
