@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dseinvert.faces.align import crop
+from dseinvert.faces.behind import before
 from dseinvert.faces.paste import AGREEMENT_SIDE, agreement, tightened, window_of
 from dseinvert.faces.tone import tone_of
 from dseinvert.media.pixels import Pixels
@@ -78,6 +79,8 @@ def _patches(studio: Studio, face: ClipFace, frame: Pixels, drawn: Drawn) -> Pat
     source = crop(frame, face.quad, AGREEMENT_SIDE)
     trust, tone = agreement(source, recon)[..., None], tone_of(source)
     changes = {label: trust * (patch - recon) for label, patch in floats.items()}
+    for label, change in changes.items():
+        change *= before(source, drawn[label], len(recon))[..., None]
     if studio.where is not None:
         shown = {label: studio.where.of(drawn[label], recon)[..., None] for label in changes}
         changes = {label: shown[label] * change for label, change in changes.items()}
