@@ -30,13 +30,11 @@ def gamma_profile(image: Image.Image) -> bytes | None:
     Primaries without a gamma say too little. A profile of its own, or a mark that it is sRGB,
     goes before both.
     """
-    gamma, primaries = image.info.get("gamma"), image.info.get("chromaticity") or _SRGB
+    gamma: Any = image.info.get("gamma")
     if not _possible(gamma) or {"srgb", "icc_profile"} & {*image.info}:
         return None
-    columns = _matrix(primaries)
-    if columns is None:
-        primaries, columns = _SRGB, _matrix(_SRGB)
-    if abs(gamma / USUAL - 1) <= _SAME and np.allclose(primaries, _SRGB, atol=_STRAY):
+    columns = _matrix(image.info.get("chromaticity") or _SRGB)
+    if abs(gamma / USUAL - 1) <= _SAME and np.allclose(columns, _matrix(_SRGB), atol=_STRAY):
         return None
     tags = {b"desc": _described(), b"cprt": b"text\0\0\0\0none\0", b"wtpt": _xyz(_D50)}
     for name, one in zip((b"r", b"g", b"b"), np.transpose(columns), strict=True):
@@ -50,15 +48,15 @@ def _possible(gamma: Any) -> bool:
     return isinstance(gamma, float) and 1 / 16 <= gamma <= 16
 
 
-def _matrix(chromaticity: tuple[float, ...]) -> Doubles | None:
-    """Linear RGB to XYZ under D50 [3, 3]; None = no colours span these primaries."""
+def _matrix(chromaticity: tuple[float, ...]) -> Doubles:
+    """Linear RGB to XYZ under D50 [3, 3]; that of sRGB where primaries span no colours."""
     x, y = np.reshape(np.asarray(chromaticity, np.float64), (4, 2)).T
     if (y <= 0).any():
-        return None
+        return _matrix(_SRGB)
     white, *columns = np.stack([x / y, np.ones(4), (1 - x - y) / y], axis=-1)
     primaries = np.stack(columns, axis=-1)
     if abs(np.linalg.det(primaries)) < 1e-3:
-        return None
+        return _matrix(_SRGB)
     primaries = primaries * np.linalg.solve(primaries, white)
     gains = (_CONES @ _D50) / (_CONES @ white)
     return np.asarray(np.linalg.inv(_CONES) @ (gains[:, None] * _CONES) @ primaries)

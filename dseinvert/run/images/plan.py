@@ -43,8 +43,12 @@ class Plan:
 
 def entry_key(sha256: str, settings: Mapping[str, Any], status: Status) -> str:
     """The `key` of an entry: equal for equal bytes under equal settings."""
-    looks = {"skipped": {"looks": _LOOKS}, "refused": {"reads": __version__}}.get(status, {})
-    return result_key(sha256, {**settings, **looks})
+    also: dict[str, Any] = {}
+    if status == "skipped":
+        also = {"looks": _LOOKS}
+    elif status == "refused":
+        also = {"reads": __version__}
+    return result_key(sha256, {**settings, **also})
 
 
 def make_plan(
