@@ -105,6 +105,12 @@ def whole(photo: Pixels, side: int, turn: int = 0) -> Crop:
     return Crop(photo, corners, turn=turn, aligned=False)
 
 
+def is_whole(quad: Doubles, width: int, height: int) -> bool:
+    """Whether a quad is that of `whole` of a photo of that size, turned or not."""
+    ends = np.array([[0, 0], [width, height]]) - 0.5
+    return bool(np.allclose([quad.min(0), quad.max(0)], ends, atol=0.01))
+
+
 def notes(crops: Sequence[Crop], width: int, height: int) -> tuple[str, ...]:
     """What whoever looks at the crops of a photo of that size should know of them."""
     turns = {one.turn for one in crops} - {0}

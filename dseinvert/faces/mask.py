@@ -10,8 +10,10 @@ from typing import Literal
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from dseinvert.errors import InputError, UsageError
+from dseinvert.faces.behind import before
 from dseinvert.faces.carry import SIDE, carried, carry
 from dseinvert.faces.crops import Crop
 from dseinvert.faces.paste import (
@@ -40,10 +42,20 @@ class Mask:
     """Tells masks apart: auto, face, or the hash of a picture."""
     of: Callable[[Pixels, Pixels], np.ndarray]
     """Edited picture and reconstruction [R, R, 3] -> [R, R] from 0 to 1."""
+    trusting: bool = True
+    """Whether it takes whatever the edit changed there; False = no more than `trust_in`."""
 
-    def __call__(self, original: Pixels, edited: Pixels, recon: Pixels) -> Pixels:
-        """The crop with what the edit changed under the mask; all uint8 [R, R, 3]."""
-        return keep_original(original, edited, recon, self.of(edited, recon))
+    def __call__(
+        self, original: Pixels, edited: Pixels, recon: Pixels, *, aligned: bool = True
+    ) -> Pixels:
+        """The crop with what the edit changed under the mask; all uint8 [R, R, 3].
+
+        aligned: whether the crop is framed as FFHQ frames a face.
+        """
+        shown = self.of(edited, recon)
+        if aligned and not self.trusting:
+            shown = shown * trust_in(original, edited, recon)
+        return keep_original(original, edited, recon, shown)
 
 
 def open_mask(text: str | None, side: int) -> Mask | None:
@@ -55,7 +67,7 @@ def open_mask(text: str | None, side: int) -> Mask | None:
     if text is None:
         return None
     if text == "auto":
-        return Mask(text, change_mask)
+        return Mask(text, change_mask, trusting=False)
     if text == "face":
         face = face_mask(side)
         return Mask(text, lambda edited, recon: face)
@@ -90,7 +102,7 @@ def paste_edit(
         blend: moved, where the photo moves as an edit moves an aligned face; or difference, which
             is only added.
     """
-    shown = edited if mask is None else mask(crop.pixels, edited, recon)
+    shown = edited if mask is None else mask(crop.pixels, edited, recon, aligned=crop.aligned)
     return paste_shown(photo, crop, shown, recon, masked=mask is not None, blend=blend)
 
 
@@ -107,16 +119,32 @@ def paste_shown(
     tone = tone_in(photo, crop.pixels)
     if blend == "moved" and crop.aligned:
         side = max(SIDE, len(shown))
-        reach = np.ones((side, side), np.float32) if masked else head_mask(side)
-        trust = None if masked else agreement(crop.pixels, recon)
-        patch = carry(shown, crop.pixels if masked else recon, reach * crop_mask(side), trust)
+        if masked:  # the photo's own pixels are what it differs from
+            patch = carry(shown, crop.pixels, crop_mask(side))
+        else:
+            reach = head_mask(side) * before(crop.pixels, shown, side)
+            trust = agreement(crop.pixels, recon)
+            patch = carry(shown, recon, reach * crop_mask(side), trust)
         return carried(photo, crop.quad, patch, tone=tone)
     if masked:
         return paste_difference(photo, shown, crop.pixels, crop.quad, tone=tone)
-    trust = agreement(crop.pixels, recon)
-    if crop.aligned:  # beyond the head, what a generator changes is a shadow on the wall behind it
-        trust = trust * head_mask(len(recon))
+    trusted = trust_in if crop.aligned else _agreed
+    trust = trusted(crop.pixels, shown, recon)
     return paste_difference(photo, shown, recon, crop.quad, trust=trust, tone=tone)
+
+
+def trust_in(original: Pixels, edited: Pixels, recon: Pixels) -> NDArray[np.float32]:
+    """How much of an edit is true of an aligned crop: [R, R] from 0 to 1.
+
+    On the head, as far as the reconstruction agrees with the crop, and not on what is behind it,
+    where a generator casts shadows and tints. All uint8 [R, R, 3].
+    """
+    side = len(recon)
+    return agreement(original, recon) * head_mask(side) * before(original, edited, side)
+
+
+def _agreed(original: Pixels, edited: Pixels, recon: Pixels) -> NDArray[np.float32]:
+    return agreement(original, recon)
 
 
 def _painted(path: Path, side: int) -> np.ndarray:

@@ -42,7 +42,7 @@ def open_where(mask: str | None, region: str | None, side: int) -> Mask | None:
     def both(edited: Pixels, recon: Pixels) -> Singles:
         return np.asarray(of(edited, recon) * shape, np.float32)
 
-    return Mask(f"{opened.name} {name}", both)
+    return Mask(f"{opened.name} {name}", both, opened.trusting)
 
 
 def region_mask(region: str, side: int) -> Singles:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,8 +104,7 @@ def levels(image: Image.Image, notes: list[str]) -> NDArray[np.float32] | None:
         raise InputError("has pixels that are NaN or infinite")
     white = _white(values, image)
     if image.mode == "F":
-        cut = ", what is lighter as white" if values.max() > white else ""
-        notes.append(f"float pixels were read as 0 to {white:g}{cut}")
+        notes.append(said_float(float(values.max()), white))
     elif white < _DEEP:
         notes.append(said_small(float(values.max()), white))
     shares = np.clip(values / np.float32(white), 0, 1)
@@ -115,6 +115,12 @@ def _is_negative(image: Image.Image) -> bool:
     """Whether a TIFF counts from white, of which Pillow undoes only that of 8 bits."""
     photometric = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC)
     return bool(photometric == _WHITE_IS_ZERO)
+
+
+def said_float(peak: float, white: float) -> str:
+    """What there is to say of floating point numbers."""
+    cut = ", what is lighter as white" if peak > white else ""
+    return f"float pixels were read as 0 to {white:g}{cut}"
 
 
 def said_small(peak: float, white: float) -> str:
@@ -178,9 +184,19 @@ def _white(values: NDArray[np.float32], image: Image.Image) -> float:
         return small
     if image.mode.startswith("I;"):
         return _DEEP
-    if image.mode == "F" and peak <= _HIGHLIGHTS:
-        return _FLOAT_WHITES[0]
-    whites = _FLOAT_WHITES if image.mode == "F" else _INTEGER_WHITES
+    return float_white(peak) if image.mode == "F" else _least(_INTEGER_WHITES, peak)
+
+
+def float_white(peak: float) -> float:
+    """The white of floating point numbers up to `peak`: 1, 255 or 65535.
+
+    Raises:
+        InputError: there are larger ones.
+    """
+    return _FLOAT_WHITES[0] if peak <= _HIGHLIGHTS else _least(_FLOAT_WHITES, peak)
+
+
+def _least(whites: Sequence[float], peak: float) -> float:
     for white in whites:
         if peak <= white:
             return white

@@ -34,7 +34,7 @@ READ = (
     Format("BMP", (".bmp", ".dib"), rb"(?s)BM.{13}\0\0\0"),  # its header's length is a small number
     Format("GIF", (".gif",), rb"GIF8[79]a"),
     Format("JPEG2000", (".jp2", ".j2k", ".j2c", ".jpx"), rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
-    Format("PPM", (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"), rb"P[1-6f]\s+[#\d]"),
+    Format("PPM", (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"), rb"P[1-6fF]\s+[#\d]"),
     Format("TGA", (".tga", ".icb", ".vda", ".vst")),
     Format("ICO", (".ico",), rb"(?s)\0\0\x01\0[^\0]\0.{3}\0"),
     Format("QOI", (".qoi",), rb"qoif"),

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from dseinvert.errors import InputError
 from dseinvert.media.atomic import shown
 from dseinvert.media.convert import SIGNIFICANT_BITS, on_white, orientation, turned
 from dseinvert.media.deep import brighten
+from dseinvert.media.floats import as_integers
 from dseinvert.media.formats import CONVERT, like_targa, marked, unread
+from dseinvert.media.gamma import gamma_profile
 from dseinvert.media.memory import give_back
 from dseinvert.media.strict import Strictness
 
@@ -33,8 +36,8 @@ MAX_PIXELS = 220_000_000
 LIKELY_PIXELS, LIKELY_PER_BYTE = 16_000_000, 10_000
 MAX_BYTES = 1 << 30
 HEAD_BYTES = 64
-# Of a PNG's chunks: the gamma that sRGB comes near to, and the transfer curves PQ and HLG.
-_GAMMA, _HDR = 1 / 2.2, (b"\x10", b"\x12")
+# The transfer curves PQ and HLG in the cICP chunk of a PNG.
+_HDR = (b"\x10", b"\x12")
 
 CAMERA_RAW = frozenset(
     {".arw", ".cr2", ".cr3", ".dng", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".srw"}
@@ -113,6 +116,10 @@ def decoded(data: bytes, max_pixels: int | None = None) -> Iterator[tuple[Image.
     if not kind:
         raise _not_a_picture(head)
     notes: list[str] = []
+    if kind in ("TIFF", "PPM"):
+        limit = partial(check_size, size=len(data), max_pixels=max_pixels)
+        if png := as_integers(data, limit, notes):
+            data, kind = png, "PNG"
     data = _checked(data, kind, notes)
     if kind == "WEBP":  # whose decoder takes memory for all pixels when it opens a file
         check_size(_webp_size(data), len(data), max_pixels)
@@ -124,7 +131,7 @@ def decoded(data: bytes, max_pixels: int | None = None) -> Iterator[tuple[Image.
             image.load()
             if kind == "PNG":
                 image.info[SIGNIFICANT_BITS] = max(_chunk(data, b"sBIT"), default=0)
-                notes += _colours_ignored(image, data)
+                notes += _follow_gamma(image, data)
             brighten(image, data, notes)
             yield image, notes
     except InputError:
@@ -267,13 +274,14 @@ def _checked_png(data: bytes, notes: list[str]) -> bytes:
     return b"".join([*kept, view[start:end]]) if start or end < len(data) else data
 
 
-def _colours_ignored(image: Image.Image, data: bytes) -> Iterator[str]:
-    """What a PNG says of its colours and is not followed, a phrase each."""
-    if _chunk(data, b"cICP")[1:2] in _HDR:
+def _follow_gamma(image: Image.Image, data: bytes) -> Iterator[str]:
+    """Give a PNG the profile that its gamma and primaries mean; what is not followed, in words."""
+    coded = _chunk(data, b"cICP")
+    if coded[1:2] in _HDR:
         yield "its HDR colours were read as sRGB"
-    gamma = image.info.get("gamma", _GAMMA)
-    if abs(gamma / _GAMMA - 1) > 0.1 and not {"srgb", "icc_profile"} & {*image.info}:
-        yield f"its gamma of {gamma:g} was ignored, its colours read as sRGB"
+    profile = None if coded else gamma_profile(image)
+    if profile is not None:
+        image.info["icc_profile"] = profile
 
 
 def _chunk(data: bytes, wanted: bytes) -> bytes:

@@ -63,11 +63,20 @@ def preparer(
         try:
             return _prepare(item, side, detector, wanted, max_pixels)
         except InputError as error:
-            return Prepared(item, status="refused", reason=reason_of(item, error))
+            sha256 = _hash_of(item.source)
+            return Prepared(item, sha256, status="refused", reason=reason_of(item, error))
         except Exception as error:  # the top of the batch loop: one input never stops the others
             return Prepared(item, status="failed", reason=unexpected(error))
 
     return prepare
+
+
+def _hash_of(path: Path) -> str:
+    """For a refusal to be remembered; nothing where the file cannot be read."""
+    try:
+        return file_sha256(path)
+    except InputError:
+        return ""
 
 
 def look(patterns: Sequence[str], watcher: Watcher) -> Scan:

@@ -11,8 +11,8 @@ import pytest
 
 from dseinvert.faces.align import crop
 from dseinvert.faces.crops import Crop
-from dseinvert.faces.mask import paste_shown
-from dseinvert.faces.paste import agreement, head_mask, keep_original, paste_difference
+from dseinvert.faces.mask import paste_shown, trust_in
+from dseinvert.faces.paste import keep_original, paste_difference
 from dseinvert.faces.tone import GREY, LUMA, Tone, tone_in, tone_of
 from dseinvert.media.images import decode_image, encode_jpeg, read_image
 
@@ -174,7 +174,7 @@ def test_a_coloured_photo_has_no_tone(path: Path) -> None:
 
 def test_a_coloured_photo_is_pasted_into_as_before(portrait: np.ndarray) -> None:
     new, recon = edited()
-    trust = agreement(crop(portrait, QUAD, 64), recon) * head_mask(64)
+    trust = trust_in(crop(portrait, QUAD, 64), new, recon)
     before = paste_difference(portrait, new, recon, QUAD, trust=trust)
     assert np.array_equal(pasted(portrait, masked=False), before)
 

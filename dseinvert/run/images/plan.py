@@ -17,9 +17,12 @@ from dseinvert.run.flow.names import assign, folded
 from dseinvert.run.images.journal import Entry
 from dseinvert.run.images.roles import is_picture
 from dseinvert.run.inputs import Item, Status
+from dseinvert.version import __version__
 
 _HASHERS = 4
 _LOOKS = 2  # raised when faces are found that were not: photos without one are looked at again
+# A refusal that an option or a package may lift, and one for want of memory, is tried again.
+_LIFTED = re.compile("--max-pixels|pip install|memory|cannot be read:")
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Plan:
 
     todo: tuple[Item, ...]
     settled: tuple[Entry, ...]
-    """Done or skipped earlier, from the same bytes with the same settings, outputs intact."""
+    """Done, skipped or refused earlier, from equal bytes with equal settings, outputs intact."""
     problems: tuple[Problem, ...]
     taken: frozenset[str] = frozenset()
     """The folded names of all inputs, for `face_names`."""
@@ -40,8 +43,12 @@ class Plan:
 
 def entry_key(sha256: str, settings: Mapping[str, Any], status: Status) -> str:
     """The `key` of an entry: equal for equal bytes under equal settings."""
-    looks = {"looks": _LOOKS} if status == "skipped" else {}
-    return result_key(sha256, {**settings, **looks})
+    also: dict[str, Any] = {}
+    if status == "skipped":
+        also = {"looks": _LOOKS}
+    elif status == "refused":
+        also = {"reads": __version__}
+    return result_key(sha256, {**settings, **also})
 
 
 def make_plan(
@@ -92,7 +99,9 @@ def _settled(
     item: Item, entry: Entry | None, out: Path, settings: Mapping[str, Any]
 ) -> Entry | None:
     """The item's entry if doing it again would change nothing."""
-    if entry is None or entry.status not in ("done", "skipped"):
+    if entry is None or entry.status == "failed":
+        return None
+    if entry.status == "refused" and _LIFTED.search(entry.reason):
         return None
     try:
         unchanged = entry.key == entry_key(file_sha256(item.source), settings, entry.status)

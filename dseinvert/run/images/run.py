@@ -96,6 +96,7 @@ def run_part(job: ImagesJob, found: Scan, watcher: Watcher) -> Outcome:
         plan = _plan(job, found, known)
         _tell_of_others(job, plan, watcher)
         _tell_of_left(plan, watcher)
+        _tell_of_refused(plan, watcher)
         fresh = _run(job, plan, journal, watcher, stop)
         outcome = Outcome(options.out, plan, (*plan.settled, *fresh), stop.code)
         known |= {entry.name: entry for entry in fresh}
@@ -192,6 +193,13 @@ def _tell_of_others(job: ImagesJob, plan: Plan, watcher: Watcher) -> None:
     if plan.todo and others:
         names = ", ".join(sorted(others))
         watcher.note(f"earlier ones are by {names}, within 1 of 255; --overwrite makes them anew")
+
+
+def _tell_of_refused(plan: Plan, watcher: Watcher) -> None:
+    """Of the files that an earlier run refused; nobody opens them again."""
+    for entry in plan.settled:
+        if entry.status == "refused":
+            watcher.problem(f"{entry.shown}: {entry.reason}")
 
 
 def _tell_of_left(plan: Plan, watcher: Watcher) -> None:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,8 @@ class Target:
     def _masked(self, face: InvertedFace) -> InvertedFace:
         if self.mask is None:
             return face
-        own = face.crop.pixels
-        edited = {name: self.mask(own, one, face.recon) for name, one in face.edited.items()}
+        shown = partial(self.mask, face.crop.pixels, recon=face.recon, aligned=face.crop.aligned)
+        edited = {name: shown(edited=one) for name, one in face.edited.items()}
         return replace(face, edited=edited)
 
     def _write(self, prepared: Prepared, faces: list[InvertedFace]) -> Entry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -28,6 +29,8 @@ from dseinvert.editing.edits import (
 from dseinvert.editing.render import render_edits, settle_all, strengths
 from dseinvert.errors import ExitCode, InputError, NoInputError, UsageError
 from dseinvert.export.backend import accelerated
+from dseinvert.faces.align import quad_from_matrix
+from dseinvert.faces.crops import is_whole
 from dseinvert.faces.mask import Mask
 from dseinvert.faces.regions import open_where
 from dseinvert.latent import Latent, concat
@@ -130,6 +133,8 @@ class Loaded:
     """Its samples, each a batch of one."""
     original: Pixels | None = None
     """The crop it was inverted from; None = not asked for."""
+    aligned: bool = True
+    """Whether that is framed as FFHQ frames a face."""
     reason: str = ""
     """Why it goes no further."""
 
@@ -306,7 +311,8 @@ def _load(model: Model, asked: Asked, item: Item) -> Loaded:
         return Loaded(item, reason=reason_of(item, error))
     except Exception as error:  # the top of the batch loop: one file never stops the others
         return Loaded(item, reason=unexpected(error))
-    return Loaded(item, tuple(latent[i : i + 1] for i in range(len(latent))), original)
+    rows = tuple(latent[i : i + 1] for i in range(len(latent)))
+    return Loaded(item, rows, original, _aligned(latent, model.generator.resolution))
 
 
 def _original(item: Item, latent: Latent, model: Model) -> Pixels:
@@ -335,6 +341,17 @@ def _listed(latent: Path) -> Path | None:
     faces = (face for entry in entries for face in entry.faces)
     file = next((face.pictures.get("input") for face in faces if face.name == latent.stem), None)
     return None if file is None else latent.with_name(file)
+
+
+def _aligned(latent: Latent, side: int) -> bool:
+    """Whether it tells of a face of its photo, or of no photo; not of a photo as it is."""
+    matrix, size = (latent.origin.get(name) for name in ("crop_matrix", "source_size"))
+    try:
+        width, height = map(int, (size or "").split("x"))
+        quad = quad_from_matrix(np.reshape(json.loads(matrix or ""), (2, 3)), side)
+    except (ValueError, TypeError, cv2.error):  # anybody may have written them
+        return True
+    return not is_whole(quad, width, height)
 
 
 def _kind(latent: Latent) -> tuple[object, ...]:
@@ -394,7 +411,8 @@ def _masked(asked: Asked, loaded: Loaded, pictures: Mapping[str, Pixels]) -> dic
     made = {name: pictures[name] for name in asked.edits or (RECON,)}
     if asked.mask is not None and loaded.original is not None:
         mask, original, recon = asked.mask, loaded.original, pictures[RECON]
-        made = {name: mask(original, one, recon) for name, one in made.items()}
+        shown_in = partial(mask, original, recon=recon, aligned=loaded.aligned)
+        made = {name: shown_in(edited=one) for name, one in made.items()}
     return made
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dseinvert.faces.align import crop
+from dseinvert.faces.behind import before
 from dseinvert.faces.carry import SIDE, carried, carry
 from dseinvert.faces.paste import AGREEMENT_SIDE, agreement, tightened, window_of
 from dseinvert.faces.tone import tone_of
@@ -81,6 +82,8 @@ def _patches(studio: Studio, face: ClipFace, frame: Pixels, drawn: Drawn) -> Pat
     if studio.moved:
         return _carried(studio, face, source, drawn)
     changes = {label: trust * (patch - recon) for label, patch in floats.items()}
+    for label, change in changes.items():
+        change *= before(source, drawn[label], len(recon))[..., None]
     if studio.where is not None:
         shown = {label: studio.where.of(drawn[label], recon)[..., None] for label in changes}
         changes = {label: shown[label] * change for label, change in changes.items()}
@@ -99,6 +102,7 @@ def _carried(studio: Studio, face: ClipFace, source: Pixels, drawn: Drawn) -> Pa
     for label in studio.edits:
         where = studio.where
         mask = tightened(oval, drawn[label].astype(np.float32) - recon)
+        mask = mask * before(source, drawn[label], side)
         if where is not None:
             mask = mask * _grown_to(side, where.of(drawn[label], recon))
         patches[label] = carry(drawn[label], recon, mask, trust)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -137,3 +138,41 @@ def test_pictures_of_another_form_are_done_too(
     words = ("--no-align", "--format", format, "-q")
     assert dse("images", pictures, "--out", out, *words) == 0
     assert len(plan(out, pictures).settled) == 7
+
+
+def test_a_refused_file_is_not_opened_again(
+    dse: Run, pictures: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (pictures / "p1.png").write_bytes(b"no picture at all")
+    given = ("images", pictures, "--out", tmp_path / "out", "--no-align")
+    assert dse(*given, "-q") == 1
+    assert not plan(tmp_path / "out", pictures).todo
+    capfd.readouterr()
+    assert dse(*given) == 1
+    assert "p1.png: is text, not an image" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("data", "options"),
+    [
+        (encode_png(np.zeros((20, 20, 3), np.uint8)), ("--max-pixels", "50")),
+        (b"\0\0\0\x18ftypheic" + bytes(60), ()),
+    ],
+    ids=["max-pixels", "a package that is not there"],
+)
+def test_a_refusal_that_can_be_lifted_is_tried_again(
+    dse: Run, tmp_path: Path, data: bytes, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    (tmp_path / "a.png").write_bytes(data)
+    given = ("images", tmp_path / "a.png", "--out", tmp_path / "out", "--no-align", "-q")
+    assert dse(*given, *options) != 0
+    assert todo(plan(tmp_path / "out", tmp_path / "a.png")) == ["a"]
+
+
+def test_a_refused_file_with_other_bytes_is_read(dse: Run, pictures: Path, tmp_path: Path) -> None:
+    good = (pictures / "p1.png").read_bytes()
+    (pictures / "p1.png").write_bytes(b"no picture at all")
+    assert dse("images", pictures, "--out", tmp_path / "out", "--no-align", "-q") == 1
+    (pictures / "p1.png").write_bytes(good)
+    assert todo(plan(tmp_path / "out", pictures)) == ["p1"]
