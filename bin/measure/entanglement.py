@@ -129,12 +129,12 @@ def seen_before(faces: Faces) -> Faces:
 def plain(model: Model, given: argparse.Namespace) -> dict[str, Direction]:
     """InterFaceGAN's direction of each attribute alone, one unit long."""
     pictures, table = read_labelled(given.data / LABELLED, "attributes.csv", CELEBA_TO_FFHQ)
-    from recipe.labels.attributes import side_light, yaw
+    from recipe.labels.attributes import pose, side_light
 
     mine, side = taught(len(pictures)), model.generator.resolution
     images = F.interpolate(pictures[mine], (side, side), mode="area")
     labels = attributes({name: column[mine] for name, column in table.items()})
-    labels |= {"age": -table["Young"][mine], "pose": yaw(images)}
+    labels |= {"age": -table["Young"][mine], "pose": pose(images)[0]}
     labels["light"] = side_light(images).double().numpy()
     inverter = inverting(model)
     parts = watched("inverting labelled photos", images.split(given.batch))

@@ -95,7 +95,7 @@ def steer(
             + options.kept * shift.square().mean()
         )
         adam.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         adam.step()
     return (vectors + shift * unit).detach()
 

@@ -251,8 +251,8 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _stage(fields: Mapping[str, Any]) -> Tuned:
     (loss, after), (psnr, better) = (each(fields[name], number) for name in ("loss", "psnr"))
-    counts = (count(fields[name]) for name in ("steps", "kept"))
-    return Tuned(text(fields["method"]), *counts, (loss, after), (psnr, better))
+    steps, kept = (count(fields[name]) for name in ("steps", "kept"))
+    return Tuned(text(fields["method"]), steps, kept, (loss, after), (psnr, better))
 
 
 def _tensor(array: NDArray[Any]) -> Tensor:
