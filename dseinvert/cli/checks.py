@@ -23,6 +23,7 @@ from dseinvert.config import (
     MorphOptions,
     PreviewOptions,
     SampleOptions,
+    SpreadOptions,
     VideoOptions,
 )
 from dseinvert.editing.grammar import (
@@ -35,11 +36,12 @@ from dseinvert.editing.grammar import (
     strip_name,
 )
 from dseinvert.editing.script import people_of, read_script
-from dseinvert.errors import UsageError
+from dseinvert.errors import NoInputError, UsageError
 from dseinvert.export.options import ExportOptions
 from dseinvert.inversion.asked import clip_refining, parse_refining
 from dseinvert.names import suggested
 from dseinvert.run.play.seeds import parse_seeds
+from dseinvert.run.spread.shard import parse_shard
 from dseinvert.written import DEVICE, regions_of
 
 MASKS = ("auto", "face")
@@ -208,6 +210,24 @@ def check_preview(names: Sequence[str], options: PreviewOptions) -> None:
     ends(options.strengths)
     outputs.check_folder(options.out)
     known.check_directions(options.model, names)
+
+
+def check_spread(spread: SpreadOptions) -> None:
+    """UsageError for options of a run of several processes that exclude each other."""
+    parse_shard(spread.shard)
+    cluster = spread.engine == "ray"
+    if cluster and spread.shard is not None:
+        raise UsageError("--engine ray hands out the items itself", "leave out --shard")
+    if spread.address is not None and not cluster:
+        raise UsageError("--address is of a Ray cluster", "add --engine ray")
+    if ".." in (spread.workers or "") and not cluster:
+        raise UsageError(f"--workers {spread.workers}: of --engine ray", "a number, or auto")
+
+
+def check_run_folder(out: Path) -> None:
+    """NoInputError where there is no folder of that name."""
+    if not inputs.is_folder(out):
+        raise NoInputError(f"{out}: no such folder", "name the --out of a run")
 
 
 def _batch(batch: int | None) -> None:

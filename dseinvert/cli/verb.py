@@ -62,8 +62,8 @@ def verb(
     """A decorator: a function that does the work becomes a verb that typer can run.
 
     The function takes what it names: its own arguments and options, `options` and `spread` (made
-    from what was typed), `watcher` (open while it runs) and `quiet`. All it prints goes to stderr, unless the
-    verb has no --json; what it returns is printed when it has ended.
+    from what was typed), `watcher` (open while it runs) and `quiet`. All it prints goes to stderr,
+    unless the verb has no --json; what it returns is printed when it has ended.
 
     Args:
         options: the options class; None = the verb has only options of its own.

@@ -161,9 +161,14 @@ class Journal:
         self._descriptor = descriptor
 
     def append(self, entry: Entry) -> Entry:
-        """The entry, now on disk; OutputError when that is full and the file is as it was."""
+        """The entry, now on disk; raises as `write`."""
+        self.write(dumps(entry))
+        return entry
+
+    def write(self, data: bytes) -> None:
+        """A line, which is then on disk; OutputError when that is full and the file as it was."""
         length = os.fstat(self._descriptor).st_size
-        line = memoryview(dumps(entry))
+        line = memoryview(data)
         try:
             while line:
                 line = line[os.write(self._descriptor, line) :]
@@ -171,7 +176,6 @@ class Journal:
         except OSError as error:
             os.ftruncate(self._descriptor, length)
             raise _unwritable(self.path, error) from error
-        return entry
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from dseinvert.run.images.plan import Plan, make_plan
 from dseinvert.run.images.report import write_report
 from dseinvert.run.images.write import Target
 from dseinvert.run.inputs import Item, Prepared, look, preparer
-from dseinvert.run.spread.notes import Notes, Order, deaths_in, open_notes, ordered
+from dseinvert.run.spread.notes import Notes, Order, deaths_in, noted, open_notes, ordered
 from dseinvert.run.spread.others import check_others
 from dseinvert.run.spread.shard import ALL, Part
 from dseinvert.stop import Stop, stoppable
@@ -94,7 +94,7 @@ def run_part(job: ImagesJob, found: Scan, watcher: Watcher, part: Part = ALL) ->
     """
     options = job.options
     if options.dry_run:
-        plan = _plan(job, found, read_all(options.out), part)
+        plan = plan_of(job, found, read_all(options.out), part)
         return Outcome(options.out, plan, plan.settled, dry=True)
     make_folder(options.out)
     with (
@@ -104,7 +104,7 @@ def run_part(job: ImagesJob, found: Scan, watcher: Watcher, part: Part = ALL) ->
     ):
         check_others(options.out, part.shard, job.settings, anew=options.overwrite)
         known = read_all(options.out)
-        plan = _plan(job, found, known, part)
+        plan = plan_of(job, found, known, part)
         _tell_of_others(job, plan, watcher)
         _tell_of_left(plan, watcher)
         deaths = {} if options.overwrite else deaths_in(options.out, part.shard.journal)
@@ -136,7 +136,8 @@ def opened_books(out: Path, part: Part) -> Iterator[Books]:
         yield Books(part, journal, notes, shard.mark)
 
 
-def _plan(job: ImagesJob, found: Scan, known: dict[str, Entry], part: Part) -> Plan:
+def plan_of(job: ImagesJob, found: Scan, known: dict[str, Entry], part: Part) -> Plan:
+    """What of a part is to be done; NoInputError where all that was found is of this program."""
     plan = make_plan(found, job.options.out, known, job.settings, job.options.overwrite, part)
     if not plan.taken:
         raise NoInputError("all images found are outputs of this program", "name other inputs")
@@ -171,22 +172,16 @@ def _entries(
     watcher: Watcher,
 ) -> Iterator[Entry]:
     """What may have killed a process comes last, item by item; `record` ends each."""
-    target = _target(job, plan, books.mark)
+    target = target_of(job, plan, books.mark)
     for item, reason in order.aside:
         yield target.write((Prepared(item, status="failed", reason=reason), []))
-    yield from _made(job, target, _begun(order.together, books.notes), stop, watcher)
+    yield from made(job, target, noted(order.together, books.notes), stop, watcher)
     for item in stop.until(order.alone):
-        yield from _made(job, target, _begun([item], books.notes, alone=True), stop, watcher)
+        yield from made(job, target, noted([item], books.notes, alone=True), stop, watcher)
 
 
-def _begun(items: Sequence[Item], notes: Notes, *, alone: bool = False) -> Iterator[Item]:
-    """The items, of each of which it is noted that it begins."""
-    for item in items:
-        notes.begin(item.name, alone=alone)
-        yield item
-
-
-def _target(job: ImagesJob, plan: Plan, mark: str) -> Target:
+def target_of(job: ImagesJob, plan: Plan, mark: str) -> Target:
+    """Where the files go. mark: of temporary ones."""
     return Target(
         job.options.out,
         plan,
@@ -201,7 +196,7 @@ def _target(job: ImagesJob, plan: Plan, mark: str) -> Target:
     )
 
 
-def _made(
+def made(
     job: ImagesJob, target: Target, items: Iterable[Item], stop: Stop, watcher: Watcher
 ) -> Iterator[Entry]:
     """items -> [readers] -> crops -> [workers] -> faces -> [writers] -> entries, in order."""

@@ -12,7 +12,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,6 +147,13 @@ class Notes:
         line = json.dumps(note, separators=(",", ":")).encode() + b"\n"
         with self._lock:
             os.write(self._descriptor, line)
+
+
+def noted(items: Iterable[Item], notes: Notes, *, alone: bool = False) -> Iterator[Item]:
+    """The items, of each of which it is noted that it begins."""
+    for item in items:
+        notes.begin(item.name, alone=alone)
+        yield item
 
 
 def notes_path(journal: Path) -> Path:

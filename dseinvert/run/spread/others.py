@@ -45,7 +45,7 @@ def _check(folder: Path, name: str, run: Run, settings: Mapping[str, Any], *, ac
     other = run.about.get("version")
     if active and other != __version__:
         raise OutputError(
-            f"{shown(folder)}: {name} is at work here with dseinvert {other}, this is {__version__}",
+            f"{shown(folder)}: {name} is at work here with dseinvert {other}, not {__version__}",
             "install one version everywhere",
         )
     if isinstance(theirs, dict) and (names := differing(theirs, settings)):
