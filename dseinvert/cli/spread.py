@@ -11,6 +11,7 @@ from typing import Any
 from dseinvert.cli.verb import Done
 from dseinvert.config import SpreadOptions
 from dseinvert.errors import ExitCode, NoInputError
+from dseinvert.media.formats import SUFFIXES
 from dseinvert.progress import Watcher
 
 
@@ -32,12 +33,23 @@ def spread_out(
         return _told(run_cluster(run, paths, options, spread, watcher), options.out, watcher)
     from dseinvert.run.spread.choice import crew_of
 
-    crew = crew_of(spread, options.device)
+    crew = crew_of(spread, options.device, lambda: _inputs(run, paths))
     if crew is None:
         return None
     from dseinvert.run.spread.crew import run_crew
 
     return _told(run_crew(run, paths, options, crew, watcher), options.out, watcher)
+
+
+def _inputs(run: str, paths: Sequence[str]) -> int:
+    """How many files a run is of."""
+    from dseinvert.media.scan import scan
+    from dseinvert.run.video.plan import find_sources
+
+    if run == "video":
+        return len(find_sources(paths)[0])
+    suffixes = {".safetensors"} if run == "edit" else SUFFIXES
+    return len(scan(paths, wanted=lambda path: path.suffix.lower() in suffixes).files)
 
 
 def here(options: Any, spread: SpreadOptions) -> Any:
@@ -59,7 +71,7 @@ def _told(code: ExitCode, out: Path | None, watcher: Watcher) -> Done:
     from dseinvert.run.spread.report import report
 
     try:
-        made = report(out or Path())
+        made = [] if out is None else report(out)
     except NoInputError:  # nothing was begun
         made = []
     for one in made:

@@ -129,7 +129,7 @@ def opened_books(out: Path, part: Part) -> Iterator[Books]:
     shard = part.shard
     with (
         open_journal(out, shard.journal) as journal,
-        open_notes(journal.path, keep=not shard.whole) as notes,
+        open_notes(journal.path, keep=not shard.whole, faults=shard.hand is not None) as notes,
     ):
         others = [path for path in journals(out) if path.name != shard.journal]
         remove_stale_parts(out, _STALE if others or not shard.whole else 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from dseinvert.config import SpreadOptions
@@ -29,14 +29,20 @@ def part_of(spread: SpreadOptions) -> Part:
     return Part(parse_shard(spread.shard), spread.retry_failed)
 
 
-def crew_of(spread: SpreadOptions, device: str) -> Crew | None:
+def crew_of(
+    spread: SpreadOptions, device: str, inputs: Callable[[], int] = lambda: _CORES
+) -> Crew | None:
     """The processes that share what this one was asked for; None = it does it itself.
+
+    `inputs` counts them, where that decides: GPUs without one stay idle.
 
     Raises:
         UsageError: a number that makes no sense here.
     """
     part = part_of(spread)
     count = _count(spread, device)
+    if spread.workers is None and count > 1:
+        count = max(1, min(count, inputs()))
     if count == 1:
         return None
     parts = (Part(inner(part.shard, number, count), part.retry) for number in range(count))

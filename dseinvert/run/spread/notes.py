@@ -13,13 +13,14 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import Any, Generic, Protocol, TypeVar
 
-from dseinvert.media.atomic import open_in_place
+from dseinvert.errors import OutputError
+from dseinvert.media.atomic import open_in_place, output_error
 from dseinvert.media.lock import lock
 from dseinvert.names import json_value, open_regular
 from dseinvert.version import __version__
@@ -122,9 +123,10 @@ def ordered(
 class Notes:
     """The open notes of a run; threads may write at once."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, descriptor: int, path: Path) -> None:
+        self._descriptor, self._path = descriptor, path
         self._lock = Lock()
+        self._open = False
 
     def begin(self, name: str, *, alone: bool = False) -> None:
         """An item is about to be worked on; alone: with nothing else in flight."""
@@ -136,17 +138,23 @@ class Notes:
 
     def about(self, **facts: Any) -> None:
         """The first note: what this run is."""
+        self._open = True
         here = {"version": __version__, "at": time.time(), "pid": os.getpid()}
         self._write({"run": {**here, **facts}})
 
     def end(self) -> None:
         """The process goes on living: what is in flight was only given up."""
-        self._write({"end": True})
+        if self._open:
+            with suppress(OutputError):
+                self._write({"end": True})
 
     def _write(self, note: Mapping[str, Any]) -> None:
         line = json.dumps(note, separators=(",", ":")).encode() + b"\n"
-        with self._lock:
-            os.write(self._descriptor, line)
+        try:
+            with self._lock:
+                os.write(self._descriptor, line)
+        except OSError as error:
+            raise output_error(self._path, error) from error
 
 
 def noted(items: Iterable[Item], notes: Notes, *, alone: bool = False) -> Iterator[Item]:
@@ -162,14 +170,26 @@ def notes_path(journal: Path) -> Path:
 
 
 @contextmanager
-def open_notes(journal: Path, *, keep: bool) -> Iterator[Notes]:
-    """The notes of a run, whose journal is locked. keep: also when it has ended."""
+def open_notes(journal: Path, *, keep: bool, faults: bool = False) -> Iterator[Notes]:
+    """The notes of a run, whose journal is locked.
+
+    Args:
+        journal: its path.
+        keep: also when the run has ended.
+        faults: what the process dies of is noted here, also where others hear of it so far.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
     path = notes_path(journal)
-    descriptor = open_in_place(path)
-    notes = Notes(descriptor)
-    ours = not faulthandler.is_enabled()
     try:
-        os.write(descriptor, b"\n" if os.fstat(descriptor).st_size else b"")
+        descriptor = open_in_place(path)
+    except OSError as error:
+        raise output_error(path, error) from error
+    notes = Notes(descriptor, path)
+    ours = faults or not faulthandler.is_enabled()
+    try:
+        _end_torn_line(descriptor)
         if ours:
             faulthandler.enable(descriptor, all_threads=False)
         yield notes
@@ -180,6 +200,11 @@ def open_notes(journal: Path, *, keep: bool) -> Iterator[Notes]:
         os.close(descriptor)
         if not keep:
             path.unlink(missing_ok=True)
+
+
+def _end_torn_line(descriptor: int) -> None:
+    with suppress(OSError):  # on a full disk: the next note says so
+        os.write(descriptor, b"\n" if os.fstat(descriptor).st_size else b"")
 
 
 def read_notes(path: Path) -> list[Run]:

@@ -228,6 +228,9 @@ def test_all_gpus_are_used_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch
         ("cuda", SpreadOptions(shard="1/2")),
     ]:
         assert crew_of(spread, device) is None
+    two = crew_of(SpreadOptions(), "cuda", lambda: 2)
+    assert two is not None and len(two.parts) == 2
+    assert crew_of(SpreadOptions(), "cuda", lambda: 1) is None
     six = crew_of(SpreadOptions(workers="6"), "cuda")
     assert six is not None and six.devices[4:] == ("cuda:0", "cuda:1")
 
