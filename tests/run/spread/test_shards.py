@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from dseinvert.run.spread.choice import crew_of, inner
 from dseinvert.run.spread.notes import notes_path, read_notes
 from dseinvert.run.spread.others import differing
 from dseinvert.run.spread.shard import Shard, parse_shard
+from tests.moving_face import clip
 
 Run = Callable[..., int]
 OPTIONS = ("--no-align", "--edit", "age=2", "--batch", "2", "-q")
@@ -253,3 +255,47 @@ def test_a_lock_that_is_only_looked_at_refuses_nobody(tmp_path: Path) -> None:
     with open_journal(tmp_path), pytest.raises(OutputError, match="another run"):
         open_journal(tmp_path).__enter__()
     open_journal(tmp_path).__enter__()
+
+
+def test_videos_have_shards_clip_by_clip(
+    dse: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sources, whole, out = (tmp_path / name for name in ("sources", "whole", "out"))
+    sources.mkdir()
+    for name in ("clip0", "clip1"):  # of shards 2 and 1
+        clip(sources / f"{name}.mp4", 6)
+    (sources / "d.mp4").write_bytes(b"no video")
+    options = (sources, "--edit", "age=1", "-q")
+    assert dse("video", *options, "--out", whole) == 1
+    assert dse("video", *options, "--out", out, "--shard", "1/2") == 0
+    assert not any(out.glob("clip0*"))
+    assert dse("video", *options, "--out", out, "--shard", "2/2") == 1
+    assert dse("report", out) == 1
+    made = outputs(out)
+    (_, failed) = made.pop("failed.csv").decode().splitlines()
+    assert failed.startswith(f"{sources}/d.mp4,d,refused,")
+    assert made == outputs(whole)
+    times = {path: path.stat().st_mtime_ns for path in out.glob("clip*")}
+    assert dse("video", *options, "--out", out, "--shard", "2/2", "--retry-failed") == 1
+    for number in (1, 2, 3):
+        dse("video", *options, "--out", out, "--shard", f"{number}/3")
+    assert {path: path.stat().st_mtime_ns for path in out.glob("clip*")} == times
+    assert dse("video", *options, "--out", tmp_path / "one.mp4", "--shard", "1/2") == 2
+    assert "name a folder" in capsys.readouterr().err
+
+
+def test_a_long_page_has_parts_that_a_browser_opens_at_once(
+    dse: Run, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dseinvert.run.images.page.ONE_PAGE", 5)
+    monkeypatch.setattr("dseinvert.run.images.page._A_PAGE", 3)
+    out = tmp_path / "out"
+    assert dse("images", pictures, "--out", out, *OPTIONS) == 0
+    pages = [out / name for name in ("index.html", "index-2.html", "index-3.html")]
+    shown = [re.findall(r'<article id="(\w+)"', page.read_text()) for page in pages]
+    assert shown == [["p0", "p1", "p2"], ["p3", "p4", "p5"], ["p6"]]
+    assert 'href="index-3.html"' in pages[0].read_text()
+    monkeypatch.setattr("dseinvert.run.images.page.ONE_PAGE", 100)
+    assert dse("report", out) == 0
+    assert sorted(out.glob("index*")) == pages[:1]
+    assert "index-2" not in pages[0].read_text()
