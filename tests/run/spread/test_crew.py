@@ -31,6 +31,7 @@ def start(tiny_model: Path) -> Iterator[Start]:
     started: list[subprocess.Popen[str]] = []
     environment = child_environment()
     environment["PYTHONPATH"] = os.pathsep.join((str(CRASH), environment["PYTHONPATH"]))
+    environment["RAY_worker_niceness"] = "0"  # on a busy machine they would starve beside others
 
     def begin(*words: object) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "dseinvert", *map(str, words), "--model", str(tiny_model)]
@@ -165,9 +166,9 @@ def test_a_cluster_gives_the_bytes_of_one_process(
     whole, out = tmp_path / "whole", tmp_path / "out"
     assert dse("images", sources, "--out", whole, *OPTIONS) == 0
     shutil.copy(sources / "p0.png", sources / "fatal.png")
-    run = ("images", sources, "--out", out, *OPTIONS, "--engine", "ray", "--workers", "1..2")
+    run = ("images", sources, "--out", out, *OPTIONS, "--engine", "ray", "--workers", "2")
     code, told = ended(start(*run))
-    assert code == 1 and "is lost" in told, told
+    assert code == 1 and "fatal.png: put aside: killed its worker 2 times" in told, told
     failed = (out / "failed.csv").read_text().splitlines()
     assert len(failed) == 2 and "killed its worker 2 times" in failed[1]
     made, expected = outputs(out), outputs(whole)
