@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -114,7 +114,16 @@ def _entries(path: Path) -> dict[str, Entry]:
     """By name; lines without our mark are not looked into, there may be millions."""
     with path.open("rb") as file:
         found = (_parse(line, path.parent) for line in file if _MARK in line)
-        return {entry.name: entry for entry in found if entry is not None}
+        return {entry.name: entry for entry in _sharing(found)}
+
+
+def _sharing(entries: Iterable[Entry | None]) -> Iterator[Entry]:
+    """Those that there are; equal settings are one table, for there may be millions of entries."""
+    usual: dict[str, Any] = {}
+    for entry in filter(None, entries):
+        if entry.settings != usual:
+            usual = entry.settings
+        yield replace(entry, settings=usual)
 
 
 def _parse(line: bytes, folder: Path) -> Entry | None:
