@@ -276,11 +276,18 @@ def _count(run: Run, found: dict[str, Deaths]) -> None:
 
 def at_work(journal: Path) -> bool:
     """Whether a process has a journal locked; False where the file system has no locks."""
-    try:
-        descriptor = os.open(journal, os.O_RDWR)
-    except OSError:
+    descriptor = _opened(journal)
+    if descriptor is None:
         return False
     try:
         return not lock(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _opened(path: Path) -> int | None:
+    """For writing, which network file systems want for a lock, or for reading; None = neither."""
+    for flags in (os.O_RDWR, os.O_RDONLY):
+        with suppress(OSError):
+            return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    return None
