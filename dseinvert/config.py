@@ -22,6 +22,7 @@ from dseinvert.written import (
     SMOOTH,
     STILLS,
     UNCHECKED,
+    WORKERS,
     Backend,
     Device,
     Edits,
@@ -107,6 +108,25 @@ class ImagesOptions:
     """Do again what the journal says is done."""
     dry_run: Switch = False
     """Say what would be done and under which names; write nothing."""
+
+
+@dataclass(frozen=True)
+class SpreadOptions:
+    """How a run is spread over processes, GPUs and machines."""
+
+    shard: str | None = None
+    """K/N: only the K-th of N shares, beside other processes that do the others into the same
+    --out; auto = as Slurm arrays, torchrun or Kubernetes say. None = all."""
+    workers: Annotated[str | None, WORKERS] = None
+    """Processes of this machine that share the run: a number or auto; of --engine ray also
+    MIN..MAX. None = one, and one for each GPU of --device cuda."""
+    engine: Literal["local", "ray"] = "local"
+    """Who runs the workers: this machine, or a Ray cluster."""
+    address: str | None = None
+    """Of the Ray cluster; auto = the one this machine belongs to. None = one of this machine
+    alone, for this run."""
+    retry_failed: Switch = False
+    """Do again only what failed, item by item."""
 
 
 @dataclass(frozen=True)

@@ -135,6 +135,13 @@ def _blend(text: str) -> str:
     return text
 
 
+def _workers(text: str) -> str:
+    found = re.fullmatch(r"auto|(\d{1,4})(?:\.\.(\d{1,4}))?", text)
+    if not found or not 1 <= int(found[1] or 1) <= int(found[2] or found[1] or 1):
+        raise ValueError(text)
+    return text
+
+
 def _device(text: str) -> str:
     if not _DEVICE.fullmatch(text):
         raise ValueError(text)
@@ -167,6 +174,7 @@ DEVICE = Text(
     words=("auto", "cpu", "cuda"),
     also=dict.fromkeys(("gpu", "GPU", "nvidia", "0"), "cuda"),
 )
+WORKERS = Text(_workers, "auto, a number from 1 on, or MIN..MAX of --engine ray", words=("auto",))
 BACKEND = Text(_backend, f"one of {', '.join(BACKENDS)}", words=BACKENDS)
 SMOOTH = Text(_smooth, "auto, or a number from 0 to 1")
 SECONDS = Text(_seconds, "seconds such as 12.5, H:MM:SS or HH:MM:SS:FF")

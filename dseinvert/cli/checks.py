@@ -24,6 +24,7 @@ from dseinvert.config import (
     MorphOptions,
     PreviewOptions,
     SampleOptions,
+    SpreadOptions,
     VideoOptions,
 )
 from dseinvert.editing.grammar import (
@@ -37,7 +38,7 @@ from dseinvert.editing.grammar import (
     strip_name,
 )
 from dseinvert.editing.script import people_of, read_script
-from dseinvert.errors import UsageError
+from dseinvert.errors import NoInputError, UsageError
 from dseinvert.export.options import ExportOptions
 from dseinvert.inversion.asked import clip_refining, parse_refining
 from dseinvert.inversion.asked_baselines import parse_baselines
@@ -45,6 +46,7 @@ from dseinvert.media.atomic import shown
 from dseinvert.names import suggested
 from dseinvert.run.flow.template import Template, parse_template
 from dseinvert.run.play.seeds import parse_seeds
+from dseinvert.run.spread.shard import parse_shard
 from dseinvert.timecode import in_seconds
 from dseinvert.training.options import TrainOptions
 from dseinvert.written import regions_of
@@ -269,6 +271,24 @@ def _edits_apart(template: Template, *, several: bool) -> None:
 def _run_by(device: str, backend: str) -> None:
     check_device(device)
     check_backend(backend)
+
+
+def check_spread(spread: SpreadOptions) -> None:
+    """UsageError for options of a run of several processes that exclude each other."""
+    parse_shard(spread.shard)
+    cluster = spread.engine == "ray"
+    if cluster and spread.shard is not None:
+        raise UsageError("--engine ray hands out the items itself", "leave out --shard")
+    if spread.address is not None and not cluster:
+        raise UsageError("--address is of a Ray cluster", "add --engine ray")
+    if ".." in (spread.workers or "") and not cluster:
+        raise UsageError(f"--workers {spread.workers}: of --engine ray", "a number, or auto")
+
+
+def check_run_folder(out: Path) -> None:
+    """NoInputError where there is no folder of that name."""
+    if not inputs.is_folder(out):
+        raise NoInputError(f"{out}: no such folder", "name the --out of a run")
 
 
 def _batch(batch: int | None) -> None:

@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from dseinvert.cli.checks import check_edit_run
+from dseinvert.cli.checks import check_edit_run, check_spread
+from dseinvert.cli.spread import here, spread_out
 from dseinvert.cli.verb import FAILS, Done, verb
-from dseinvert.config import EditOptions
+from dseinvert.config import EditOptions, SpreadOptions
 from dseinvert.progress import Watcher
 
 
@@ -16,6 +17,7 @@ from dseinvert.progress import Watcher
 def edit(
     paths: Annotated[list[str], typer.Argument(help="Latent files, folders and globs.")],
     options: EditOptions,
+    spread: SpreadOptions,
     watcher: Watcher,
 ) -> Done:
     """Render saved latents, edited; without --edit, as they are.
@@ -25,9 +27,14 @@ def edit(
     dseinvert edit latents --sliders --out look
     """
     check_edit_run(paths, options)
+    check_spread(spread)
+    shared = spread_out("edit", paths, options, spread, watcher)
+    if shared is not None:
+        return shared
     from dseinvert.run.play.edit import run_edit
+    from dseinvert.run.spread.choice import part_of
 
-    outcome = run_edit(paths, options, watcher)
+    outcome = run_edit(paths, here(options, spread), watcher, part_of(spread))
     where = f"; see {options.out}" if outcome.done else "; nothing was written"
     watcher.note(outcome.summary() + where)
     return Done(outcome.asdict, code=outcome.exit_code)

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from dseinvert.cli.checks import check_images
+from dseinvert.cli.checks import check_images, check_spread
 from dseinvert.cli.inputs import inside_inputs
 from dseinvert.cli.process import spare_cores
+from dseinvert.cli.spread import after, here, spread_out
 from dseinvert.cli.verb import FAILS, Done, verb
-from dseinvert.config import ImagesOptions
+from dseinvert.config import ImagesOptions, SpreadOptions
 from dseinvert.progress import Watcher
 
 
@@ -19,6 +20,7 @@ from dseinvert.progress import Watcher
 def images(
     paths: Annotated[list[str], typer.Argument(help="Image files, folders and globs.")],
     options: ImagesOptions,
+    spread: SpreadOptions,
     watcher: Watcher,
 ) -> Done:
     """Invert, edit and render the faces of images.
@@ -28,18 +30,23 @@ def images(
     dseinvert images group-photo.jpg --out pasted --edit smile=+1.5 --paste
     """
     check_images(paths, options)
+    check_spread(spread)
     # Read when torch is loaded: its idle threads must not spin on cores that the readers need.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from dseinvert.run.images.folders import run_folders
-    from dseinvert.run.images.run import run_images
+    word = "folders" if options.keep_folders else "images"
+    shared = spread_out(word, paths, options, spread, watcher)
+    if shared is not None:
+        return shared
+    from dseinvert.run.spread.choice import part_of
+    from dseinvert.run.spread.verbs import runner
 
     spare_cores()
     if inside_inputs(paths, options.out):
         watcher.note(f"{options.out} is an input too: what is made lies beside the images")
-    run = run_folders if options.keep_folders else run_images
-    outcome = run(paths, options, watcher)
+    outcome = runner(word)(paths, here(options, spread), watcher, part_of(spread))
     if options.dry_run:
         return Done(outcome.asdict, outcome.preview(), code=outcome.exit_code)
     page = options.out if options.keep_folders else options.out / "index.html"
-    watcher.note(f"{outcome.summary()}; see {page}")
+    see = after(spread, options.out) or f"; see {page}"
+    watcher.note(outcome.summary() + see)
     return Done(outcome.asdict, code=outcome.exit_code)

@@ -197,8 +197,12 @@ def _sibling(path: Path) -> str:
 
 
 def _is_output(folder: Path) -> bool:
+    return any(_is_journal(path) for path in (folder / JOURNAL, *folder.glob("journal-*.jsonl")))
+
+
+def _is_journal(path: Path) -> bool:
     try:
-        with open_regular(folder / JOURNAL) as file:
+        with open_regular(path) as file:
             return file.read(len(_JOURNAL_HEAD)) == _JOURNAL_HEAD
     except OSError:
         return False

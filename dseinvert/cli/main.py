@@ -22,7 +22,9 @@ from dseinvert.cli.mix import mix
 from dseinvert.cli.models import models
 from dseinvert.cli.morph import morph
 from dseinvert.cli.process import be_calm
+from dseinvert.cli.report import report
 from dseinvert.cli.sample import sample
+from dseinvert.cli.status import status
 from dseinvert.cli.stdout import print_json, say
 from dseinvert.cli.told import code_of, is_bug, told
 from dseinvert.cli.train import train
@@ -46,6 +48,8 @@ app.command(epilog=words("latent", "w+"))(mix)
 app.command(epilog=words("latent"))(morph)
 app.command(epilog=words("latent", "psi"))(sample)
 app.command(epilog=words("encoder", "refine", "feature", "identity"))(evaluate)
+app.command(epilog=words("shard"))(report)
+app.command(epilog=words("shard"))(status)
 app.command(epilog=words("encoder", "w+", "psi", "feature"))(train)
 app.command(epilog=words("encoder"))(finetune)
 app.command(epilog=words("encoder", "feature"))(export)

@@ -89,7 +89,11 @@ def offered(options: type, without: Container[str] = ()) -> list[Offered]:
 
 
 def offer(
-    options: type, *, without: Container[str] = (), none_is_default: bool = True
+    options: type,
+    *,
+    without: Container[str] = (),
+    none_is_default: bool = True,
+    taken_as: str = "options",
 ) -> Callable[[Body], Body]:
     """A decorator: the fields of `options` become options of a verb that takes `options`.
 
@@ -99,6 +103,7 @@ def offer(
         without: fields that are no options.
         none_is_default: whether "None = MEANING" at the end of a field's docstring is shown as
             the default, and not as a part of the help.
+        taken_as: what the verb calls it.
     """
     rows = offered(options, without)
     made = [row.parameter(none_is_default=none_is_default) for row in rows]
@@ -106,9 +111,9 @@ def offer(
     def decorate(verb: Body) -> Body:
         def built(**given: Any) -> Any:
             values = {row.field.name: row.value(given.pop(row.field.name)) for row in rows}
-            return verb(**given, options=options(**values))
+            return verb(**given, **{taken_as: options(**values)})
 
-        own = [one for one in parameters(verb) if one.name != "options"]
+        own = [one for one in parameters(verb) if one.name != taken_as]
         needed = [one for one in own if one.default is one.empty]
         return signed(verb, built, [*needed, *made, *(one for one in own if one not in needed)])
 

@@ -15,6 +15,7 @@ import typer
 
 from dseinvert.cli.options import Body, offer, parameters, signed
 from dseinvert.cli.stdout import print_json, reserved_stdout, say
+from dseinvert.config import SpreadOptions
 from dseinvert.stop import interruptible
 
 DONE, PLAIN = "Print what was done as JSON.", "Print JSON."
@@ -60,9 +61,9 @@ def verb(
 ) -> Callable[[Callable[..., Done]], Body]:
     """A decorator: a function that does the work becomes a verb that typer can run.
 
-    The function takes what it names: its own arguments and options, `options` (made from what was
-    typed), `watcher` (open while it runs) and `quiet`. All it prints goes to stderr, unless the
-    verb has no --json; what it returns is printed when it has ended.
+    The function takes what it names: its own arguments and options, `options` and `spread` (made
+    from what was typed), `watcher` (open while it runs) and `quiet`. All it prints goes to stderr,
+    unless the verb has no --json; what it returns is printed when it has ended.
 
     Args:
         options: the options class; None = the verb has only options of its own.
@@ -78,8 +79,10 @@ def verb(
 
     def decorate(work: Callable[..., Done]) -> Body:
         whole: Body = work
+        if "spread" in {one.name for one in parameters(work)}:
+            whole = offer(SpreadOptions, taken_as="spread")(whole)
         if options is not None:
-            whole = offer(options, without=without, none_is_default=none_is_default)(work)
+            whole = offer(options, without=without, none_is_default=none_is_default)(whole)
         named = {one.name for one in parameters(work)}
 
         def run(**given: Any) -> None:

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from dseinvert.cli.checks import check_video
+from dseinvert.cli.checks import check_spread, check_video
 from dseinvert.cli.process import spare_cores
+from dseinvert.cli.spread import after, here, spread_out
 from dseinvert.cli.verb import FAILS, Done, verb
-from dseinvert.config import VideoOptions
+from dseinvert.config import SpreadOptions, VideoOptions
 from dseinvert.progress import Watcher
 
 
@@ -18,6 +19,7 @@ from dseinvert.progress import Watcher
 def video(
     paths: Annotated[list[str], typer.Argument(help="Videos, folders of frames, and globs.")],
     options: VideoOptions,
+    spread: SpreadOptions,
     watcher: Watcher,
 ) -> Done:
     """Edit the faces of videos; without --edit, reconstruct them.
@@ -29,6 +31,7 @@ def video(
     dseinvert video clip.mp4 --edit left:age=0..+2@0:00.1-0:00.4 --out directed
     """
     check_video(paths, options)
+    check_spread(spread)
     # Read when torch is loaded: its idle threads must not spin on cores that decoding needs.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     spare_cores()
@@ -36,12 +39,16 @@ def video(
         return _listed(paths, options, watcher)
     if options.still is not None:
         return _stills(paths, options, watcher)
+    shared = spread_out("video", paths, options, spread, watcher)
+    if shared is not None:
+        return shared
+    from dseinvert.run.spread.choice import part_of
     from dseinvert.run.video.run import run_video
 
-    outcome = run_video(paths, options, watcher)
+    outcome = run_video(paths, here(options, spread), watcher, part_of(spread))
     if options.dry_run:
         return Done(outcome.asdict, outcome.preview(), code=outcome.exit_code)
-    watcher.note(outcome.summary())
+    watcher.note(outcome.summary() + after(spread, options.out))
     return Done(outcome.asdict, code=outcome.exit_code)
 
 

@@ -13,6 +13,7 @@ WORDS = {
     "crf": "quality of a video: less is better; 18 looks like the source",
     "identity": "a network that knows people: edits do not change who it is",
     "direction": "a step among latents that changes one thing, such as age",
+    "shard": "one of N shares of a run, which a process does by itself",
     "encoder": "the network that finds a photo's latent in one go",
 }
 

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -81,10 +82,14 @@ def make_folder(folder: Path) -> None:
         ) from error
 
 
-def part_path(path: Path) -> Path:
-    """The hidden temporary name beside `path` that no folder scan takes for a picture."""
-    room = _LONGEST_NAME - len(PART_SUFFIX) - 1
-    return path.with_name(f".{os.fsdecode(os.fsencode(path.name)[:room])}{PART_SUFFIX}")
+def part_path(path: Path, mark: str = "") -> Path:
+    """The hidden temporary name beside `path` that no folder scan takes for a picture.
+
+    `mark` tells apart processes that may write the same file at once; "" = there is but one.
+    """
+    suffix = f".{mark}{PART_SUFFIX}" if mark else PART_SUFFIX
+    room = _LONGEST_NAME - len(suffix) - 1
+    return path.with_name(f".{os.fsdecode(os.fsencode(path.name)[:room])}{suffix}")
 
 
 @contextmanager
@@ -108,7 +113,7 @@ def replacing(path: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
+def write_bytes(path: Path, data: bytes, *, sync: bool = True, mark: str = "") -> None:
     """Write `data` to `path` so that a reader, or a crash, finds the old file or the new one.
 
     Raises OutputError saying why it cannot be written; nothing is left behind then.
@@ -118,8 +123,9 @@ def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
         data: all of it.
         sync: False = the caller calls `sync_folder` once for several files, before it says that
             they are there.
+        mark: see `part_path`.
     """
-    part = part_path(path)
+    part = part_path(path, mark)
     try:
         part.unlink(missing_ok=True)
         with part.open("xb") as file:
@@ -182,15 +188,29 @@ def _remove(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def remove_stale_parts(folder: Path) -> int:
-    """Delete the temporary files that killed runs left in `folder`; returns how many."""
+def remove_stale_parts(folder: Path, age_s: float = 0) -> int:
+    """Delete the temporary files that killed runs left in `folder`; returns how many.
+
+    Where others may be writing, those that nobody touched for `age_s` seconds.
+    """
+    last = time.time() - age_s
     try:
         parts = [part for part in folder.glob(f".*{PART_SUFFIX}") if not part.is_dir()]
+        if age_s:
+            parts = [part for part in parts if _written(part) < last]
         for part in parts:
             part.unlink(missing_ok=True)
     except OSError as error:
         raise output_error(folder, error) from error
     return len(parts)
+
+
+def _written(path: Path) -> float:
+    """When; another process's may be gone by now, and is then as new."""
+    try:
+        return path.lstat().st_mtime
+    except FileNotFoundError:
+        return float("inf")
 
 
 def sync_folder(folder: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from dseinvert.cli.edit import edit
 from dseinvert.cli.images import images
-from dseinvert.config import EditOptions, ImagesOptions, field_docs
+from dseinvert.config import EditOptions, ImagesOptions, SpreadOptions, field_docs
 from dseinvert.media.images import encode_png
 
 Run = Callable[..., int]
@@ -23,7 +23,9 @@ def test_every_option_of_a_verb_is_a_documented_field(
 ) -> None:
     names = {field.name for field in fields(options)}
     assert set(field_docs(options)) == names
-    talk = {"paths", "json", "quiet", "verbose", "log"}
+    shared = {field.name for field in fields(SpreadOptions)}
+    assert set(field_docs(SpreadOptions)) == shared
+    talk = {"paths", "json", "quiet", "verbose", "log", *shared}
     assert {{"edit": "edits"}.get(p, p) for p in inspect.signature(verb).parameters} - talk == names
 
 

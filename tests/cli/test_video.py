@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dseinvert.cli.video import video
-from dseinvert.config import VideoOptions, field_docs
+from dseinvert.config import SpreadOptions, VideoOptions, field_docs
 from dseinvert.errors import UsageError
 from dseinvert.written import SECONDS
 from tests.moving_face import clip
@@ -26,7 +26,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_option_is_a_documented_field() -> None:
     names = {field.name for field in fields(VideoOptions)}
     assert set(field_docs(VideoOptions)) == names
-    talk = {"paths", "json", "quiet", "verbose", "log"}
+    shared = {field.name for field in fields(SpreadOptions)}
+    talk = {"paths", "json", "quiet", "verbose", "log", *shared}
     given = {{"edit": "edits"}.get(p, p) for p in inspect.signature(video).parameters}
     assert given - talk == names
 

@@ -18,9 +18,9 @@ from dseinvert.errors import ExitCode, NoInputError
 from dseinvert.media.scan import Scan
 from dseinvert.names import counted
 from dseinvert.progress import Watcher
-from dseinvert.run.images.journal import NAME
 from dseinvert.run.images.outcome import Outcome
 from dseinvert.run.images.run import open_run, run_part
+from dseinvert.run.spread.shard import ALL, Part
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,9 @@ class Folders:
         return {"out": str(self.out), "exit_code": int(self.exit_code), "folders": folders}
 
 
-def run_folders(patterns: Sequence[str], options: ImagesOptions, watcher: Watcher) -> Folders:
+def run_folders(
+    patterns: Sequence[str], options: ImagesOptions, watcher: Watcher, part: Part = ALL
+) -> Folders:
     """`run_images`, with the folders below the inputs kept below --out.
 
     Raises:
@@ -69,7 +71,7 @@ def run_folders(patterns: Sequence[str], options: ImagesOptions, watcher: Watche
     for folder, own in _by_folder(patterns, found, options.out).items():
         here = replace(job, options=replace(options, out=options.out / folder))
         with suppress(NoInputError):  # a folder of nothing but our own pictures
-            parts.append(run_part(here, own, watcher))
+            parts.append(run_part(here, own, watcher, part))
         if parts and parts[-1].stopped is not None:
             break
     if not parts:
@@ -83,7 +85,10 @@ def _by_folder(patterns: Sequence[str], found: Scan, out: Path) -> dict[Path, Sc
     groups: dict[Path, list[Path]] = {}
     for file in found.files:
         folder = _below(file, bases)
-        ours = (file.parent / NAME).is_file() and file.parent.resolve() != (out / folder).resolve()
+        ours = (
+            any(file.parent.glob("journal*.jsonl"))
+            and file.parent.resolve() != (out / folder).resolve()
+        )
         if not ours:
             groups.setdefault(folder, []).append(file)
     scans = {folder: Scan(tuple(files), ()) for folder, files in groups.items()}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,6 +21,7 @@ from dseinvert.run.inputs import Status
 NAME = "journal.jsonl"
 FORMAT = "dseinvert-journal-1"
 _MARK = FORMAT.encode()
+_TRIES, _PAUSE = 10, 0.1  # another process may hold the lock while it looks whether it is held
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,43 @@ def read(path: Path) -> dict[str, Entry]:
     return entries
 
 
+def journals(folder: Path) -> list[Path]:
+    """Those of all processes that wrote into a folder, the last written one last."""
+    found = [path for path in folder.glob("journal*.jsonl") if path.is_file() or path.name == NAME]
+    return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
+
+
+def read_all(folder: Path) -> dict[str, Entry]:
+    """As `read`, of all processes: what is done is done, by whom it may be."""
+    known: dict[str, Entry] = {}
+    for path in journals(folder):
+        for name, entry in read(path).items():
+            if not _is_better(known.get(name), entry):
+                known[name] = entry
+    return known
+
+
+def _is_better(one: Entry | None, later: Entry) -> bool:
+    """Whether an entry outdoes a later one: it tells of the same, and that it was done."""
+    if one is None or one.sha256 != later.sha256 or one.settings != later.settings:
+        return False
+    return one.status == "done" != later.status
+
+
 def _entries(path: Path) -> dict[str, Entry]:
     """By name; lines without our mark are not looked into, there may be millions."""
     with path.open("rb") as file:
         found = (_parse(line, path.parent) for line in file if _MARK in line)
-        return {entry.name: entry for entry in found if entry is not None}
+        return {entry.name: entry for entry in _sharing(found)}
+
+
+def _sharing(entries: Iterable[Entry | None]) -> Iterator[Entry]:
+    """Those that there are; equal settings are one table, for there may be millions of entries."""
+    usual: dict[str, Any] = {}
+    for entry in filter(None, entries):
+        if entry.settings != usual:
+            usual = entry.settings
+        yield replace(entry, settings=usual)
 
 
 def _parse(line: bytes, folder: Path) -> Entry | None:
@@ -136,9 +170,14 @@ class Journal:
         self._descriptor = descriptor
 
     def append(self, entry: Entry) -> Entry:
-        """The entry, now on disk; OutputError when that is full and the file is as it was."""
+        """The entry, now on disk; raises as `write`."""
+        self.write(dumps(entry))
+        return entry
+
+    def write(self, data: bytes) -> None:
+        """A line, which is then on disk; OutputError when that is full and the file as it was."""
         length = os.fstat(self._descriptor).st_size
-        line = memoryview(dumps(entry))
+        line = memoryview(data)
         try:
             while line:
                 line = line[os.write(self._descriptor, line) :]
@@ -146,24 +185,33 @@ class Journal:
         except OSError as error:
             os.ftruncate(self._descriptor, length)
             raise _unwritable(self.path, error) from error
-        return entry
 
 
 @contextmanager
-def open_journal(folder: Path) -> Iterator[Journal]:
-    """The journal of `folder`, locked against a second run at the same time."""
-    path = folder / NAME
+def open_journal(folder: Path, name: str = NAME) -> Iterator[Journal]:
+    """A journal of `folder`, locked against a second run at the same time."""
+    path = folder / name
     try:
         descriptor = open_in_place(path)
     except OSError as error:
         raise _unwritable(path, error) from error
     try:
-        if not lock(descriptor):
-            raise OutputError(f"{path.parent}: another run is writing here", "wait for it")
+        if not _locked(descriptor):
+            what = "another run" if name == NAME else f"another run, of {path.stem[8:]},"
+            raise OutputError(f"{path.parent}: {what} is writing here", "wait for it")
         _end_torn_line(descriptor, path)
         yield Journal(path, descriptor)
     finally:
         os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    """Whether the lock was had; those who only look give it back at once."""
+    for _ in range(_TRIES):
+        if lock(descriptor):
+            return True
+        time.sleep(_PAUSE)
+    return False
 
 
 def _end_torn_line(descriptor: int, path: Path) -> None:

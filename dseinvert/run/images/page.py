@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,9 @@ from dseinvert.run.pages import data_uri, encoded, page
 NAME = "index.html"
 # Up to so many faces the page carries its pictures; beyond, it shows the files beside it.
 EMBEDDED_FACES = 200
+# Beyond so many faces there are several pages, of half as many each.
+ONE_PAGE = 2000
+_A_PAGE, _MOST_UNDONE = 1000, 1000
 _EMBEDDED_BYTES, _EMBEDDED_SIDE = 24_000, 320
 _UNITS = {
     "psnr": ("PSNR", ".1f", " dB"),
@@ -68,21 +72,53 @@ def write_page(
     facts: Mapping[str, str],
     medians: Mapping[str, float],
 ) -> None:
-    """Write the page atomically, face by face, so that its length costs no memory."""
+    """Write the page atomically, face by face, so that its length costs no memory.
+
+    Of more than `ONE_PAGE` faces there are several, each of which a browser opens at once.
+    """
     faces = sum(len(entry.faces) for entry in entries)
+    parts = [*_parts(entries)] if faces > ONE_PAGE else [entries]
+    links = [page_name(number) for number in range(1, len(parts) + 1)]
     values = {
+        "pages": links if len(links) > 1 else [],
         "title": counted(faces, "face"),
         "subtitle": _subtitle(entries, facts),
         "medians": _numbers(medians),
         "sorts": [(name, title) for name, (title, *_) in _UNITS.items() if name in medians],
-        "undone": undone,
         "facts": facts,
         "columns": _columns(entries),
-        "cards": _cards(out, entries, embed=faces <= EMBEDDED_FACES),
     }
-    with replacing(out / NAME) as path, path.open("wb") as file:
-        for text in page("faces", values):
-            file.write(encoded(text))
+    for number, (link, part) in enumerate(zip(links, parts, strict=True), 1):
+        own = {
+            "here": number,
+            "undone": undone[:_MOST_UNDONE] if number == 1 else (),
+            "more_undone": max(0, len(undone) - _MOST_UNDONE) if number == 1 else 0,
+            "cards": _cards(out, part, embed=faces <= EMBEDDED_FACES),
+        }
+        with replacing(out / link) as path, path.open("wb") as file:
+            for text in page("faces", {**values, **own}):
+                file.write(encoded(text))
+    for path in out.glob("index-*.html"):
+        if re.fullmatch(r"index-\d+\.html", path.name) and path.name not in links:
+            path.unlink(missing_ok=True)
+
+
+def page_name(number: int) -> str:
+    """The file of a page, from 1."""
+    return NAME if number == 1 else f"index-{number}.html"
+
+
+def _parts(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+    """The entries by page; all faces of one stay together."""
+    part: list[Entry] = []
+    faces = 0
+    for entry in entries:
+        if part and faces + len(entry.faces) > _A_PAGE:
+            yield part
+            part, faces = [], 0
+        part.append(entry)
+        faces += len(entry.faces)
+    yield part
 
 
 def _subtitle(entries: Sequence[Entry], facts: Mapping[str, str]) -> str:

@@ -17,6 +17,8 @@ from dseinvert.run.flow.names import assign, folded
 from dseinvert.run.images.journal import Entry
 from dseinvert.run.images.roles import is_picture
 from dseinvert.run.inputs import Item, Status
+from dseinvert.run.spread.notes import ASIDE
+from dseinvert.run.spread.shard import ALL, Part
 from dseinvert.version import __version__
 
 _HASHERS = 4
@@ -57,26 +59,36 @@ def make_plan(
     known: Mapping[str, Entry],
     settings: Mapping[str, Any],
     overwrite: bool = False,
+    part: Part = ALL,
 ) -> Plan:
-    """Name the inputs and sort out what needs no work; reads files, writes nothing."""
+    """Name the inputs and sort out what needs no work; reads files, writes nothing.
+
+    All inputs are named, and those planned that `part` holds.
+    """
     inside = {path for path in scan.files if path.resolve().parent == out.resolve()}
     format = str(settings.get("form", "png")).partition(" ")[0]
     outputs = {path for path in inside if _is_output(path, known, format)}
     sources = [path for path in scan.files if path not in outputs]
     items = [Item(source, name) for source, name in _named(sources, known).items()]
+    own = [item for item in items if part.shard.has(item.name)]
+    failed = {entry.name for entry in known.values() if entry.status in ("failed", "refused")}
+    aside = {name: known[name] for name in failed if known[name].reason.startswith(ASIDE)}
 
     def settled(item: Item) -> Entry | None:
-        return None if overwrite else _settled(item, known.get(item.name), out, settings)
+        if overwrite or (part.retry and item.name in failed):
+            return None
+        return aside.get(item.name) or _settled(item, known.get(item.name), out, settings)
 
     with ThreadPoolExecutor(_HASHERS) as pool:
-        earlier = list(pool.map(settled, items))
+        earlier = list(pool.map(settled, own))
+    todo = [item for item, entry in zip(own, earlier, strict=True) if entry is None]
     return Plan(
-        todo=tuple(i for i, entry in zip(items, earlier, strict=True) if entry is None),
+        todo=tuple(item for item in todo if not part.retry or item.name in failed),
         settled=tuple(entry for entry in earlier if entry is not None),
         problems=scan.problems,
         taken=frozenset(folded(item.name) for item in items),
         protected=frozenset(path.resolve() for path in inside - outputs),
-        left=_left(known, items, out),
+        left=_left(known, items, out) if part.shard.number == 1 else (),
     )
 
 

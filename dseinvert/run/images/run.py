@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -25,28 +27,34 @@ from dseinvert.run.flow.stream import ahead, regroup, threads
 from dseinvert.run.flow.template import Claims, Template, check_names, parse_template
 from dseinvert.run.images.compute import InvertedFace, Watching, invert_faces
 from dseinvert.run.images.job import ImagesJob, open_job
-from dseinvert.run.images.journal import NAME, Entry, Journal, open_journal, read
+from dseinvert.run.images.journal import Entry, Journal, journals, open_journal, read_all
 from dseinvert.run.images.outcome import Outcome
 from dseinvert.run.images.plan import Plan, make_plan
 from dseinvert.run.images.report import write_report
 from dseinvert.run.images.roles import USUAL
 from dseinvert.run.images.write import Target
-from dseinvert.run.inputs import Prepared, look, preparer
+from dseinvert.run.inputs import Item, Prepared, look, preparer
+from dseinvert.run.spread.notes import Notes, Order, deaths_in, noted, open_notes, ordered
+from dseinvert.run.spread.others import check_others
+from dseinvert.run.spread.shard import ALL, Part
 from dseinvert.stop import Stop, stoppable
 
 _log = logging.getLogger(__name__)
 _READERS = 4
 _NAMED = 5  # outputs that a note lists
 _WRITERS = 4  # they mostly wait for the disk
+_STALE = 3600  # seconds: no file is written for so long
 
 
-def run_images(patterns: Sequence[str], options: ImagesOptions, watcher: Watcher) -> Outcome:
+def run_images(
+    patterns: Sequence[str], options: ImagesOptions, watcher: Watcher, part: Part = ALL
+) -> Outcome:
     """Invert, edit and render the faces of all images that `patterns` mean.
 
     Raises:
         DseInvertError: what stops a whole run; what stops one input only is in the outcome.
     """
-    return run_part(*open_run(patterns, options, watcher), watcher)
+    return run_part(*open_run(patterns, options, watcher), watcher, part)
 
 
 def open_run(
@@ -75,7 +83,24 @@ def _check_named(found: Scan, options: ImagesOptions) -> None:
         check_names(template, files, USUAL)
 
 
-def run_part(job: ImagesJob, found: Scan, watcher: Watcher) -> Outcome:
+@dataclass(frozen=True)
+class Books:
+    """Where a process writes down what it does."""
+
+    part: Part
+    journal: Journal
+    notes: Notes
+    mark: str
+    """Of its temporary files."""
+
+    def record(self, entry: Entry) -> Entry:
+        """The entry, now on disk."""
+        self.journal.append(entry)
+        self.notes.done(entry.name, entry.status)
+        return entry
+
+
+def run_part(job: ImagesJob, found: Scan, watcher: Watcher, part: Part = ALL) -> Outcome:
     """Do these images, into the folder that the job names.
 
     Raises:
@@ -83,30 +108,53 @@ def run_part(job: ImagesJob, found: Scan, watcher: Watcher) -> Outcome:
     """
     options = job.options
     if options.dry_run:
-        plan = _plan(job, found, read(options.out / NAME))
+        plan = plan_of(job, found, read_all(options.out), part)
         return Outcome(options.out, plan, plan.settled, dry=True)
     make_folder(options.out)
     with (
         torch_threads_kept(),
-        open_journal(options.out) as journal,
+        opened_books(options.out, part) as books,
         stoppable(watcher.problem) as stop,
     ):
-        remove_stale_parts(options.out)
-        known = read(journal.path)
-        plan = _plan(job, found, known)
+        check_others(options.out, part.shard, job.settings, anew=options.overwrite)
+        known = read_all(options.out)
+        plan = plan_of(job, found, known, part)
         _tell_of_others(job, plan, watcher)
         _tell_of_left(plan, watcher)
         _tell_of_refused(plan, watcher)
-        fresh = _run(job, plan, journal, watcher, stop)
+        deaths = {} if options.overwrite else deaths_in(options.out, part.shard.journal)
+        order = ordered(plan.todo, deaths, again=part.retry)
+        books.notes.about(
+            verb="images",
+            settings=job.settings,
+            total=len(plan.todo) + len(plan.settled),
+            earlier=len(plan.settled),
+        )
+        fresh = _run(job, plan, order, books, watcher, stop)
         outcome = Outcome(options.out, plan, (*plan.settled, *fresh), stop.code)
         known |= {entry.name: entry for entry in fresh}
-        write_report(options.out, known.values(), outcome.undone, job.settings)
+        if part.shard.whole:
+            write_report(options.out, known.values(), outcome.undone, job.settings)
     return outcome
 
 
-def _plan(job: ImagesJob, found: Scan, known: dict[str, Entry]) -> Plan:
-    plan = make_plan(found, job.options.out, known, job.settings, job.options.overwrite)
-    if not (plan.todo or plan.settled):
+@contextmanager
+def opened_books(out: Path, part: Part) -> Iterator[Books]:
+    """The journal and notes of a process, locked; what killed ones left half-written is gone."""
+    shard = part.shard
+    with (
+        open_journal(out, shard.journal) as journal,
+        open_notes(journal.path, keep=not shard.whole, faults=shard.hand is not None) as notes,
+    ):
+        others = [path for path in journals(out) if path.name != shard.journal]
+        remove_stale_parts(out, _STALE if others or not shard.whole else 0)
+        yield Books(part, journal, notes, shard.mark)
+
+
+def plan_of(job: ImagesJob, found: Scan, known: dict[str, Entry], part: Part) -> Plan:
+    """What of a part is to be done; NoInputError where all that was found is of this program."""
+    plan = make_plan(found, job.options.out, known, job.settings, job.options.overwrite, part)
+    if not plan.taken:
         raise NoInputError("all images found are outputs of this program", "name other inputs")
     if job.template is not None:
         _check_template(job, job.template, plan)
@@ -122,20 +170,65 @@ def _check_template(job: ImagesJob, template: Template, plan: Plan) -> None:
     check_names(template, sources, [*USUAL, *job.edits])
 
 
-def _run(job: ImagesJob, plan: Plan, journal: Journal, watcher: Watcher, stop: Stop) -> list[Entry]:
+def _run(
+    job: ImagesJob,
+    plan: Plan,
+    order: Order[Item],
+    books: Books,
+    watcher: Watcher,
+    stop: Stop,
+) -> list[Entry]:
     """Do what is to be done; every entry returned is in the journal."""
     watcher.begin("inverting", len(plan.todo))
     entries = []
     with ThreadPoolExecutor(1) as recording:  # waits for the disk while this thread computes
-        entries_made = _entries(job, plan, stop, watcher)
-        for entry in ahead(recording, journal.append, entries_made, 2 * _WRITERS):
+        entries_made = _entries(job, plan, order, books, stop, watcher)
+        for entry in ahead(recording, books.record, entries_made, 2 * _WRITERS):
             entries.append(entry)
             _tell(watcher, entry)
     return entries
 
 
-def _entries(job: ImagesJob, plan: Plan, stop: Stop, watcher: Watcher) -> Iterator[Entry]:
-    """scan -> [readers] -> crops -> [workers] -> faces -> [writers] -> entries, in order."""
+def _entries(
+    job: ImagesJob,
+    plan: Plan,
+    order: Order[Item],
+    books: Books,
+    stop: Stop,
+    watcher: Watcher,
+) -> Iterator[Entry]:
+    """What may have killed a process comes last, item by item; `record` ends each."""
+    target = target_of(job, plan, books.mark)
+    for item, reason in order.aside:
+        yield target.write((Prepared(item, status="failed", reason=reason), []))
+    yield from made(job, target, noted(order.together, books.notes), stop, watcher)
+    for item in stop.until(order.alone):
+        yield from made(job, target, noted([item], books.notes, alone=True), stop, watcher)
+
+
+def target_of(job: ImagesJob, plan: Plan, mark: str) -> Target:
+    """Where the files go. mark: of temporary ones."""
+    return Target(
+        job.options.out,
+        plan,
+        job.settings,
+        job.options.paste,
+        backend_of(job.model),
+        job.mask,
+        job.form,
+        job.options.keep_gps,
+        job.options.max_pixels,
+        job.template,
+        Claims({folded(file): e.name for e in plan.settled for file in e.files}),
+        mark,
+        blend=job.options.blend,
+    )
+
+
+def made(
+    job: ImagesJob, target: Target, items: Iterable[Item], stop: Stop, watcher: Watcher
+) -> Iterator[Entry]:
+    """items -> [readers] -> crops -> [workers] -> faces -> [writers] -> entries, in order."""
     readers = min(_READERS, os.cpu_count() or 1)
     asked = job.wanted, job.options.max_pixels
     prepare = preparer(job.model.generator.resolution, job.detector, *asked)
@@ -146,21 +239,6 @@ def _entries(job: ImagesJob, plan: Plan, stop: Stop, watcher: Watcher) -> Iterat
         job.edits,
         refining=_shown(job.refining, watcher),
     )
-    by = backend_of(job.model)
-    target = Target(
-        job.options.out,
-        plan,
-        job.settings,
-        job.options.paste,
-        by,
-        job.mask,
-        job.form,
-        job.options.keep_gps,
-        job.options.max_pixels,
-        job.template,
-        Claims({folded(file): e.name for e in plan.settled for file in e.files}),
-        blend=job.options.blend,
-    )
     generator = job.model.generator
     with (
         threads(readers) as reading,
@@ -168,7 +246,7 @@ def _entries(job: ImagesJob, plan: Plan, stop: Stop, watcher: Watcher) -> Iterat
         threads(_WRITERS) as writing,
     ):
         window = 2 * (job.batch.size * workers.count + readers)
-        prepared = ahead(reading, prepare, plan.todo, window)
+        prepared = ahead(reading, prepare, items, window)
         computed: Iterator[tuple[Prepared, list[InvertedFace]]] = regroup(
             stop.until(prepared),
             parts=lambda one: one.crops,

@@ -51,6 +51,8 @@ class Target:
     """Of the names of pictures; None = the usual ones."""
     claims: Claims = field(default_factory=Claims)
     """Whose file is whose."""
+    mark: str = ""
+    """Of its temporary files; see `part_path`."""
 
     def write(self, work: tuple[Prepared, list[InvertedFace]]) -> Entry:
         """The files of one input, and its entry; only OutputError is raised."""
@@ -91,7 +93,7 @@ class Target:
         notes: list[str] = []
         try:
             for name, data in self._blobs(prepared, faces, shots, entries, photos, notes):
-                write_bytes(self._free(name), data, sync=False)
+                write_bytes(self._free(name), data, sync=False, mark=self.mark)
                 files[name] = hashlib.sha256(data).hexdigest()
             sync_folder(self.out)
         except BaseException:

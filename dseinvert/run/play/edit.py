@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from dseinvert.faces.regions import open_where
 from dseinvert.latent import Latent, concat
 from dseinvert.media.animation import SUFFIXES, write_animation
 from dseinvert.media.atomic import shown
+from dseinvert.media.digest import file_sha256
 from dseinvert.media.form import FORMATS, PNG, Form, form_of
 from dseinvert.media.images import read_image
 from dseinvert.media.pixels import Pixels
@@ -53,15 +54,19 @@ from dseinvert.run.flow.batchsize import (
     share,
     torch_threads_kept,
 )
+from dseinvert.run.flow.keys import result_key
 from dseinvert.run.flow.names import assign, face_names, folded
 from dseinvert.run.flow.stream import ahead, regroup, threads
 from dseinvert.run.flow.template import Claims, Template, check_names, parse_template
-from dseinvert.run.images.journal import NAME
-from dseinvert.run.images.journal import read as read_journal
+from dseinvert.run.images.journal import read_all
 from dseinvert.run.inputs import Item, reason_of, unexpected
 from dseinvert.run.play.latents import read_latent
 from dseinvert.run.play.place import Place
 from dseinvert.run.play.sliders import SUFFIX, Slider, slider_page
+from dseinvert.run.spread.books import Books, intact, opened_books
+from dseinvert.run.spread.ledger import Line
+from dseinvert.run.spread.notes import Notes, Order, noted
+from dseinvert.run.spread.shard import ALL, Part
 from dseinvert.stop import Stop, stoppable
 
 _THREADS = 2
@@ -192,7 +197,9 @@ class Renderings:
         }
 
 
-def run_edit(patterns: Sequence[str], options: EditOptions, watcher: Watcher) -> Renderings:
+def run_edit(
+    patterns: Sequence[str], options: EditOptions, watcher: Watcher, part: Part = ALL
+) -> Renderings:
     """Render the latents that `patterns` mean, once for each edit, or as they are.
 
     Raises:
@@ -212,12 +219,17 @@ def run_edit(patterns: Sequence[str], options: EditOptions, watcher: Watcher) ->
     shared = share(model.generator.resolution, model.generator.device)
     model = accelerated(model, options.backend, shared, len(found.files), watcher.note)
     before = options.out.exists()
-    place = Place.made(options.out)
     items = [Item(source, name) for source, name in assign(found.files, {}, ()).items()]
-    watcher.begin("rendering", len(items))
+    settings = _settings(options, model)
     done = []
-    with torch_threads_kept(), stoppable(watcher.problem) as stop:
-        for one in _rendered(items, model, asked, options, stop, place):
+    with (
+        torch_threads_kept(),
+        opened_books(options.out, part, settings) as books,
+        stoppable(watcher.problem) as stop,
+    ):
+        place = Place.made(options.out, "" if books is None else books.mark)
+        drawing = _Drawing(items, model, asked, options, stop, place)
+        for one in _all(drawing, settings, books, watcher):
             watcher.advance()
             if one.reason:
                 problems.append((shown(one.item.source), one.reason))
@@ -271,19 +283,89 @@ def _asked(options: EditOptions, model: Model) -> Asked:
     return Asked(edits, strips, mask, options.sweep, options.sliders, form, template)
 
 
-def _rendered(
-    items: Sequence[Item],
-    model: Model,
-    asked: Asked,
-    options: EditOptions,
-    stop: Stop,
-    place: Place,
+_CHANGES_NOTHING = frozenset({"out", "device", "backend", "batch", "model"})
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """What all items of a run share."""
+
+    items: Sequence[Item]
+    """All, of which this process may have a share."""
+    model: Model
+    asked: Asked
+    options: EditOptions
+    stop: Stop
+    place: Place
+    claims: Claims = field(default_factory=Claims)
+    """Whose file is whose."""
+
+
+def _settings(options: EditOptions, model: Model) -> dict[str, Any]:
+    """All that decides about the pictures, JSON-ready."""
+    given = {f.name: getattr(options, f.name) for f in fields(options)}
+    told = {name: str(value) for name, value in given.items() if name not in _CHANGES_NOTHING}
+    return {"verb": "edit", "generator": model.sha256, **told}
+
+
+def _all(
+    drawing: _Drawing, settings: Mapping[str, Any], books: Books | None, watcher: Watcher
 ) -> Iterator[Rendered]:
+    """The items, or those of this process's share, each of which it then writes down."""
+    if books is None:
+        watcher.begin("rendering", len(drawing.items))
+        yield from _rendered(drawing, drawing.items)
+        return
+    out = drawing.options.out
+
+    def is_done(item: Item, line: Line) -> bool:
+        return line.key == _key(item, settings) and intact(out, line)
+
+    order = books.order(drawing.items, is_done)
+    todo = [*order.together, *order.alone, *(item for item, _ in order.aside)]
+    books.about("edit", settings, drawing.items, len(todo))
+    watcher.begin("rendering", len(todo))
+    for one in _in_order(drawing, order, books.notes):
+        books.record(_line(one, out, settings))
+        yield one
+
+
+def _in_order(drawing: _Drawing, order: Order[Item], notes: Notes) -> Iterator[Rendered]:
+    for item, reason in order.aside:
+        yield Rendered(item, reason=reason)
+    yield from _rendered(drawing, noted(order.together, notes))
+    for item in drawing.stop.until(order.alone):
+        yield from _rendered(drawing, noted([item], notes, alone=True))
+
+
+def _key(item: Item, settings: Mapping[str, Any]) -> str:
+    """Of the latent's bytes under these settings; "" = it cannot be read."""
+    try:
+        return result_key(file_sha256(item.source), settings)
+    except InputError:
+        return ""
+
+
+def _line(one: Rendered, out: Path, settings: Mapping[str, Any]) -> Line:
+    """What the journal keeps of it."""
+    return Line(
+        name=one.item.name,
+        shown=shown(one.item.source),
+        key=_key(one.item, settings),
+        status="failed" if one.reason else "done",
+        reason=one.reason,
+        files={name: file_sha256(out / name) for name in one.files},
+    )
+
+
+def _rendered(drawing: _Drawing, items: Iterable[Item]) -> Iterator[Rendered]:
+    model, asked, options = drawing.model, drawing.asked, drawing.options
+    stop, place = drawing.stop, drawing.place
     size = options.batch or auto_size(model.generator.resolution, model.generator.device)
     batch = BatchSize(size)
     work = partial(_render, model, asked.drawn)
-    taken = frozenset(folded(item.name) for item in items)
-    write = partial(_write, place, Claims(), taken, asked, {"model": model.name})
+    taken = frozenset(folded(item.name) for item in drawing.items)
+    write = partial(_write, place, drawing.claims, taken, asked, {"model": model.name})
     generator = model.generator
     with (
         threads(_THREADS) as reading,
@@ -337,7 +419,7 @@ def _original(item: Item, latent: Latent, model: Model) -> Pixels:
 
 def _listed(latent: Path) -> Path | None:
     """The crop beside a latent by the journal there, where --name-template named it."""
-    entries = read_journal(latent.parent / NAME).values()
+    entries = read_all(latent.parent).values()
     faces = (face for entry in entries for face in entry.faces)
     file = next((face.pictures.get("input") for face in faces if face.name == latent.stem), None)
     return None if file is None else latent.with_name(file)

@@ -18,12 +18,14 @@ class Place:
     out: Path
     replaced: list[str] = field(default_factory=list)
     """Files that were there with other contents."""
+    mark: str = ""
+    """Of temporary files; see `part_path`."""
 
     @classmethod
-    def made(cls, out: Path) -> Place:
+    def made(cls, out: Path, mark: str = "") -> Place:
         """The folder, which exists afterwards; OutputError where it cannot."""
         make_folder(out)
-        return cls(out)
+        return cls(out, mark=mark)
 
     def path(self, name: str) -> Path:
         """Where a file is going to be written; one that is there counts as replaced."""
@@ -37,7 +39,7 @@ class Place:
         path = within(self.out, name)
         if path.is_file() and path.read_bytes() != data:
             self.replaced.append(name)
-        write_bytes(path, data, sync=False)
+        write_bytes(path, data, sync=False, mark=self.mark)
 
     def sync(self) -> None:
         """All that was written is on the disk afterwards."""

@@ -7,22 +7,30 @@ begins, so that a killed run loses little, and a further edit needs the third pa
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 from dseinvert.config import VideoOptions
 from dseinvert.errors import InputError, NoInputError, UsageError
 from dseinvert.media.atomic import shown
+from dseinvert.media.scan import Problem
 from dseinvert.models import open_model, pick_device
 from dseinvert.names import counted
 from dseinvert.progress import Watcher
 from dseinvert.run.flow.batchsize import torch_threads_kept
+from dseinvert.run.flow.keys import result_key
 from dseinvert.run.flow.stream import threads
+from dseinvert.run.inputs import Item
+from dseinvert.run.spread.books import opened_books
+from dseinvert.run.spread.ledger import Line
+from dseinvert.run.spread.shard import ALL, Part
 from dseinvert.run.video.faces import see
 from dseinvert.run.video.invert import invert_clip, latents_of
+from dseinvert.run.video.keys import CHANGES_NOTHING
 from dseinvert.run.video.measure import measured, moments, seams
 from dseinvert.run.video.outcome import Result, VideoOutcome, Written
 from dseinvert.run.video.people import chosen
@@ -56,7 +64,9 @@ from dseinvert.stop import stoppable
 _log = logging.getLogger(__name__)
 
 
-def run_video(patterns: Sequence[str], options: VideoOptions, watcher: Watcher) -> VideoOutcome:
+def run_video(
+    patterns: Sequence[str], options: VideoOptions, watcher: Watcher, part: Part = ALL
+) -> VideoOutcome:
     """Edit the faces of all videos and folders of frames that `patterns` mean.
 
     Raises:
@@ -68,7 +78,9 @@ def run_video(patterns: Sequence[str], options: VideoOptions, watcher: Watcher) 
         raise nothing_found(problems)
     check_options(options, len(sources))
     studio = open_studio(options, open_model(options.model, device))
-    tasks, results = _plan(studio, sources)
+    if part != ALL:
+        return _shared(studio, sources, problems, watcher, part)
+    tasks, results = _plan(studio, name_tasks(sources))
     results = [Result(shown(p.path), reason=p.reason, status="refused") for p in problems] + results
     if not tasks and len(results) == 1:
         raise NoInputError(f"{results[0].source}: {results[0].reason}")
@@ -88,16 +100,98 @@ def run_video(patterns: Sequence[str], options: VideoOptions, watcher: Watcher) 
     return VideoOutcome(tuple(tasks), tuple(results), stop.code)
 
 
-def _plan(studio: Studio, sources: Sequence[Path]) -> tuple[list[Task], list[Result]]:
+def _shared(
+    studio: Studio,
+    sources: Sequence[Path],
+    problems: Sequence[Problem],
+    watcher: Watcher,
+    part: Part,
+) -> VideoOutcome:
+    """The clips of this process's share, each of which it then writes down."""
+    options = studio.options
+    if options.out is not None and options.out.suffix and not options.out.is_dir():
+        raise UsageError(f"--out {options.out} is one file", "let --out name a folder")
+    settings = _settings(studio)
+    named = name_tasks(sources)
+    items = [Item(source, name) for source, name in named.items()]
+    results = [Result(shown(p.path), reason=p.reason, status="refused") for p in problems]
+    tasks: list[Task] = []
+    with (
+        torch_threads_kept(),
+        opened_books(options.out or Path(), part, settings) as books,
+        stoppable(watcher.problem, "segment") as stop,
+    ):
+        assert books is not None
+        order = books.order(items, lambda item, line: line.key == _key(item, settings))
+        todo = [*order.together, *order.alone]
+        books.about("video", settings, items, len(todo) + len(order.aside))
+        for item, reason in order.aside:
+            results.append(Result(shown(item.source), item.name, "failed", reason))
+            books.record(_line(results[-1], item, ""))
+        watcher.begin("clips", len(todo))
+        studio = run_by_backend(studio, _frames(studio, named), watcher.note)
+        for item in stop.until(todo):
+            books.notes.begin(item.name)
+            own, refused = _plan(studio, {item.source: item.name})
+            tasks += own
+            with suppress(Stopped):
+                for task in () if options.overwrite else own:
+                    refuse_strangers(task)
+                made = [_result(studio, Work(task, watcher, stop)) for task in own]
+                for result in (*refused, *made):
+                    results.append(result)
+                    books.record(_line(result, item, _key(item, settings)))
+            watcher.advance()
+    return VideoOutcome(tuple(tasks), tuple(results), stop.code)
+
+
+def _frames(studio: Studio, named: Mapping[Path, str]) -> int:
+    """Of all clips, for which a backend is chosen: every process has to choose the same."""
+    count = 0
+    for path, name in named.items():
+        with suppress(InputError):
+            count += _opened(studio, path, name, sha256="").frames
+    return count
+
+
+def _settings(studio: Studio) -> dict[str, Any]:
+    """All that decides about the videos of every clip, JSON-ready."""
+    given = {f.name: getattr(studio.options, f.name) for f in fields(studio.options)}
+    told = {name: str(value) for name, value in given.items() if name not in CHANGES_NOTHING}
+    return {**told, "verb": "video", **studio.decisive(), "edits": dict(studio.fingerprints())}
+
+
+def _key(item: Item, settings: Mapping[str, Any]) -> str:
+    """By which a later process knows that a clip is done: its place, size and time, and these.
+
+    Its bytes are many; whoever does it again finds by them that all is there.
+    """
+    about = item.source.stat()
+    return result_key(f"{about.st_size} {about.st_mtime_ns}", settings)
+
+
+def _line(result: Result, item: Item, key: str) -> Line:
+    """What the journal keeps of a clip."""
+    return Line(
+        name=item.name,
+        shown=shown(item.source),
+        key=key,
+        status=result.status,
+        reason=result.reason,
+        files={one.path.name: one.sha256 for one in result.outputs},
+    )
+
+
+def _plan(studio: Studio, named: Mapping[Path, str]) -> tuple[list[Task], list[Result]]:
     """Tasks, and what became of the clips that cannot be opened."""
     tasks, results = [], []
-    for path, name in name_tasks(sources).items():
+    for path, name in named.items():
         try:
             tasks.append(_task(studio, path, name))
         except InputError as error:
             reason = str(error).removeprefix(f"{shown(path)}: ")
             results.append(Result(shown(path), name, "refused", reason))
-    inputs = {path.resolve() for path in sources}
+    inputs = {path.resolve() for path in named}
     for task in tasks:
         for output in task.outputs:
             if output.path.resolve() in inputs:
@@ -106,11 +200,16 @@ def _plan(studio: Studio, sources: Sequence[Path]) -> tuple[list[Task], list[Res
 
 
 def _task(studio: Studio, path: Path, name: str) -> Task:
-    clip = open_source(path, studio.options.fps, deinterlace=studio.options.deinterlace)
-    edits = studio.for_clip(clip).fingerprints()
-    task = make_task(clip, name, studio.options, studio.decisive(), edits)
+    task = _opened(studio, path, name)
     check_room(task, studio.bytes_per_frame())
     return task
+
+
+def _opened(studio: Studio, path: Path, name: str, sha256: str | None = None) -> Task:
+    """sha256: see `make_task`."""
+    clip = open_source(path, studio.options.fps, deinterlace=studio.options.deinterlace)
+    decisive, edits = studio.decisive(), studio.for_clip(clip).fingerprints()
+    return make_task(clip, name, studio.options, decisive, edits, sha256=sha256)
 
 
 def _result(studio: Studio, work: Work) -> Result:

@@ -1,0 +1,197 @@
+"""Several processes of this machine that share a run, a shard each; their news come together."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from queue import Empty, Queue
+from typing import Any
+
+from dseinvert.errors import DseInvertError, ExitCode
+from dseinvert.names import counted
+from dseinvert.progress import Watcher
+from dseinvert.run.spread.choice import Crew
+from dseinvert.run.spread.worker import Errand
+from dseinvert.stop import Stop, stoppable
+
+_BARREN = 4
+"""Deaths of one worker, between which nothing was done, after which it is not started again."""
+_LOOK = 0.2  # seconds between looks whether to stop
+_KIND = "worker"
+News = tuple[int, dict[str, Any]]
+
+
+@dataclass
+class Hand:
+    """One worker, over all processes that it took."""
+
+    number: int
+    process: subprocess.Popen[bytes]
+    done: int = 0
+    total: int = 0
+    barren: int = 0
+    code: int | None = None
+    """None = it is at work."""
+    error: DseInvertError | None = None
+
+
+@dataclass
+class Told:
+    """What has been told of all of them."""
+
+    watcher: Watcher
+    lines: set[str] = field(default_factory=set)
+
+    def once(self, line: str) -> None:
+        """A note that every worker would make."""
+        if line not in self.lines:
+            self.lines.add(line)
+            self.watcher.note(line)
+
+
+def run_crew(
+    verb: str, patterns: Sequence[str], options: Any, crew: Crew, watcher: Watcher
+) -> ExitCode:
+    """Do what `patterns` mean, in as many processes as the crew has.
+
+    One that dies is started again; Ctrl-C stops all of them when their batches are done.
+
+    Raises:
+        DseInvertError: what stopped one of them.
+    """
+    errands = [
+        Errand(verb, tuple(patterns), replace(options, device=device), part)
+        for part, device in zip(crew.parts, crew.devices, strict=True)
+    ]
+    watcher.note(f"{len(errands)} workers: {', '.join(dict.fromkeys(crew.devices))}")
+    news: Queue[News] = Queue()
+    with stoppable(watcher.problem) as stop, _started(errands, news) as hands:
+        told = Told(watcher)
+        asked = False
+        while any(hand.code is None for hand in hands):
+            if stop.code is not None and not asked:
+                asked = True
+                _ask_to_stop(hands)
+            with suppress(Empty):
+                number, one = news.get(timeout=_LOOK)
+                _hear(hands[number], one, hands, told)
+                _after(hands[number], one, errands[number], news, told, stop)
+    return _code(hands, stop)
+
+
+@contextmanager
+def _started(errands: Sequence[Errand], news: Queue[News]) -> Iterator[list[Hand]]:
+    """All workers; on leaving, none is alive."""
+    hands: list[Hand] = []
+    try:
+        for number, errand in enumerate(errands):
+            hands.append(Hand(number, _start(number, errand, news)))
+        yield hands
+    finally:
+        for hand in hands:
+            if hand.process.poll() is None:
+                hand.process.kill()
+            hand.process.wait()
+
+
+def _start(number: int, errand: Errand, news: Queue[News]) -> subprocess.Popen[bytes]:
+    """A process of a session of its own: Ctrl-C reaches it by this one only."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dseinvert.run.spread.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
+    )
+    assert process.stdin is not None
+    with suppress(BrokenPipeError):
+        process.stdin.write(pickle.dumps(errand))
+        process.stdin.flush()
+    threading.Thread(target=_listen, args=(number, process, news), daemon=True).start()
+    return process
+
+
+def _listen(number: int, process: subprocess.Popen[bytes], news: Queue[News]) -> None:
+    """Pass on each line, and at last how the process ended."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        with suppress(ValueError):  # cut short by its death
+            news.put((number, json.loads(line)))
+    news.put((number, {"gone": process.wait()}))
+
+
+def _hear(hand: Hand, news: Mapping[str, Any], hands: Sequence[Hand], told: Told) -> None:
+    if "begin" in news:
+        hand.total = hand.done + int(news["total"])
+        left = sum(one.total - one.done for one in hands)
+        told.watcher.begin(str(news["begin"]), left)
+    elif "advance" in news:
+        hand.done += 1
+        hand.barren = 0
+        told.watcher.advance()
+    elif "problem" in news:
+        told.watcher.problem(str(news["problem"]))
+    elif "note" in news:
+        told.once(str(news["note"]))
+    elif "error" in news:
+        what, advice, code = news["error"]
+        hand.error = DseInvertError(what, advice)
+        hand.error.exit_code = ExitCode(code)
+        told.watcher.problem(f"{_KIND} {hand.number + 1}: {hand.error}")
+
+
+def _after(
+    hand: Hand,
+    news: Mapping[str, Any],
+    errand: Errand,
+    queue: Queue[News],
+    told: Told,
+    stop: Stop,
+) -> None:
+    """What is to be done when a process has ended: one that was killed is followed by another."""
+    if "gone" not in news:
+        return
+    code = int(news["gone"])
+    if code >= 0 or stop.code is not None:
+        hand.code = code
+        return
+    hand.barren += 1
+    with suppress(ValueError):
+        told.watcher.problem(f"{_KIND} {hand.number + 1} died of {signal.Signals(-code).name}")
+    if hand.barren > _BARREN:
+        hand.code = ExitCode.RESOURCES
+        told.watcher.problem(
+            f"{_KIND} {hand.number + 1} is given up: it died {counted(hand.barren, 'time')} "
+            "in a row (the same command goes on where this one stopped)"
+        )
+        return
+    hand.process = _start(hand.number, errand, queue)
+
+
+def _ask_to_stop(hands: Sequence[Hand]) -> None:
+    for hand in hands:
+        with suppress(OSError):
+            assert hand.process.stdin is not None
+            hand.process.stdin.close()
+
+
+def _code(hands: Sequence[Hand], stop: Stop) -> ExitCode:
+    """One for all: what stopped the run, else the gravest."""
+    if stop.code is not None:
+        return stop.code
+    errors = [hand.error for hand in hands if hand.error is not None]
+    if len(errors) == len(hands):
+        raise errors[0]
+    codes = {hand.code or 0 for hand in hands}
+    if len(codes) == 1:
+        return ExitCode(codes.pop())
+    grave = codes - {ExitCode.OK, ExitCode.SOME_FAILED, ExitCode.NO_INPUT, ExitCode.PARTIAL_VIDEO}
+    return ExitCode(min(grave)) if grave else ExitCode.SOME_FAILED

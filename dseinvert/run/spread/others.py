@@ -1,0 +1,64 @@
+"""Whether what other processes write into an output folder is of the same run."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dseinvert.errors import OutputError
+from dseinvert.media.atomic import shown
+from dseinvert.run.spread.notes import Run, at_work, journal_of, read_notes
+from dseinvert.run.spread.shard import Shard
+from dseinvert.version import __version__
+
+_NAMED = 3
+
+
+def check_others(folder: Path, shard: Shard, settings: Mapping[str, Any], *, anew: bool) -> None:
+    """OutputError where two runs with different options would write into one folder.
+
+    Shards of one count are one run, whether they are at work or have ended; of other runs, those
+    that are at work count. anew: what has ended is going to be done again.
+    """
+    for path in sorted(folder.glob(".journal*.notes")):
+        journal = journal_of(path)
+        if journal.name == shard.journal:
+            continue
+        active = at_work(journal)
+        if not active and (anew or not _siblings(journal.name, shard.journal)):
+            continue
+        for run in read_notes(path)[-1:]:
+            _check(folder, journal.stem.removeprefix("journal-"), run, settings, active=active)
+
+
+def _siblings(one: str, other: str) -> bool:
+    """Whether two journals are of shards of one count."""
+    counts = [re.fullmatch(r"journal-\d+-of-(\d+)\.jsonl", name) for name in (one, other)]
+    return all(counts) and len({found[1] for found in counts if found}) == 1
+
+
+def _check(folder: Path, name: str, run: Run, settings: Mapping[str, Any], *, active: bool) -> None:
+    theirs = run.about.get("settings")
+    other = run.about.get("version")
+    if active and other != __version__:
+        raise OutputError(
+            f"{shown(folder)}: {name} is at work here with dseinvert {other}, not {__version__}",
+            "install one version everywhere",
+        )
+    if isinstance(theirs, dict) and (names := differing(theirs, settings)):
+        what = "is at work here" if active else "was done here"
+        advice = "wait for it" if active else "--overwrite to do all anew"
+        raise OutputError(
+            f"{shown(folder)}: {name} {what} with another {names}",
+            f"choose another --out, or {advice}",
+        )
+
+
+def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """The names of settings that are not equal, a few of them; "" = all are."""
+    one, other = (json.loads(json.dumps(settings)) for settings in (one, other))
+    names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+    return ", ".join(names[:_NAMED]) + ", ..." * (len(names) > _NAMED)
