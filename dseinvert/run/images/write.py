@@ -75,7 +75,7 @@ class Target:
         pasted = [name for name, one in shots[0].items() if one.pasted and self.paste]
         photos = {name: f"{prepared.item.name}.{name}.photo.{self.form.format}" for name in pasted}
         files: dict[str, str] = {}
-        notes: list[str] = []
+        notes = [face.note for face in faces if face.note]
         try:
             for name, data in self._blobs(prepared, faces, shots, entries, photos, notes):
                 write_bytes(self._free(name), data, sync=False)
