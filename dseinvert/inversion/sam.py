@@ -104,18 +104,32 @@ def sam_layers(generator: Generator) -> tuple[int, ...]:
 
     SAM's F4, F6, F8 and F10 are layers 5, 7, 9 and 11 of a StyleGAN2, counted from 1.
     """
-    mean, last = generator.mean_latent(), dict[int, int]()
+    least = SIDE + 2 * generator.margin
+    sizes: dict[int, list[int]] = {}
     for layer in range(1, generator.spec.layers):
         try:
-            feature = generator.features(mean, layer)
-            generator.synthesize(replace(mean, feature=feature, layer=layer))
-        except ValueError:  # inside a residual block, or beyond the last
+            side = generator.features(generator.mean_latent(), layer).shape[-1]
+        except ValueError:  # inside a residual block
             continue
-        last[feature.shape[-1]] = layer
-    sides = sorted(last)
-    coarse = sum(side < SIDE + 2 * generator.margin for side in sides)
-    first = max(0, min(coarse, len(sides) - _LAYERS))
-    return tuple(last[side] for side in sides[first : first + _LAYERS])
+        sizes.setdefault(side, []).append(layer)
+        if sum(side >= least for side in sizes) > _LAYERS:
+            break
+    coarse = sum(side < least for side in sizes)
+    first = max(0, min(coarse, len(sizes) - _LAYERS))
+    some = [*sizes.values()][first : first + _LAYERS]
+    last = [next((n for n in reversed(one) if _enters(generator, n)), None) for one in some]
+    return tuple(layer for layer in last if layer is not None)
+
+
+def _enters(generator: Generator, layer: int) -> bool:
+    """Whether F may stand at a layer whose features there are."""
+    mean = generator.mean_latent()
+    try:
+        feature = generator.features(mean, layer)
+        generator.synthesize(replace(mean, feature=feature, layer=layer))
+    except ValueError:  # beyond the last
+        return False
+    return True
 
 
 @torch.no_grad()
