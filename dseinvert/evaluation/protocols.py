@@ -55,9 +55,17 @@ _FSE = ("ssim", "psnr", "mse", "lpips", "identity", "fid")
 PROTOCOLS: dict[str, Protocol] = {
     "dse": Protocol(
         "Diverse Similarity Encoder, Table III, real images",
-        *("StyleGAN2 of FFHQ at 1024 px", "CelebA-HQ", 3000, 512, "uniform 7", 255, "vgg"),
-        *(("encoder:{}",), ("indomain:{}",), 3500),
-        _numbers(
+        generator="StyleGAN2 of FFHQ at 1024 px",
+        images="CelebA-HQ",
+        count=3000,
+        side=512,
+        window="uniform 7",
+        levels=255,
+        net="vgg",
+        refine=("encoder:{}",),
+        baselines=("indomain:{}",),
+        steps=3500,
+        published=_numbers(
             *_DSE,
             **{
                 "DSE": (19.12, 0.601, 857, 0.421),
@@ -66,13 +74,21 @@ PROTOCOLS: dict[str, Protocol] = {
                 "pSp": (21.38, 0.649, 512, 0.416),
             },
         ),
-        "the size at which images are compared is that of the published script",
+        unsaid="the size at which images are compared is that of the published script",
     ),
     "fine-tuning": Protocol(
         "Fine-tuning GAN encoders, Table 4, real images",
-        *("StyleGANs of FFHQ at 1024 px", "CelebA-HQ", 150, 512, "uniform 7", 255, "vgg"),
-        *(("encoder:{}",), ("indomain:{}",), 3500),
-        _numbers(
+        generator="StyleGANs of FFHQ at 1024 px",
+        images="CelebA-HQ",
+        count=150,
+        side=512,
+        window="uniform 7",
+        levels=255,
+        net="vgg",
+        refine=("encoder:{}",),
+        baselines=("indomain:{}",),
+        steps=3500,
+        published=_numbers(
             *("psnr", "ssim", "lpips", "fid"),
             **{
                 "Ours, the encoder tuned": (25.92, 0.767, 0.293, 44.52),
@@ -82,13 +98,21 @@ PROTOCOLS: dict[str, Protocol] = {
                 "pSp": (21.38, 0.649, 0.416, 96.48),
             },
         ),
-        "150 images are one of ten folds of 1,500",
+        unsaid="150 images are one of ten folds of 1,500",
     ),
     "feature-style": Protocol(
         "Feature-Style Encoder, Table 1",
-        *("StyleGAN2 of FFHQ at 1024 px", "the first of CelebA-HQ", 1000, None),
-        *("gaussian 11", 2, "alex", (), (), 0),
-        _numbers(
+        generator="StyleGAN2 of FFHQ at 1024 px",
+        images="the first of CelebA-HQ",
+        count=1000,
+        side=None,
+        window="gaussian 11",
+        levels=2,
+        net="alex",
+        refine=(),
+        baselines=(),
+        steps=0,
+        published=_numbers(
             *_FSE,
             **{
                 "Feature-Style Encoder": (0.641, 23.65, 0.019, 0.066, 0.80, 19.03),
@@ -99,15 +123,21 @@ PROTOCOLS: dict[str, Protocol] = {
                 "IDGI": (0.554, 22.06, 0.034, 0.136, 0.18, 36.83),
             },
         ),
-        "the window of SSIM is not said; identity is of CurricularFace",
+        unsaid="the window of SSIM is not said; identity is of CurricularFace",
     ),
     "fz": Protocol(
         "F/Z+, Table 1 and Section 3",
-        *("StyleGAN2 of FFHQ at 1024 px", "CelebA-HQ", 50, None, "gaussian 11", 2, "vgg"),
-        tuple(f"latent:{{}}@{space}" for space in ("z", "z+", "w+", "f/z", "f/z+")),
-        ("bdinvert:{}", "indomain:{}"),
-        1200,
-        _numbers(
+        generator="StyleGAN2 of FFHQ at 1024 px",
+        images="CelebA-HQ",
+        count=50,
+        side=None,
+        window="gaussian 11",
+        levels=2,
+        net="vgg",
+        refine=tuple(f"latent:{{}}@{space}" for space in ("z", "z+", "w+", "f/z", "f/z+")),
+        baselines=("bdinvert:{}", "indomain:{}"),
+        steps=1200,
+        published=_numbers(
             *("mse", "ssim"),
             **{
                 "Z": (0.18149, 0.61155),
@@ -123,7 +153,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "F/W+(P_N)": {"mse": 0.01743, "ssim": 0.81479},
             "F/W+": {"edited": 0.327},
         },
-        "the window of SSIM is not said; edited: five directions, eleven strengths from -3 to 3",
+        unsaid="the window of SSIM is not said; edited: five directions, eleven strengths, -3 to 3",
     ),
 }
 

@@ -60,7 +60,7 @@ class Method:
 
 
 def listed(last: Literal["or", "and"], *, clip: bool = False) -> str:
-    """The names in the table's order, the last after `last`: "encoder, latent or generator".
+    """The names in the table's order, the last after `last`: "encoder, sam or generator".
 
     Args:
         clip: only those that are for clips.

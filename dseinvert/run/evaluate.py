@@ -113,7 +113,9 @@ def run_evaluate(patterns: Sequence[str], options: EvaluateOptions, watcher: Wat
     )
     name = "Fréchet" if panel.sets is None else panel.sets.name
     lpips = panel.perceptual[1] if panel.perceptual and panel.perceptual[0] == "lpips" else None
-    their = asked and beside(asked, results, curves, images, model.generator, lpips, name)
+    their: Beside | None = None
+    if asked is not None:
+        their = beside(asked, results, curves, images, model.generator, lpips, name)
     done = Evaluation(tuple(results), tuple(curves), protocol, options.out, name, their)
     if options.out is not None:
         _write(options.out, done, names, crops)
