@@ -137,8 +137,8 @@ def test_todays_help_is_as_it_was() -> None:
     helps = [{row.field.name: row.doc for row in offered(o)} for o in (ImagesOptions, VideoOptions)]
     found = [one["refine"] for one in helps]
     assert found == [
-        "none, or encoder, latent, sam or generator[:STEPS]: improve each inversion; several in turn "
-        "with commas, as latent:200,generator:100.",
+        "none, or encoder, latent, sam or generator[:STEPS]: improve each inversion; several in "
+        "turn with commas, as latent:200,generator:100.",
         "none, or encoder or generator[:STEPS], or both with a comma: tuned to each person once, "
         "on frames of the whole clip.",
     ]
