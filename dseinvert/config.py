@@ -343,8 +343,11 @@ class EvaluateOptions:
     """METHOD[:STEPS][,...][@SPACE]: the encoder, then this, as in `images`; may be repeated, as
     latent:100@w+ and encoder:100."""
     baselines: str = "none"
-    """Published inversions on the same footing: i2s-w, i2s-w+, indomain, pti, bdinvert, each
-    [:STEPS], several with commas; or all[:STEPS]."""
+    """Published inversions on the same footing: i2s-w, i2s-w+, indomain, pti, bdinvert, sam,
+    pti-z+, bdinvert-z+, sam-z+, each [:STEPS], several with commas; or all[:STEPS]."""
+    protocol: str = "none"
+    """A paper's own comparison beside its numbers: dse, fine-tuning, feature-style or fz, each
+    [:STEPS]; what you give of --refine, --baselines and --count stays."""
     loss: Literal["mse", "perceptual"] = "mse"
     """What every baseline and every --refine descends; perceptual = the perceptual measure too."""
     edit: tuple[str, ...] = ()

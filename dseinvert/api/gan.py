@@ -47,6 +47,7 @@ from dseinvert.generators.pixels import to_pixels, to_tensor
 from dseinvert.generators.tuned import synthesize
 from dseinvert.inversion.asked import parse_refining
 from dseinvert.inversion.inverter import Inverter
+from dseinvert.inversion.joining import best_of
 from dseinvert.inversion.refinement import Budget, Refine, Watch
 from dseinvert.inversion.refining import open_refining
 from dseinvert.latent import Latent, concat
@@ -211,13 +212,15 @@ class Gan:
         inverter = Inverter(model.generator, model.require_encoder(), label, refining)
         size = auto_size(self.resolution, self.device)
         found = [inverter.invert(part, watch) for part in images.split(size)]
-        drawn = torch.cat([one.images for one in found])
-        latent = concat([one.latent for one in found]).with_origin(**self._origin(faces))
+        latent, drawn, kept = best_of(model.generator, found)
+        latent = latent.with_origin(**self._origin(faces))
         if refining is not None:
             latent = latent.with_origin(refined=parse_refining(*asked).text)
         steps = [one.steps for one in found if one.steps is not None]
         metrics = image_metrics(images.cpu(), drawn.cpu())
-        return Found(latent, drawn, metrics, torch.cat(steps) if steps else None)
+        if not steps:
+            return Found(latent, drawn, metrics)
+        return Found(latent, drawn, metrics, torch.cat(steps), kept)
 
     def edit(
         self,

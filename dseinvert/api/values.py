@@ -39,6 +39,9 @@ class Found:
     """psnr (dB), ssim and others of the images beside what was inverted, [B] each."""
     steps: Tensor | None = None
     """[B] of refinement; None = there was none."""
+    kept: Tensor | None = None
+    """[B] bool: which are as they were before, for refinement found nothing better; None = there
+    was none."""
 
     def __repr__(self) -> str:
         return f"Found({self.latent!r}, images={list(self.images.shape)})"
@@ -53,5 +56,5 @@ class Found:
         """One of them, or some, still a batch."""
         some = rows_at(index, len(self))
         metrics = {name: values[some] for name, values in self.metrics.items()}
-        steps = None if self.steps is None else self.steps[some]
-        return Found(self.latent[some], self.images[some], metrics, steps)
+        steps, kept = (None if one is None else one[some] for one in (self.steps, self.kept))
+        return Found(self.latent[some], self.images[some], metrics, steps, kept)

@@ -39,6 +39,7 @@ from dseinvert.editing.grammar import (
 )
 from dseinvert.editing.script import people_of, read_script
 from dseinvert.errors import NoInputError, UsageError
+from dseinvert.evaluation.protocols import parse_protocol
 from dseinvert.export.options import ExportOptions
 from dseinvert.inversion.asked import clip_refining, parse_refining
 from dseinvert.inversion.asked_baselines import parse_baselines
@@ -170,6 +171,7 @@ def check_evaluate(paths: Sequence[str], options: EvaluateOptions) -> None:
     """See `check_images`."""
     for text in options.refine:
         parse_refining(text.partition("@")[0], text.partition("@")[2] or None)
+    parse_protocol(options.protocol)
     _batch(options.batch)
     if options.count is not None and options.count < 1:
         raise UsageError(f"--count {options.count}", "at least 1")

@@ -16,7 +16,8 @@ def sefa(
     """The steps of a latent that change most what the first weights make of it.
 
     n = argmax |A n|^2 with |n| = 1 (Equations 4 and 5): the eigenvectors of A^T A with the largest
-    eigenvalues. Each row of A is of length one, as in the published code.
+    eigenvalues. Each row of A is of length one, and A stacks what the published code stacks: of a
+    family with styles those of the convolutions and of the last ToRGB.
 
     Args:
         generator: its `first_weights` are A.
@@ -27,9 +28,13 @@ def sefa(
         Directions [count, D] of length one, their largest number positive, and eigenvalues [count].
 
     Raises:
-        UsageError: more directions than the latent is wide.
+        UsageError: more directions than the latent is wide, or rows without styles.
     """
-    weight = F.normalize(generator.first_weights(layers).detach().double().cpu(), dim=1)
+    try:
+        first = generator.first_weights(layers)
+    except ValueError as error:
+        raise UsageError(f"SeFa: {error}", "name others, or none for all") from error
+    weight = F.normalize(first.detach().double().cpu(), dim=1)
     if count > weight.shape[1]:
         raise UsageError(f"{count} directions in {weight.shape[1]} dimensions", "ask for fewer")
     values, vectors = torch.linalg.eigh(weight.T @ weight)  # ascending

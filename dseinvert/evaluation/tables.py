@@ -108,7 +108,7 @@ def as_markdown(
             shown = f"{value:.4g}"
             row.insert(-1, f"**{shown}**" if value == min(values) else shown)  # type: ignore[type-var]
     parts = [f"Medians ± deviation over {len(results[0].drawn)} images."]
-    parts.append(_table(["method", *names, "peak MiB"], rows))
+    parts.append(markdown_table(["method", *names, "peak MiB"], rows))
     if curves:
         parts.append("Identity to the source image after edits, mean over the images:")
         parts.append(_curve_table(curves))
@@ -137,7 +137,7 @@ def _curve_table(curves: Sequence[Curve]) -> str:
         [one.method, one.direction, *(f"{float(v.mean()):.3f}" for v in one.identity)]
         for one in curves
     ]
-    return _table(head, rows)
+    return markdown_table(head, rows)
 
 
 def _ends_table(curves: Sequence[Curve], sets: str) -> str:
@@ -148,10 +148,11 @@ def _ends_table(curves: Sequence[Curve], sets: str) -> str:
         for one in curves
         for k in (0, len(one.strengths) - 1)
     ]
-    return _table(["method", "direction", "strength", *names], rows)
+    return markdown_table(["method", "direction", "strength", *names], rows)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of Markdown; what would end a cell is escaped."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
 

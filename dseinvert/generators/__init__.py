@@ -126,4 +126,7 @@ class Generator(Protocol):
         """[B, L, D] -> [B, 3, R, R] in about [-1, 1]."""
 
     def features(self, latent: Latent, layer: int) -> Tensor:
-        """Feature tensor [B, C, H, W] at `layer`; ValueError where the family has none."""
+        """Feature tensor [B, C, H, W] at `layer`; ValueError where the family has none.
+
+        A feature of the latent enters where it does in its image, if that is before `layer`.
+        """

@@ -175,18 +175,25 @@ class PGGAN(nn.Module):
         x = latent.feature
         if x is None:
             return self.to_rgb(self._layer(latent, len(self.convs)))
-        self._known(latent.layer or 0)
-        for layer in self.convs[latent.layer :]:
-            x = _activated(layer(x))
-        return self.to_rgb(x)
+        entry = self._known(latent.layer or 0)
+        return self.to_rgb(self._between(x, entry, len(self.convs)))
 
     def features(self, latent: Latent, layer: int) -> Tensor:
-        """The output [B, C, H, W] of convolution `layer`, counted from 1."""
+        """The output [B, C, H, W] of convolution `layer`, counted from 1.
+
+        A feature of the latent enters where it does in its image.
+        """
+        entry = self._known(latent.layer or 1)
+        if latent.feature is not None and entry < self._known(layer):
+            return self._between(latent.feature, entry, layer)
         return self._layer(latent, self._known(layer))
 
     def _layer(self, latent: Latent, last: int) -> Tensor:
         x = normalize_2nd_moment(self._inputs(latent))[:, :, None, None]
-        for layer in self.convs[:last]:
+        return self._between(x, 0, last)
+
+    def _between(self, x: Tensor, first: int, last: int) -> Tensor:
+        for layer in self.convs[first:last]:
             x = _activated(layer(x))
         return x
 

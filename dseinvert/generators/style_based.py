@@ -126,14 +126,25 @@ class StyleBased(nn.Module):
         return self.synthesis.style_layers
 
     def first_weights(self, rows: tuple[int, int] | None = None) -> Tensor:
-        """From a row of w+ to the styles of the rows meant, the last among them: [styles, D]."""
+        """From a row of w+ to the styles that SeFa's published code stacks: [styles, D].
+
+        They are those of the convolutions of the rows meant, the last among them, and of the last
+        ToRGB; the RGB images on the way up have no part in it.
+
+        Raises:
+            ValueError: rows that there are not, or that have no styles.
+        """
         most = self.config.layers
         first, last = rows or (0, most)
         if not 0 <= first <= last <= most:
             raise ValueError(f"rows must be 0..{most - 1}, got {first}-{last}")
-        # The four numbers that place StyleGAN3's waves are no style.
-        chosen = [s for s in self.style_layers if first <= s.row <= last and s.name != "input"]
-        return torch.cat([layer.affine.weight for layer in chosen])
+        layers = self.style_layers
+        # The four numbers that place StyleGAN3's waves, "input", are no style.
+        stacked = [one for one in layers if one.name.startswith("conv") or one is layers[-1]]
+        chosen = [one.affine.weight for one in stacked if first <= one.row <= last]
+        if not chosen:
+            raise ValueError(f"rows {first}-{last} have no styles")
+        return torch.cat(chosen)
 
     def rows(self, latent: Latent) -> Tensor:
         """The w+ rows [B, L, D] of a latent in any space of this generator."""

@@ -183,10 +183,18 @@ class Synthesis(nn.Module):
         layer: int,
         noise: Sequence[Tensor] | None = None,
         style: Tensor | None = None,
+        feature: Tensor | None = None,
+        entry: int = 0,
     ) -> Tensor:
-        """The output [B, C, H, W] of styled layer `layer`, counted from 1."""
+        """The output [B, C, H, W] of styled layer `layer`, counted from 1.
+
+        A `feature` replaces the output of layer `entry` for all layers after it; None = nothing.
+        """
         self._known(layer)
-        return self._between(ws, ws, 0, layer, noise, style)
+        if feature is None or layer <= entry:
+            return self._between(ws, ws, 0, layer, noise, style)
+        self._known(entry)
+        return self._between(feature, ws, entry, layer, noise, style)
 
     @property
     def style_layers(self) -> tuple[StyleLayer, ...]:
@@ -241,8 +249,12 @@ class StyleGAN1(StyleBased):
         return self.synthesis(ws, latent.feature, latent.layer or 0, maps, latent.style)
 
     def features(self, latent: Latent, layer: int) -> Tensor:
-        """The output [B, C, H, W] of styled layer `layer` (from 1)."""
-        return self.synthesis.features(self.rows(latent), layer, style=latent.style)
+        """The output [B, C, H, W] of styled layer `layer` (from 1).
+
+        A feature of the latent enters where it does in its image.
+        """
+        entry = (latent.feature, latent.layer or 0)
+        return self.synthesis.features(self.rows(latent), layer, None, latent.style, *entry)
 
     def mapped(self, latent: Latent) -> Tensor:
         """Row i of w+ from row i of z+; one z makes one row, or all where each is mapped apart."""

@@ -181,14 +181,17 @@ class Synthesis(nn.Module):
         layer: int,
         noise: Sequence[Tensor] | None = None,
         style: Tensor | None = None,
+        feature: Tensor | None = None,
+        entry: int = 0,
     ) -> Tensor:
         """The output [B, C, H, W] of styled convolution `layer`, counted from 1.
 
-        Of residual blocks it is their sum, which is there after layers 1, 3, 5, ...
+        Of residual blocks it is their sum, which is there after layers 1, 3, 5, ... A `feature`
+        replaces the output of layer `entry` for all layers after it; None = nothing does.
         """
         self._check(layer, len(self.convs), "layer must be")
         offsets = by_layer(self.style_layers, style)
-        for index, x in self._walk(ws, None, 0, "keep", noise, offsets):
+        for index, x in self._walk(ws, feature, entry, "keep", noise, offsets):
             if index == layer - 1:
                 return x
         raise AssertionError("the walk meets every layer")
@@ -315,5 +318,9 @@ class StyleGAN2(StyleBased):
         return image if image.shape[1] == 3 else image.repeat(1, 3, 1, 1)
 
     def features(self, latent: Latent, layer: int) -> Tensor:
-        """The output [B, C, H, W] of styled convolution `layer` (from 1)."""
-        return self.synthesis.features(self.rows(latent), layer, style=latent.style)
+        """The output [B, C, H, W] of styled convolution `layer` (from 1).
+
+        A feature of the latent enters where it does in its image.
+        """
+        entry = (latent.feature, latent.layer or 0)
+        return self.synthesis.features(self.rows(latent), layer, None, latent.style, *entry)

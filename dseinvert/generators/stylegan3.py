@@ -286,10 +286,19 @@ class Synthesis(nn.Module):
         layer: int,
         transform: Tensor | None = None,
         style: Tensor | None = None,
+        feature: Tensor | None = None,
+        entry: int = 0,
     ) -> Tensor:
-        """The output [B, C, H, W] of layer `layer` (from 1), margin included."""
+        """The output [B, C, H, W] of layer `layer` (from 1), margin included.
+
+        A `feature` replaces the output of layer `entry` for all layers after it; None = nothing.
+        """
         self._check(layer)
-        return self._walk(ws, None, 0, layer, transform, by_layer(self.style_layers, style))
+        offsets = by_layer(self.style_layers, style)
+        if feature is None or layer <= entry:
+            return self._walk(ws, None, 0, layer, transform, offsets)
+        self._check(entry)
+        return self._walk(ws, feature, entry, layer, transform, offsets)
 
     @property
     def style_layers(self) -> tuple[StyleLayer, ...]:
@@ -356,5 +365,9 @@ class StyleGAN3(StyleBased):
         return self.synthesis(ws, latent.feature, latent.layer or 0, transform, latent.style)
 
     def features(self, latent: Latent, layer: int, transform: Tensor | None = None) -> Tensor:
-        """The output [B, C, H, W] of layer `layer` (from 1), with its margin."""
-        return self.synthesis.features(self.rows(latent), layer, transform, latent.style)
+        """The output [B, C, H, W] of layer `layer` (from 1), with its margin.
+
+        A feature of the latent enters where it does in its image.
+        """
+        ws, entry = self.rows(latent), (latent.feature, latent.layer or 0)
+        return self.synthesis.features(ws, layer, transform, latent.style, *entry)

@@ -8,7 +8,9 @@ from typing import Literal, get_args
 from dseinvert.errors import UsageError
 from dseinvert.names import suggested
 
-BaselineName = Literal["i2s-w", "i2s-w+", "indomain", "pti", "bdinvert"]
+BaselineName = Literal[
+    "i2s-w", "i2s-w+", "indomain", "pti", "bdinvert", "sam", "pti-z+", "bdinvert-z+", "sam-z+"
+]
 BASELINES: tuple[BaselineName, ...] = get_args(BaselineName)
 STEPS = 200
 """Of a baseline that is given none."""

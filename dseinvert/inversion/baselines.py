@@ -18,9 +18,11 @@ from dseinvert.errors import MissingError
 from dseinvert.generators import Generator
 from dseinvert.inversion.asked_baselines import Baseline, BaselineName
 from dseinvert.inversion.inverter import Inversion
+from dseinvert.inversion.names import SpaceName
 from dseinvert.inversion.optimise import LatentOptions, latent_refinement
 from dseinvert.inversion.refinement import Budget, Refine
 from dseinvert.inversion.refining import in_turn
+from dseinvert.inversion.sam import SamOptions, sam_refinement
 from dseinvert.inversion.spaces import check_space, deviation
 from dseinvert.inversion.tune_generator import GeneratorTuning, generator_refinement
 from dseinvert.latent import Latent, concat
@@ -39,6 +41,12 @@ ABOUT: dict[BaselineName, str] = {
     f"{GeneratorTuning().rank}, rate {GeneratorTuning().lr:g})",
     "bdinvert": f"F and w+, w+ from the mean, F from the encoder where it has one; P_N {DENSE:g}, "
     f"F held by {LatentOptions().hold:g}",
+    "sam": "segments in w+ or F at four layers, from the encoder's rows or the mean; a segment's "
+    f"space holds it at a squared error of {SamOptions().threshold:g}, measured in "
+    f"{SamOptions().measure:g} of the steps",
+    "pti-z+": "pti with z+ in place of w+ (F/Z+)",
+    "bdinvert-z+": "bdinvert with z+ in place of w+ and without P_N (F/Z+)",
+    "sam-z+": "sam with z+ in place of w+ (F/Z+)",
 }
 """What each is, for the protocol."""
 Start = Callable[[Tensor], Latent]
@@ -82,23 +90,32 @@ def _parts(
     def average(images: Tensor) -> Latent:
         return concat([mean] * len(images))
 
-    name = asked.name
-    if name == "i2s-w":
-        return average, latent_refinement(generator, "w", distance=distance)
-    if name == "i2s-w+":
-        return average, latent_refinement(generator, "w+", distance=distance)
+    name, rows = asked.name.removesuffix("-z+"), _rows_of(asked.name)
     if name == "pti":
-        pivot = latent_refinement(generator, "w+", distance=distance)
+        pivot = latent_refinement(generator, rows, distance=distance)
         tune = generator_refinement(generator, distance=distance)
         half = asked.steps // 2
         return average, in_turn([(pivot, half), (tune, asked.steps - half)])
     if name == "bdinvert":
-        dense = replace(LatentOptions(), dense=DENSE)
-        refine = latent_refinement(generator, "f/w+", dense, distance)
+        dense = replace(LatentOptions(), dense=DENSE if rows == "w+" else 0.0)
+        space: SpaceName = "f/w+" if rows == "w+" else "f/z+"
+        refine = latent_refinement(generator, space, dense, distance)
         return _with_feature(average, encoder), refine
+    if name == "sam":
+        refine = sam_refinement(generator, rows, distance=distance)
+        return average if encoder is None else _encoded(encoder), refine
+    if name != "indomain":
+        return average, latent_refinement(generator, rows, distance=distance)
     if encoder is None:
         raise MissingError("--baselines indomain: the model has no encoder", "leave it out")
     return _encoded(encoder), _in_domain(generator, encoder, distance)
+
+
+def _rows_of(name: str) -> SpaceName:
+    """What stands beside F or the tuned generator, or alone."""
+    if name == "i2s-w":
+        return "w"
+    return "z+" if name.endswith("-z+") else "w+"
 
 
 def _in_domain(generator: Generator, encoder: Encoder, distance: Distance | None) -> Refine:

@@ -12,8 +12,25 @@ from dseinvert.encoders import Encoder
 from dseinvert.generators import Generator
 from dseinvert.generators.tuned import synthesize
 from dseinvert.inversion.classes import find_classes
-from dseinvert.inversion.refinement import Budget, Refine, Watch
+from dseinvert.inversion.refinement import Before, Budget, Refine, Watch
 from dseinvert.latent import Latent
+
+KEPT = "what it was before the last refinement"
+"""`origin["kept"]` of a latent that refinement did not better."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some images of a batch with the best that there is of each, all of one kind."""
+
+    at: Tensor
+    """[k] int64: which of the batch."""
+    latent: Latent
+    """[k]."""
+    images: Tensor
+    """[k, 3, R, R] in [-1, 1]."""
+    kept: bool = False
+    """Whether it is as it was before the last refinement, which found nothing better."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +43,30 @@ class Inversion:
     """[B] int64: steps of refinement; None = there was none."""
     seconds: float = 0.0
     """An image's share of the wall time that refinement took."""
+    losses: Tensor | None = None
+    """[B] image losses of the refinement; None = there was none."""
+    before: tuple[Before, ...] = ()
+    """What the batch was each time that refinement changed its space."""
+    maps: Tensor | None = None
+    """[B, R, R] uint8, see `Refined`."""
+
+    def parts(self) -> list[Part]:
+        """The best of each image: what refinement found, or what it began with if that is better.
+
+        A space need not hold what an encoder writes: w+ has no F, and z+ does not reach all of w+.
+        """
+        if self.losses is None:
+            return [Part(torch.arange(len(self.images)), self.latent, self.images)]
+        best, choice = self.losses.clone(), torch.zeros(len(self.losses), dtype=torch.int64)
+        for number, one in enumerate(self.before, start=1):
+            lower = one.losses < best
+            choice[lower.cpu()], best = number, torch.where(lower, one.losses, best)
+        kinds = [(self.latent, self.images), *((one.latent, one.images) for one in self.before)]
+        return [
+            Part(at, latent[at], images[at], kept=number > 0)
+            for number, (latent, images) in enumerate(kinds)
+            if len(at := (choice == number).nonzero()[:, 0])
+        ]
 
 
 class Inverter:
@@ -73,7 +114,8 @@ class Inverter:
         began = time.monotonic()
         found = refine(images, latent, budget, watch)
         seconds = (time.monotonic() - began) / len(images)
-        return Inversion(found.latent, self.render(found.latent), found.steps, seconds)
+        drawn, took = self.render(found.latent), (found.steps, seconds)
+        return Inversion(found.latent, drawn, *took, found.losses, found.before, found.maps)
 
     @torch.inference_mode()
     def render(self, latent: Latent) -> Tensor:

@@ -60,7 +60,7 @@ class Method:
 
 
 def listed(last: Literal["or", "and"], *, clip: bool = False) -> str:
-    """The names in the table's order, the last after `last`: "encoder, latent or generator".
+    """The names in the table's order, the last after `last`: "encoder, sam or generator".
 
     Args:
         clip: only those that are for clips.
@@ -113,6 +113,12 @@ def _generator(given: Given) -> Refine:
     return generator_refinement(given.generator, distance=given.distance)
 
 
+def _sam(given: Given) -> Refine:
+    from dseinvert.inversion.sam import sam_refinement
+
+    return sam_refinement(given.generator, given.space, distance=given.distance)
+
+
 def _encoder_of_clip(task: ClipTask, fitted: Fitted, steps: int) -> Fitted:
     from dseinvert.inversion.clip_stages import encoder_of_clip
 
@@ -128,6 +134,7 @@ def _generator_of_clip(task: ClipTask, fitted: Fitted, steps: int) -> Fitted:
 METHODS: dict[str, Method] = {
     "encoder": Method(100, "encoders", _encoder, _encoder_of_clip, leads=True),
     "latent": Method(200, "latents", _latent, in_space=True),
+    "sam": Method(200, "latents", _sam, in_space=True),
     "generator": Method(100, "generators", _generator, _generator_of_clip),
 }
 """By name, in the order in which help names them."""

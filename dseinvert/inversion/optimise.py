@@ -16,7 +16,7 @@ from dseinvert.generators import Generator
 from dseinvert.generators.tuned import synthesize
 from dseinvert.inversion.descend import Best, Look, Moved, Step, descend, scheduled
 from dseinvert.inversion.names import SpaceName
-from dseinvert.inversion.refinement import Budget, Refine, Refined, Watch
+from dseinvert.inversion.refinement import Before, Budget, Refine, Refined, Watch
 from dseinvert.inversion.spaces import (
     Chart,
     Density,
@@ -72,8 +72,9 @@ def latent_refinement(
     """Optimisation of latents in a space, as a refinement.
 
     The encoder's latent enters the space first, which may cost: no z+ need draw what its w+ did.
-    From there on a result is never worse than its start. Results of w and z are written with a row
-    for each layer, so that they are edited like others; `origin["refined_in"]` names the space.
+    From there on a result is never worse than its start; what it was before is told in
+    `Refined.before`. Results of w and z are written with a row for each layer, so that they are
+    edited like others; `origin["refined_in"]` names the space.
 
     Args:
         generator: left as it is; gradients reach the latents only.
@@ -107,15 +108,24 @@ def latent_refinement(
     ) -> Refined:
         with torch.inference_mode(False), torch.enable_grad():
             images = images.to(generator.device).clone()
+            came = before(generator, images, start, image_loss)
             chart = enter(generator, space, start, options.enter, unit)
             look, move, begin = _steps(chart, images, image_loss, penalty, options)
             best = descend(images, look, move, begin, budget, watch)
         latent = chart.result(best.found)
         with torch.inference_mode():
             drawn = synthesize(generator, latent).clamp(-1, 1)
-        return Refined(latent, drawn, best.steps, best.losses)
+        return Refined(latent, drawn, best.steps, best.losses, (came,))
 
     return refine
+
+
+@torch.no_grad()
+def before(generator: Generator, images: Tensor, start: Latent, loss: Distance) -> Before:
+    """A start as it came, and how far what it draws is from `images` [B, 3, R, R]."""
+    start = start.to(generator.device)
+    drawn = synthesize(generator, start)
+    return Before(start, drawn.clamp(-1, 1), loss(images, drawn))
 
 
 def _steps(

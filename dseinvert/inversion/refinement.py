@@ -63,6 +63,17 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class Before:
+    """What a batch was before it entered a space that may not hold it."""
+
+    latent: Latent
+    images: Tensor
+    """[B, 3, R, R] in [-1, 1], drawn from the latent."""
+    losses: Tensor
+    """[B] by the image loss of the refinement that followed."""
+
+
+@dataclass(frozen=True)
 class Refined:
     """What a refinement made of a batch: for each image the best that it met."""
 
@@ -72,7 +83,11 @@ class Refined:
     steps: Tensor
     """[B] int64: steps taken."""
     losses: Tensor
-    """[B] the image loss of the best, at most that of the start."""
+    """[B] the image loss of the best, at most that of the start within the space."""
+    before: tuple[Before, ...] = ()
+    """What the batch was each time that it entered a space, which may have been better."""
+    maps: Tensor | None = None
+    """[B, R, R] uint8: where F of which layer corrects the image, 0 = nowhere; None = no map."""
 
 
 class Refine(Protocol):
@@ -84,4 +99,5 @@ class Refine(Protocol):
         """Improve `start`, the encoder's latents of `images` [B, 3, R, R] in [-1, 1].
 
         Never worse than the start by its own image loss: where nothing helps, the start returns.
+        One that moves in a space which may not hold the start tells what that was in `before`.
         """

@@ -16,7 +16,7 @@ from dseinvert.generators import Generator
 from dseinvert.inversion.asked import Refining
 from dseinvert.inversion.methods import Given, method_of
 from dseinvert.inversion.names import SpaceName
-from dseinvert.inversion.refinement import Budget, Refine, Refined, Watch
+from dseinvert.inversion.refinement import Before, Budget, Refine, Refined, Watch
 from dseinvert.inversion.spaces import check_space
 from dseinvert.latent import Latent
 from dseinvert.similarity.losses import Distance, mse, ssim
@@ -68,6 +68,8 @@ def in_turn(parts: Sequence[tuple[Refine, int]]) -> Refine:
         images: Tensor, start: Latent, budget: Budget, watch: Watch | None = None
     ) -> Refined:
         began, done, taken = time.monotonic(), 0, None
+        before: tuple[Before, ...] = ()
+        maps: Tensor | None = None
         for index, (part, steps) in enumerate(parts):
             own = replace(budget, steps=steps)
             if budget.seconds is not None:
@@ -75,9 +77,10 @@ def in_turn(parts: Sequence[tuple[Refine, int]]) -> Refine:
                 own = replace(own, seconds=max(0.0, left) / (len(parts) - index))
             found = part(images, start, own, watch and partial(_later, watch, done))
             start, taken = found.latent, found.steps if taken is None else taken + found.steps
+            before, maps = (*before, *found.before), maps if found.maps is None else found.maps
             done += steps
         assert taken is not None
-        return replace(found, steps=taken)
+        return replace(found, steps=taken, before=before, maps=maps)
 
     return refine
 

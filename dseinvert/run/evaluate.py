@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -21,7 +21,9 @@ from dseinvert.evaluation.frechet import open_features
 from dseinvert.evaluation.panel import Panel
 from dseinvert.evaluation.plots import plots
 from dseinvert.evaluation.prior import prior
-from dseinvert.evaluation.tables import as_csv, as_markdown, curve_rows, each, summary
+from dseinvert.evaluation.protocols import parse_protocol
+from dseinvert.evaluation.published import Beside, beside
+from dseinvert.evaluation.tables import Row, as_csv, as_markdown, curve_rows, each, summary
 from dseinvert.faces.crops import Wanted
 from dseinvert.generators.pixels import to_pixels, to_tensor
 from dseinvert.inversion.asked import parse_refining
@@ -58,11 +60,14 @@ class Evaluation:
     out: Path | None
     sets: str = "Fréchet"
     """The name of the distance between sets."""
+    beside: Beside | None = None
+    """The numbers of a paper; None = none was asked for."""
 
     @property
     def markdown(self) -> str:
         """The tables for people."""
-        return as_markdown(self.results, self.curves, self.protocol, self.sets).decode()
+        own = as_markdown(self.results, self.curves, self.protocol, self.sets).decode()
+        return own if self.beside is None else f"{own}\n{self.beside.markdown}"
 
     def asdict(self) -> dict[str, object]:
         """Ready for JSON."""
@@ -72,6 +77,7 @@ class Evaluation:
             "protocol": self.protocol,
             "summary": summary(self.results, self.sets),
             "curves": curve_rows(self.curves, self.sets),
+            **({} if self.beside is None else {"beside": list(self.beside.rows)}),
             "out": None if self.out is None else str(self.out),
         }
 
@@ -82,6 +88,7 @@ def run_evaluate(patterns: Sequence[str], options: EvaluateOptions, watcher: Wat
     Raises:
         DseInvertError: what cannot be compared, in one line.
     """
+    asked, options = parse_protocol(options.protocol), _by_protocol(options)
     device = pick_device(options.device)
     model = open_model(options.model, device)
     directions = _directions(model, options)
@@ -106,10 +113,26 @@ def run_evaluate(patterns: Sequence[str], options: EvaluateOptions, watcher: Wat
         f"{device}; peak: of the process (on a GPU: of torch)" + _recipes(options, panel)
     )
     name = "Fréchet" if panel.sets is None else panel.sets.name
-    done = Evaluation(tuple(results), tuple(curves), protocol, options.out, name)
+    lpips = panel.perceptual[1] if panel.perceptual and panel.perceptual[0] == "lpips" else None
+    their: Beside | None = None
+    if asked is not None:
+        their = beside(asked, results, curves, images, model.generator, lpips, name)
+    done = Evaluation(tuple(results), tuple(curves), protocol, options.out, name, their)
     if options.out is not None:
         _write(options.out, done, names, crops)
     return done
+
+
+def _by_protocol(options: EvaluateOptions) -> EvaluateOptions:
+    """The options with what a paper's comparison asks for where nothing else is given."""
+    asked = parse_protocol(options.protocol)
+    if asked is None:
+        return options
+    given = bool(options.refine) or options.baselines != "none"
+    count = asked.protocol.count if options.count is None else options.count
+    if given:
+        return replace(options, count=count)
+    return replace(options, refine=asked.refine, baselines=asked.baselines, count=count)
 
 
 def methods_of(
@@ -259,12 +282,20 @@ def _write(out: Path, done: Evaluation, names: Sequence[str], crops: Sequence[Pi
     make_folder(out)
     made["summary.csv"] = as_csv(summary(done.results, done.sets), done.protocol)
     made["images.csv"] = as_csv(each(done.results, names), done.protocol)
+    if done.beside is not None:
+        made["beside.csv"] = as_csv(_filled(done.beside.rows), " ".join(done.beside.notes))
     if done.curves:
         made["curves.csv"] = as_csv(curve_rows(done.curves, done.sets), done.protocol)
     made["report.md"] = done.markdown.encode()
     made["grid.png"] = encode_png(_grid(done.results, crops))
     for name, data in made.items():
         write_bytes(within(out, name), data)
+
+
+def _filled(rows: Sequence[Row]) -> list[Row]:
+    """With a cell in every column."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return [{name: row.get(name, "") for name in names} for row in rows]
 
 
 def _grid(results: Sequence[Result], crops: Sequence[Pixels]) -> Pixels:

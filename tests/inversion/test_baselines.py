@@ -52,12 +52,14 @@ def test_a_baseline_ends_nearer_than_it_began_after_its_steps(
     found = open_baseline(asked, generator, encoder)(images)
     inverter = Inverter(generator, encoder)
     start = inverter.invert(images).images
-    if name != "indomain":
+    if name not in ("indomain", "sam", "sam-z+"):
         start = inverter.render(concat([generator.mean_latent()] * 2))
     assert (mse(images, found.images) < mse(images, start)).all()
     assert found.steps is not None and found.steps.tolist() == [8, 8]
-    assert bool(found.latent.tuning) == (name == "pti")
-    assert (found.latent.feature is not None) == (name == "bdinvert")
+    kind = name.removesuffix("-z+")
+    assert bool(found.latent.tuning) == (kind == "pti")
+    assert (found.latent.feature is not None) == (kind in ("bdinvert", "sam"))
+    assert found.latent.space == ("z+" if name.endswith("-z+") else "w+")
 
 
 def test_image2stylegan_in_w_keeps_one_row(generator: StyleGAN2, images: Tensor) -> None:

@@ -117,7 +117,7 @@ def test_messages_name_the_methods_that_there_are() -> None:
             read(text)
         return caught.value.advice
 
-    known = "none, or encoder, latent or generator[:STEPS], several with commas"
+    known = "none, or encoder, latent, sam or generator[:STEPS], several with commas"
     assert advice(parse_refining, "magic") == advice(clip_refining, "magic") == known
     assert advice(clip_refining, "latent") == "encoder or generator, which all frames share"
     twice = "encoder and generator once each, with more steps"
@@ -127,7 +127,7 @@ def test_messages_name_the_methods_that_there_are() -> None:
 def test_help_names_the_methods_that_there_are(toy: None) -> None:
     text = "{methods}|{clip_methods}|{clip_together}"
     assert filled(text) == (
-        "encoder, latent, generator or toy|encoder or generator|both with a comma"
+        "encoder, latent, sam, generator or toy|encoder or generator|both with a comma"
     )
     METHODS["toy"] = replace(TOY, clip=lambda task, fitted, steps: fitted)
     assert filled(text).endswith("|encoder, generator or toy|several with commas")
@@ -137,8 +137,8 @@ def test_todays_help_is_as_it_was() -> None:
     helps = [{row.field.name: row.doc for row in offered(o)} for o in (ImagesOptions, VideoOptions)]
     found = [one["refine"] for one in helps]
     assert found == [
-        "none, or encoder, latent or generator[:STEPS]: improve each inversion; several in turn "
-        "with commas, as latent:200,generator:100.",
+        "none, or encoder, latent, sam or generator[:STEPS]: improve each inversion; several in "
+        "turn with commas, as latent:200,generator:100.",
         "none, or encoder or generator[:STEPS], or both with a comma: tuned to each person once, "
         "on frames of the whole clip.",
     ]

@@ -14,10 +14,13 @@ from dseinvert.editing.edits import Edits
 from dseinvert.editing.render import render_edits, settle_all, strengths
 from dseinvert.faces.crops import Crop
 from dseinvert.generators.pixels import to_pixels, to_tensor
-from dseinvert.inversion.inverter import Inversion, Inverter
+from dseinvert.inversion.inverter import KEPT, Inversion, Inverter, Part
+from dseinvert.inversion.segments import painted
 from dseinvert.latent import Latent
 from dseinvert.media.pixels import Pixels
 from dseinvert.similarity.metrics import image_metrics
+
+_KEPT = "--refine {} found nothing better than it began with, which stays"
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,10 @@ class InvertedFace:
     recon: Pixels
     edited: Mapping[str, Pixels]
     metrics: Mapping[str, float]
+    note: str = ""
+    """What is to be said of it; "" = nothing."""
+    map: Pixels | None = None
+    """Where F corrects it, and of which layer; None = there is no map."""
 
 
 @dataclass(frozen=True)
@@ -53,29 +60,44 @@ def invert_faces(
     `refining` is shown and named where the inverter refines; None = it does not.
     """
     images = to_tensor([crop.pixels for crop in crops])
+    inversion = _inverted(inverter, images, refining)
+    drawn = inversion.images.clone()
+    for part in inversion.parts():
+        drawn[part.at] = part.images
+    table = image_metrics(images, drawn.cpu()) | _effort(inversion)
+    maps = None if inversion.maps is None else painted(inversion.maps)
+    found: dict[int, InvertedFace] = {}
+    for part in inversion.parts():
+        latent = part.latent.with_origin(generator_sha256=sha256, **_told(refining, part))
+        settled = settle_all(inverter.generator, latent, edits)
+        edited = render_edits(inverter.generator, latent, settled)
+        recons = to_pixels(part.images)
+        for k, place in enumerate(part.at.tolist()):
+            found[place] = InvertedFace(
+                crops[place],
+                latent[k : k + 1].to("cpu"),
+                recons[k],
+                {name: pictures[k] for name, pictures in edited.items()},
+                {name: _finite(values[place]) for name, values in table.items()}
+                | strengths(edits, settled, k),
+                _KEPT.format(refining.text) if part.kept and refining else "",
+                None if maps is None or part.kept else maps[place],
+            )
+    return [found[place] for place in range(len(crops))]
+
+
+def _inverted(inverter: Inverter, images: Tensor, refining: Watching | None) -> Inversion:
     if refining is None:
-        inversion = inverter.invert(images)
-    else:
-        with refining.watched() as told:
-            inversion = inverter.invert(images, lambda step, _: told(step))
-    latent = inversion.latent.with_origin(generator_sha256=sha256)
-    if refining is not None:
-        latent = latent.with_origin(refined=refining.text)
-    recons = to_pixels(inversion.images)
-    settled = settle_all(inverter.generator, latent, edits)
-    edited = render_edits(inverter.generator, latent, settled)
-    table = image_metrics(images, inversion.images.cpu()) | _effort(inversion)
-    return [
-        InvertedFace(
-            crop,
-            latent[i : i + 1].to("cpu"),
-            recons[i],
-            {name: pictures[i] for name, pictures in edited.items()},
-            {name: _finite(values[i]) for name, values in table.items()}
-            | strengths(edits, settled, i),
-        )
-        for i, crop in enumerate(crops)
-    ]
+        return inverter.invert(images)
+    with refining.watched() as told:
+        return inverter.invert(images, lambda step, _: told(step))
+
+
+def _told(refining: Watching | None, part: Part) -> dict[str, str]:
+    """What the latents say of their refinement."""
+    if refining is None:
+        return {}
+    return {"refined": refining.text} | ({"kept": KEPT} if part.kept else {})
 
 
 def _effort(inversion: Inversion) -> dict[str, Tensor]:

@@ -41,6 +41,12 @@ ROLES = {
         names="recon",
         caption="reconstruction",
     ),
+    "map": Role(
+        "of --refine sam, the space of each part: black = rows alone, brighter = F of later layers",
+        lambda face: {} if face.map is None else {"map": face.map},
+        names="map",
+        caption="where F corrects it: the brighter, the later its layer",
+    ),
     "edit": Role(
         "the same of its edited latent, one for each --edit, named by its label",
         lambda face: face.edited,

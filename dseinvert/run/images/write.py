@@ -90,7 +90,7 @@ class Target:
             pictured = [file for entry in entries for file in entry.pictures.values()]
             self.claims.claim([*pictured, *photos.values()], prepared.item.name)
         files: dict[str, str] = {}
-        notes: list[str] = []
+        notes = [face.note for face in faces if face.note]
         try:
             for name, data in self._blobs(prepared, faces, shots, entries, photos, notes):
                 write_bytes(self._free(name), data, sync=False, mark=self.mark)
