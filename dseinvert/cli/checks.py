@@ -154,6 +154,7 @@ def check_evaluate(paths: Sequence[str], options: EvaluateOptions) -> None:
     if options.count is not None and options.count < 1:
         raise UsageError(f"--count {options.count}", "at least 1")
     inputs.check_inputs(paths, IMAGES)
+    inputs.check_sets(*map(Path, paths))
     if options.out is not None:
         outputs.check_folder(options.out)
     known.check_strips(options.model, options.edit)
@@ -167,9 +168,12 @@ def check_videos(source: Path, edited: Path) -> None:
         inputs.check_inputs([str(path)], VIDEOS)
 
 
-def check_train(gan: str, device: str, out: Path) -> None:
+def check_train(gan: str, device: str, out: Path, real: Path | None = None) -> None:
     """See `check_images`."""
     DEVICE.read("--device", device)
+    inputs.check_there(real, "--real")
+    if real is not None:
+        inputs.check_sets(real)
     outputs.check_folder(out)
     known.check_model(gan)
 
@@ -178,6 +182,7 @@ def check_finetune(on: Path, model: str, device: str, out: Path) -> None:
     """See `check_images`."""
     DEVICE.read("--device", device)
     inputs.check_inputs([str(on)], IMAGES)
+    inputs.check_sets(on)
     outputs.check_folder(out)
     known.check_model(model)
 
@@ -197,6 +202,8 @@ def check_learn(options: DirectionsOptions) -> None:
     if options.method not in methods:
         advice = suggested(options.method, methods, ", ".join(methods))
         raise UsageError(f"--method {options.method!r}", advice)
+    if options.images is not None:
+        inputs.check_sets(options.images)
     if options.preview is not None:
         outputs.check_folder(options.preview)
     known.check_model(options.model)

@@ -10,7 +10,7 @@ import typer
 
 from dseinvert.cli.checks import check_train
 from dseinvert.cli.verb import Done, verb
-from dseinvert.progress import Watcher
+from dseinvert.progress import SILENT, Watcher
 from dseinvert.training.options import TrainOptions
 
 
@@ -31,12 +31,16 @@ def train(
 
     dseinvert train --gan my-gan.pth --method e4e --out runs/my-e4e
     """
-    check_train(gan, device, out)
+    check_train(gan, device, out, options.real)
     if without_lpips:
         options = replace(options, perceptual="none")
 
     from dseinvert.models import open_model, pick_device
     from dseinvert.training.loop import train as run
+    from dseinvert.training.team import joined, own_device
 
-    outcome = run(open_model(gan, pick_device(device)), options, out, watcher)
+    with joined(device) as team:
+        model = team.agreed(lambda: open_model(gan, pick_device(own_device(device))))
+        heard = watcher if team.leads else SILENT
+        outcome = run(model, options, out, heard, team=team)
     return Done(code=outcome.stopped or 0)

@@ -38,7 +38,7 @@ from dseinvert.models import Model, open_model, pick_device
 from dseinvert.progress import Watcher
 from dseinvert.run.flow.batchsize import auto_size
 from dseinvert.run.flow.names import assign, face_names, folded
-from dseinvert.run.inputs import Item, look, read_faces
+from dseinvert.run.inputs import Item, pictures_of, read_faces
 from dseinvert.similarity.identity import open_identity
 from dseinvert.similarity.losses import Distance
 from dseinvert.similarity.perceptual import open_distance, trunk_file
@@ -235,9 +235,22 @@ def faces_of(
     Raises:
         NoInputError: there is none.
     """
-    found = look(patterns, watcher)
+    with pictures_of(patterns, watcher) as found:
+        content = {one.source: one.content for one in found}
+        named = assign(content, {}, ())
+        items = [Item(source, name, content[source]) for source, name in named.items()]
+        names, crops = _cut(items, model, options, watcher)
+    most = None if options.count is None else max(0, options.count)
+    if not crops[:most]:
+        raise NoInputError("no faces to compare on", "name image files, folders or globs")
+    return names[:most], crops[:most]
+
+
+def _cut(
+    items: Sequence[Item], model: Model, options: EvaluateOptions, watcher: Watcher
+) -> tuple[list[str], list[Pixels]]:
+    """Names and crops of the faces, file by file until there are `count`."""
     side, detector = model.generator.resolution, model.detector(align=options.align)
-    items = [Item(source, name) for source, name in assign(found.files, {}, ()).items()]
     taken = frozenset(folded(item.name) for item in items)
     most = None if options.count is None else max(0, options.count)
     watcher.begin("reading", len(items))
@@ -248,9 +261,7 @@ def faces_of(
         crops += [crop.pixels for crop in one.crops]
         if most is not None and len(crops) >= most:
             break
-    if not crops[:most]:
-        raise NoInputError("no faces to compare on", "name image files, folders or globs")
-    return names[:most], crops[:most]
+    return names, crops
 
 
 def _write(out: Path, done: Evaluation, names: Sequence[str], crops: Sequence[Pixels]) -> None:

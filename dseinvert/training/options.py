@@ -40,6 +40,10 @@ class TrainOptions:
     """Steps in all; the paper's 7 epochs of 30,000."""
     batch: int | None = None
     """Images a step, as in the paper; None = 8 up to 256 px, 4 at 512, 2 at 1024."""
+    accumulate: int = 1
+    """Pieces in which each process works through its part of a batch, one after another; takes
+    less memory, and changes results by rounding only, or by the norms over a batch where the
+    method has such."""
     lr: float | None = None
     """Learning rate; None = 0.0015 for DSE, by Adam (0, 0.99), 0.0005 for the other methods."""
     seed: int = 0
@@ -55,7 +59,8 @@ class TrainOptions:
     start: Start = "scratch"
     """scratch = fresh weights, model = those of the encoder that the --gan model has."""
     real: Path | None = None
-    """Tar of aligned real images to train on besides; None = samples of the generator only."""
+    """Aligned real images to train on besides: a folder, a zip or tar, an LMDB, or a Hugging Face
+    data set in parquet files; None = samples of the generator only."""
     real_share: float = 0.25
     """Share of real images in each batch, where there are any."""
     attention: AttentionKind = "crops"
@@ -94,7 +99,7 @@ class TrainOptions:
     def __post_init__(self) -> None:
         _require(self.strategy in STRATEGIES, "strategy", self.strategy, "1 or 2")
         positive = ("iterations", "log_every", "eval_every", "eval_samples", "checkpoint_every")
-        for name in positive:
+        for name in (*positive, "accumulate"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("grid_every", "seed"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
@@ -202,6 +207,8 @@ class FinetuneOptions:
     """Steps at most."""
     batch: int | None = None
     """Images a step; None = 8 up to 256 px, 4 at 512, 2 at 1024."""
+    accumulate: int = 1
+    """Pieces in which each process works through its part of a batch, one after another."""
     lr: float = 0.002
     """Learning rate of Adam (0, 0.99), equalised."""
     seed: int = 0
@@ -224,7 +231,7 @@ class FinetuneOptions:
     """Degrees clockwise that set photos upright: 0, 90, 180 or 270; auto = as their faces tell."""
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "eval_every", "patience"):
+        for name in ("iterations", "eval_every", "patience", "accumulate"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         _require(self.batch is None or self.batch >= 2, "batch", self.batch, "at least 2")
         _require(0 < self.lr <= 1, "lr", self.lr, "above 0, at most 1")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from dseinvert.encoders.parts import share_norms
 from dseinvert.errors import OutputError, UsageError
 from dseinvert.generators import Generator
 from dseinvert.media.atomic import write_bytes
@@ -20,14 +21,15 @@ from dseinvert.similarity.attention import Scales, centre_crops, whole
 from dseinvert.similarity.gradcam import gradcam_scales, open_gradcam
 from dseinvert.similarity.metrics import PROTOCOL
 from dseinvert.similarity.perceptual import open_distance
-from dseinvert.training.checkpoints import State, resume
+from dseinvert.training.checkpoints import State, resume, share
 from dseinvert.training.lessons import SCHEDULED
 from dseinvert.training.mirror import Mirror, Wishes, build, continued, mirror, usual_psi
 from dseinvert.training.objective import Objective
 from dseinvert.training.optimiser import build_optimiser
 from dseinvert.training.options import TrainOptions
 from dseinvert.training.pictures import Variations
-from dseinvert.training.samples import Batch, Source, batches, real_pictures
+from dseinvert.training.samples import Batch, Cut, Source, batches, real_pictures
+from dseinvert.training.team import ALONE, Team
 
 
 @dataclass(frozen=True)
@@ -40,31 +42,55 @@ class Run:
     source: Source
     objective: Objective
     real: Variations | None
+    team: Team = ALONE
 
     @property
     def batch(self) -> int:
         """Images a step."""
         return self.options.batch_at(self.gan.generator.resolution)
 
-    def batches(self, step: int) -> Iterator[Batch]:
-        """Training batches from `step` on."""
-        options = self.options
+    def batches(self, step: int) -> Iterator[Iterable[Batch]]:
+        """Training batches from `step` on: of each the pieces that are this process's to do."""
+        count, options = self.options.accumulate, self.options
         synthetic = self.batch - options.real_at(self.gan.generator.resolution)
-        return batches(self.source, options.seed, synthetic, self.real, step, options.mixing)
+        first, parts = self.team.rank * count, self.team.size * count
+        total = self.team.total if self.team.size > 1 else None
+        pieces = [
+            batches(
+                *(self.source, options.seed, synthetic, self.real, step, options.mixing),
+                *(Cut(first + index, parts), total),
+            )
+            for index in range(count)
+        ]
+        while True:
+            yield (next(piece) for piece in pieces)  # each is drawn when its turn comes
 
 
-def prepare(gan: Model, options: TrainOptions, out: Path) -> tuple[Run, State]:
+def prepare(gan: Model, options: TrainOptions, out: Path, team: Team = ALONE) -> tuple[Run, State]:
     """Refuse what can be refused, then build, or read, all that training needs.
 
-    Nothing is written before everything else has gone well.
+    Nothing is written before everything else has gone well, in all processes.
     """
+    run, state = team.agreed(lambda: _prepared(gan, options, out, team))
+    same = identity(gan, options)
+    share(state, same, team)
+    if team.leads:
+        make_folder(out)
+        settings = same | {"gan": str(gan.folder), "metrics": PROTOCOL}
+        write_bytes(out / "training.json", (json.dumps(settings, indent=2) + "\n").encode())
+    return run, state
+
+
+def _prepared(gan: Model, options: TrainOptions, out: Path, team: Team) -> tuple[Run, State]:
     generator = gan.generator
     generator.plain.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     check(gan, options, out)
     real_batch = options.real_at(generator.resolution)
-    state = new_state(gan, options)
-    # Runs from before an option was there had its default.
-    resume(out, state, identity(gan, options), before=identity(gan, TrainOptions()))
+    check_parts(options, generator.resolution, team)
+    state = new_state(gan, options, team)
+    if team.leads:
+        # Runs from before an option was there had its default.
+        resume(out, state, identity(gan, options), before=identity(gan, TrainOptions()))
     distance = open_distance(options.perceptual, generator.device)
     scales = open_scales(options, generator.device)
     half = bfloat16(options, generator.device)
@@ -74,10 +100,19 @@ def prepare(gan: Model, options: TrainOptions, out: Path) -> tuple[Run, State]:
         real = real_pictures(options.real, generator.resolution, real_batch, options.seed)
     psi, cutoff = truncation(generator, options)
     source = Source(generator, psi, cutoff)
-    make_folder(out)
-    settings = identity(gan, options) | {"gan": str(gan.folder), "metrics": PROTOCOL}
-    write_bytes(out / "training.json", (json.dumps(settings, indent=2) + "\n").encode())
-    return Run(gan, options, out, source, objective, real), state
+    return Run(gan, options, out, source, objective, real, team), state
+
+
+def check_parts(options: TrainOptions, resolution: int, team: Team) -> None:
+    """UsageError where a batch cannot be cut into a part for each process and piece."""
+    batch, parts = options.batch_at(resolution), team.size * options.accumulate
+    samples = batch - options.real_at(resolution)
+    if samples < parts:
+        what = f"{samples} samples of the generator" if options.real else f"a batch of {batch}"
+        raise UsageError(
+            f"--batch {batch}: {what} for {team.size} x {options.accumulate} parts",
+            "a larger --batch, which is that of all processes, or fewer of them",
+        )
 
 
 def check(gan: Model, options: TrainOptions, out: Path) -> None:
@@ -138,7 +173,7 @@ def open_scales(options: TrainOptions, device: torch.device) -> Scales:
     return gradcam_scales(maps, options.mu, options.gradcam_gradients)
 
 
-def new_state(gan: Model, options: TrainOptions) -> State:
+def new_state(gan: Model, options: TrainOptions, team: Team = ALONE) -> State:
     """An untrained encoder on the generator's device, or the one that the model has."""
     torch.manual_seed(options.seed)
     encoder = build(planned(gan, options), gan.generator)
@@ -146,7 +181,10 @@ def new_state(gan: Model, options: TrainOptions) -> State:
         assert isinstance(gan.encoder, nn.Module)
         encoder.load_state_dict(gan.encoder.state_dict())
     smooth = copy.deepcopy(encoder).requires_grad_(False)
-    return State(encoder, smooth, optimiser_for(encoder, options))
+    optimiser = optimiser_for(encoder, options)
+    if team.size > 1:
+        share_norms(encoder)
+    return State(encoder, smooth, optimiser)
 
 
 def optimiser_for(encoder: nn.Module, options: TrainOptions) -> torch.optim.Optimizer:
