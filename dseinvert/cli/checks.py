@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -35,11 +36,12 @@ from dseinvert.editing.grammar import (
     strip_name,
 )
 from dseinvert.editing.script import people_of, read_script
-from dseinvert.errors import UsageError
+from dseinvert.errors import MissingError, UsageError
 from dseinvert.export.options import ExportOptions
 from dseinvert.inversion.asked import clip_refining, parse_refining
 from dseinvert.names import suggested
 from dseinvert.run.play.seeds import parse_seeds
+from dseinvert.training.options import TrainOptions
 from dseinvert.written import DEVICE, regions_of
 
 MASKS = ("auto", "face")
@@ -168,12 +170,16 @@ def check_videos(source: Path, edited: Path) -> None:
         inputs.check_inputs([str(path)], VIDEOS)
 
 
-def check_train(gan: str, device: str, out: Path, real: Path | None = None) -> None:
+def check_train(gan: str, device: str, out: Path, options: TrainOptions) -> None:
     """See `check_images`."""
     DEVICE.read("--device", device)
-    inputs.check_there(real, "--real")
-    if real is not None:
-        inputs.check_sets(real)
+    inputs.check_there(options.real, "--real")
+    if options.real is not None:
+        inputs.check_sets(options.real)
+    for name in ("identity", "lpips_weights"):
+        inputs.check_file(getattr(options, name), f"--{name.replace('_', '-')}")
+    if options.wandb is not None and find_spec("wandb") is None:
+        raise MissingError("--wandb needs the package wandb", "pip install 'dseinvert[wandb]'")
     outputs.check_folder(out)
     known.check_model(gan)
 

@@ -61,6 +61,10 @@ class Baseline:
         return f"{self.name}:{self.steps}"
 
 
+WITH_ENCODER = frozenset({"indomain"})
+"""Those that need the model's encoder."""
+
+
 def parse_baselines(text: str) -> tuple[Baseline, ...]:
     """`none`, or `i2s-w+:500,pti`, or `all:100`.
 

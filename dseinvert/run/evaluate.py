@@ -25,7 +25,13 @@ from dseinvert.evaluation.tables import as_csv, as_markdown, curve_rows, each, s
 from dseinvert.faces.crops import Wanted
 from dseinvert.generators.pixels import to_pixels, to_tensor
 from dseinvert.inversion.asked import parse_refining
-from dseinvert.inversion.baselines import ABOUT, open_baseline, parse_baselines
+from dseinvert.inversion.baselines import (
+    ABOUT,
+    WITH_ENCODER,
+    Baseline,
+    open_baseline,
+    parse_baselines,
+)
 from dseinvert.inversion.inverter import Inversion, Inverter
 from dseinvert.inversion.optimise import LatentOptions
 from dseinvert.inversion.refining import open_refining
@@ -102,7 +108,7 @@ def run_evaluate(patterns: Sequence[str], options: EvaluateOptions, watcher: Wat
     protocol = (
         f"{len(images)} images at {model.generator.resolution} px, {model.name}; {panel.protocol}; "
         f"seconds: an image's share of a batch of {size}, {torch.get_num_threads()} threads, "
-        f"{device}; peak: of the process (on a GPU: of torch)" + _recipes(options, panel)
+        f"{device}; peak: of the process (on a GPU: of torch)" + _recipes(model, options, panel)
     )
     name = "Fréchet" if panel.sets is None else panel.sets.name
     done = Evaluation(tuple(results), tuple(curves), protocol, options.out, name)
@@ -116,28 +122,41 @@ def methods_of(
 ) -> list[Method]:
     """The mean latent, the model's encoder, its refinements, baselines, and other encoders.
 
+    A bare GAN has no encoder, and of `--baselines all` those that need none.
+
     Raises:
         UsageError: a model of another generator, or --loss perceptual without such a measure.
         MissingError: one without an encoder.
     """
-    inverter = _inverter(model, model)
+    if not (options.against or options.baselines != "none"):
+        model.require_encoder()
     mean = model.generator.mean_latent()
 
+    @torch.inference_mode()
     def average(images: Tensor) -> Inversion:
         latent = concat([mean] * len(images))
-        return Inversion(latent, inverter.render(latent))
+        return Inversion(latent, model.generator.synthesize(latent).clamp(-1, 1))
 
     distance = _distance(options, perceptual)
-    methods = [Method(MEAN, average), Method(ENCODER, inverter.invert)]
+    methods = [Method(MEAN, average)]
+    if model.encoder is not None:
+        methods.append(Method(ENCODER, _inverter(model, model).invert))
     for text in options.refine:
         methods.append(Method(text, _refined(model, text, distance).invert))
-    for one in parse_baselines(options.baselines):
+    for one in _baselines(model, options):
         invert = open_baseline(one, model.generator, model.encoder, distance)
         methods.append(Method(one.text, invert))
     for name in options.against:
         other = open_model(name, model.generator.device)
         methods.append(Method(other.name, _inverter(model, other).invert))
     return methods
+
+
+def _baselines(model: Model, options: EvaluateOptions) -> list[Baseline]:
+    asked = parse_baselines(options.baselines)
+    every = re.search(r"\ball\b", options.baselines) is not None
+    bare = model.encoder is None and every
+    return [one for one in asked if not (bare and one.name in WITH_ENCODER)]
 
 
 def _distance(options: EvaluateOptions, perceptual: tuple[str, Distance] | None) -> Distance | None:
@@ -149,9 +168,9 @@ def _distance(options: EvaluateOptions, perceptual: tuple[str, Distance] | None)
     return perceptual[1]
 
 
-def _recipes(options: EvaluateOptions, panel: Panel) -> str:
+def _recipes(model: Model, options: EvaluateOptions, panel: Panel) -> str:
     """How what is optimised was, after what else the protocol says."""
-    baselines = parse_baselines(options.baselines)
+    baselines = _baselines(model, options)
     if not options.refine and not baselines:
         return ""
     term = "" if options.loss == "mse" or panel.perceptual is None else f" + {panel.perceptual[0]}"

@@ -188,18 +188,18 @@ def _follow(task: _Adaptation, state: State, stop: Stop, watcher: Watcher) -> No
 
 
 def _descend(task: _Adaptation, state: State, stop: Stop, watcher: Watcher, told: Count) -> None:
-    options = task.options
+    options, asked = task.options, stop.code if task.run.team.size == 1 else None
     batches = task.run.batches(state.step)
-    while state.step < options.iterations and not _over(task, state) and stop.code is None:
+    while state.step < options.iterations and not _over(task, state) and asked is None:
         for group, rate in zip(state.optimiser.param_groups, task.rates, strict=True):
             group["lr"] = rate * min(1.0, (state.step + 1) / WARM_UP)
         terms = descend(task.run, state, next(batches), measure=False)
-        stop.code = task.run.team.code(stop.code)
+        asked = stop.agreed(task.run.team.most)
         if state.step % options.eval_every == 0 or state.step == options.iterations:
             if task.record is not None:
                 task.record.add("training", state.step, finite(terms, state.step))
             _judge(task, state, watcher)
-        elif stop.code is not None and task.record is not None:
+        elif asked is not None and task.record is not None:
             finite(terms, state.step)
             _checkpoint(task, state)
         told(state.step, f"best at {state.best['step']:.0f}")

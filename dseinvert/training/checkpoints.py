@@ -22,7 +22,7 @@ from dseinvert.version import __version__
 FILE = "checkpoint.pt"
 FREE = {
     "iterations", "log_every", "eval_every", "eval_samples", "grid_every", "checkpoint_every",
-    "accumulate",
+    "accumulate", "wandb",
 }  # fmt: skip
 """Options that may change when a run goes on; another value of any other is refused."""
 

@@ -13,6 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dseinvert.cards import CARD, DIRECTIONS
+from dseinvert.editing.directions import Direction, load_directions
 from dseinvert.encoders.parts import computing
 from dseinvert.errors import DeviceError, DseInvertError, ExitCode
 from dseinvert.models import Model, save_model
@@ -81,7 +83,7 @@ def _train(
     gan: Model, options: TrainOptions, out: Path, watcher: Watcher, ends: float, team: Team
 ) -> Outcome:
     run, state = prepare(gan, options, out, team)
-    desk = _Desk(run, watcher, Record(out, state.step) if team.leads else None)
+    desk = _Desk(run, watcher, _record(run, state))
     figures: dict[str, float] = {}
     with (
         stoppable(watcher.problem, "step") as stop,
@@ -107,14 +109,19 @@ def _train(
             told(state.step)
             if over:
                 break
+    desk.renew(state)
     desk.close()
     return Outcome(state.step, figures, stop.code)
 
 
+def _record(run: Run, state: State) -> Record | None:
+    return Record(run.out, state.step, run.options.wandb) if run.team.leads else None
+
+
 def _over(stop: Stop, ends: float, team: Team) -> bool:
     """Whether any process was asked to stop, or is out of time; they all do then."""
-    stop.code = team.code(stop.code)
-    return stop.code is not None or bool(team.most(time.monotonic() >= ends))
+    asked = stop.agreed(team.most)
+    return asked is not None or bool(team.most(time.monotonic() >= ends))
 
 
 @dataclass(frozen=True)
@@ -155,6 +162,14 @@ class _Desk:
         """A checkpoint and a model."""
         if self.record is not None:
             finite(terms, state.step)
+            save(self.run, state)
+
+    def renew(self, state: State) -> None:
+        """Give a run that has ended the directions that its GAN was given since."""
+        out = self.run.out
+        if self.record is None or not (out / CARD).is_file():
+            return
+        if _held(out).keys() != directions_of(self.run).keys():
             save(self.run, state)
 
     def close(self) -> None:
@@ -216,7 +231,7 @@ def save(run: Run, state: State) -> None:
         run.out,
         run.gan.generator,
         state.result,
-        run.gan.directions,
+        directions_of(run),
         name=model_name(run.out),
         description=f"{TITLES[run.options.method]} encoder for {run.gan.name}, "
         f"strategy {run.options.strategy}, step {state.step}",
@@ -226,6 +241,17 @@ def save(run: Run, state: State) -> None:
         keep_generator=run.gan.folder / "generator.safetensors",
         more={key: run.gan.card[key] for key in ("source", "notes") if key in run.gan.card},
     )
+
+
+def directions_of(run: Run) -> dict[str, Direction]:
+    """Those that the GAN has by now, and what was learned on the run itself besides."""
+    found = _held(run.out) | run.gan.directions | _held(run.gan.folder)
+    return {name: one for name, one in found.items() if one.generator in ("", run.gan.sha256)}
+
+
+def _held(folder: Path) -> dict[str, Direction]:
+    file = folder / DIRECTIONS
+    return load_directions(file) if file.is_file() else {}
 
 
 def model_name(out: Path) -> str:

@@ -11,6 +11,7 @@ from dseinvert.encoders import Encoder
 from dseinvert.generators import Generator
 from dseinvert.latent import Latent
 from dseinvert.similarity.attention import Scales
+from dseinvert.similarity.identity import Identity
 from dseinvert.similarity.losses import Distance, image_loss, latent_loss
 from dseinvert.similarity.weights import LossWeights
 from dseinvert.training.lessons import teach
@@ -28,6 +29,8 @@ class Objective:
     scales: Scales
     distance: Distance | None
     bfloat16: bool
+    who: Identity | None = None
+    """Sees faces, with gradients; None = without a loss of identity."""
 
     def __call__(
         self, encoder: Encoder, batch: Batch, progress: float = 1.0, *, measure: bool = True
@@ -85,7 +88,13 @@ class Objective:
     def _compare(
         self, real: Tensor, fake: Tensor, weights: LossWeights
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        return image_loss(real, fake, weights, self.scales, self.distance)
+        loss, terms = image_loss(real, fake, weights, self.scales, self.distance)
+        if self.who is not None:
+            with torch.no_grad():
+                known = self.who(real)
+            terms["identity"] = 1 - (known * self.who(fake)).sum(1)
+            loss = loss + weights.identity * terms["identity"]
+        return loss, terms
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.generator.device.type, torch.bfloat16, enabled=self.bfloat16)

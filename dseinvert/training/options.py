@@ -73,6 +73,12 @@ class TrainOptions:
     """torchvision's ImageNet weights of VGG16; None = the file in torch's cache."""
     perceptual: Perceptual = "lpips"
     """Perceptual term; features = of EfficientNet-lite0."""
+    lpips_weights: Path | None = None
+    """torchvision's ImageNet weights of VGG16 for LPIPS; None = the file in torch's cache, which
+    is downloaded."""
+    identity: Path | None = None
+    """Weights of a face recognition network (IR-SE50, MobileFaceNet), for a loss of identity on
+    faces in the FFHQ framing; None = without."""
     precision: Precision = "auto"
     """auto = bfloat16 on GPUs that compute it natively, float32 elsewhere."""
     widths: Annotated[tuple[int, ...] | None, WIDTHS] = None
@@ -95,6 +101,8 @@ class TrainOptions:
     """Steps between picture grids; 0 = none."""
     checkpoint_every: int = 1000
     """Steps a checkpoint."""
+    wandb: str | None = None
+    """Project of Weights & Biases that hears the figures too; None = none."""
 
     def __post_init__(self) -> None:
         _require(self.strategy in STRATEGIES, "strategy", self.strategy, "1 or 2")
@@ -127,6 +135,17 @@ class TrainOptions:
             raise UsageError(f"--layer {self.layer}: {self.method} has no feature", "leave it out")
         if self.strategy == 1 and self.method != "dse":
             raise UsageError(f"--strategy 1: {self.method} learns from images", "use --strategy 2")
+        if self.identity is not None and self.identity.suffix.lower() == ".onnx":
+            raise UsageError(
+                f"--identity {self.identity}: a network in ONNX hands back no gradients",
+                "give the weights of IR-SE50 or MobileFaceNet",
+            )
+        if self.identity is not None and self.strategy == 1:
+            raise UsageError("--identity with --strategy 1: images have no gradients there")
+        if self.lpips_weights is not None and self.perceptual != "lpips":
+            raise UsageError(
+                f"--lpips-weights with --perceptual {self.perceptual}", "leave one of them out"
+            )
         if self.attention != "gradcam":
             for name in ("gradcam_weights", "gradcam_gradients"):
                 default = getattr(TrainOptions, name)
@@ -191,12 +210,12 @@ class TrainOptions:
     def asdict(self) -> dict[str, Any]:
         """The fields as plain values, for JSON and for comparison."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
-        return plain | {
-            "real": None if self.real is None else str(self.real),
-            "gradcam_weights": None if self.gradcam_weights is None else str(self.gradcam_weights),
-            "widths": None if self.widths is None else list(self.widths),
-            "weights": self.weights.by_term() | {"epsilon": self.weights.epsilon},
-        }
+        paths = {name: str(value) for name, value in plain.items() if isinstance(value, Path)}
+        weights = self.weights.by_term() | {"epsilon": self.weights.epsilon}
+        if self.identity is not None:
+            weights["identity"] = self.weights.identity
+        widths = None if self.widths is None else list(self.widths)
+        return plain | paths | {"widths": widths, "weights": weights}
 
 
 @dataclass(frozen=True)

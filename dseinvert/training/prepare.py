@@ -12,24 +12,37 @@ from typing import Any
 import torch
 from torch import nn
 
+from dseinvert.encoders.blocks import published_widths
 from dseinvert.encoders.parts import share_norms
-from dseinvert.errors import OutputError, UsageError
+from dseinvert.errors import MissingError, OutputError, UsageError
 from dseinvert.generators import Generator
 from dseinvert.media.atomic import write_bytes
 from dseinvert.models import Model
+from dseinvert.names import json_value, read_regular
 from dseinvert.similarity.attention import Scales, centre_crops, whole
 from dseinvert.similarity.gradcam import gradcam_scales, open_gradcam
+from dseinvert.similarity.identity import open_identity
 from dseinvert.similarity.metrics import PROTOCOL
 from dseinvert.similarity.perceptual import open_distance
-from dseinvert.training.checkpoints import State, resume, share
+from dseinvert.training.checkpoints import FILE, State, resume, share
 from dseinvert.training.lessons import SCHEDULED
-from dseinvert.training.mirror import Mirror, Wishes, build, continued, mirror, usual_psi
+from dseinvert.training.mirror import (
+    Mirror,
+    Wishes,
+    build,
+    continued,
+    mirror,
+    usual_psi,
+    widest,
+)
 from dseinvert.training.objective import Objective
 from dseinvert.training.optimiser import build_optimiser
 from dseinvert.training.options import TrainOptions
 from dseinvert.training.pictures import Variations
 from dseinvert.training.samples import Batch, Cut, Source, batches, real_pictures
 from dseinvert.training.team import ALONE, Team
+
+SETTINGS = "training.json"
 
 
 @dataclass(frozen=True)
@@ -77,7 +90,9 @@ def prepare(gan: Model, options: TrainOptions, out: Path, team: Team = ALONE) ->
     if team.leads:
         make_folder(out)
         settings = same | {"gan": str(gan.folder), "metrics": PROTOCOL}
-        write_bytes(out / "training.json", (json.dumps(settings, indent=2) + "\n").encode())
+        if not (out / FILE).exists() or _follows(out / SETTINGS):
+            settings["encoder_widths"] = "as the generator, at most as published"
+        write_bytes(out / SETTINGS, (json.dumps(settings, indent=2) + "\n").encode())
     return run, state
 
 
@@ -87,14 +102,17 @@ def _prepared(gan: Model, options: TrainOptions, out: Path, team: Team) -> tuple
     check(gan, options, out)
     real_batch = options.real_at(generator.resolution)
     check_parts(options, generator.resolution, team)
-    state = new_state(gan, options, team)
+    state = new_state(gan, options, out, team)
     if team.leads:
         # Runs from before an option was there had its default.
         resume(out, state, identity(gan, options), before=identity(gan, TrainOptions()))
-    distance = open_distance(options.perceptual, generator.device)
+    distance = open_distance(options.perceptual, generator.device, options.lpips_weights)
+    who = None
+    if options.identity is not None:
+        who = open_identity(options.identity, generator.device)
     scales = open_scales(options, generator.device)
     half = bfloat16(options, generator.device)
-    objective = Objective(generator, options, scales, distance, half)
+    objective = Objective(generator, options, scales, distance, half, who)
     real = None
     if options.real is not None:
         real = real_pictures(options.real, generator.resolution, real_batch, options.seed)
@@ -146,17 +164,45 @@ def truncation(generator: Generator, options: TrainOptions) -> tuple[float, int 
     return psi, cutoff if psi != 1 else None
 
 
-def planned(gan: Model, options: TrainOptions) -> Mirror:
+def planned(gan: Model, options: TrainOptions, out: Path | None = None) -> Mirror:
     """The encoder that a run is about.
+
+    Args:
+        out: the folder of the run; None = there is none yet.
 
     Raises:
         UsageError: none fits both the generator and the options.
     """
     psi, _ = truncation(gan.generator, options)
-    wishes = Wishes(options.widths, options.head, options.method, options.layer)
+    widths = options.widths
+    if widths is None and options.method.startswith("dse") and options.start == "scratch":
+        widths = _usual_widths(gan.generator, out)
+    wishes = Wishes(widths, options.head, options.method, options.layer)
     if options.start == "model":
         return continued(gan.generator, psi, gan.encoder, wishes)
     return mirror(gan.generator, psi, wishes)
+
+
+def _usual_widths(generator: Generator, out: Path | None) -> tuple[int, ...]:
+    """As published, and no wider than the generator; a run from before that was so stays as wide.
+
+    Raises:
+        MissingError: the description of a run is damaged.
+    """
+    published = published_widths(generator.resolution)
+    if out is not None and (out / FILE).exists() and not _follows(out / SETTINGS):
+        return published
+    return tuple(min(width, widest(generator)) for width in published)
+
+
+def _follows(settings: Path) -> bool:
+    """Whether the run that wrote these has an encoder as wide as its generator."""
+    try:
+        return "encoder_widths" in json_value(read_regular(settings))
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, TypeError) as error:
+        raise MissingError(f"{settings}: damaged", "choose another --out") from error
 
 
 def open_scales(options: TrainOptions, device: torch.device) -> Scales:
@@ -173,10 +219,10 @@ def open_scales(options: TrainOptions, device: torch.device) -> Scales:
     return gradcam_scales(maps, options.mu, options.gradcam_gradients)
 
 
-def new_state(gan: Model, options: TrainOptions, team: Team = ALONE) -> State:
+def new_state(gan: Model, options: TrainOptions, out: Path, team: Team = ALONE) -> State:
     """An untrained encoder on the generator's device, or the one that the model has."""
     torch.manual_seed(options.seed)
-    encoder = build(planned(gan, options), gan.generator)
+    encoder = build(planned(gan, options, out), gan.generator)
     if options.start == "model":
         assert isinstance(gan.encoder, nn.Module)
         encoder.load_state_dict(gan.encoder.state_dict())

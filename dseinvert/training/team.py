@@ -71,11 +71,6 @@ class Team:
             dist.all_reduce(told, dist.ReduceOp.MAX)
         return int(told)
 
-    def code(self, own: ExitCode | None) -> ExitCode | None:
-        """What any of the processes was asked to stop with; None = go on."""
-        asked = self.most(int(own or 0))
-        return ExitCode(asked) if asked else None
-
     def given(self, make: Callable[[], T]) -> T:
         """What the one that leads makes, for all. A named error of its ends all."""
         if self.size == 1:

@@ -65,7 +65,14 @@ def furthest(one: Path, other: Path) -> float:
 @pytest.fixture
 def twenty(options: TrainOptions) -> TrainOptions:
     """What WORDS say."""
-    return replace(options, iterations=20, eval_every=1000, eval_samples=2, checkpoint_every=1000)
+    return replace(
+        options,
+        iterations=20,
+        log_every=5,
+        eval_every=1000,
+        eval_samples=2,
+        checkpoint_every=1000,
+    )
 
 
 def test_two_processes_of_half_the_batch_give_the_weights_of_one(
