@@ -116,7 +116,7 @@ def verify(
     else:
         for state in states:
             for file, said in state["files"].items():
-                say(f"{said:<8} {state['name']}  {Path(state['folder']) / file}")
+                say(f"{said:<8} {Path(state['folder']) / file}  ({state['name']})")
     bad = sum(said in _BAD for state in states for said in state["files"].values())
     if bad and json:  # which said it all, in one document
         raise typer.Exit(ExitCode.MISSING)

@@ -171,3 +171,25 @@ def test_what_a_path_is_loads_nothing(tmp_path: Path) -> None:
     assert kind_of(zipped(tmp_path)) == "zip"
     assert kind_of(folder(tmp_path)) == kind_of(tmp_path / "none") == kind_of(Path("a\0")) == ""
     assert kind_of(Path("x/FACES.TAR.GZ")) == "tar"
+
+
+@pytest.mark.parametrize("make", [zipped, tarred, lmdb_of])
+def test_no_change_of_a_set_is_more_than_refused(
+    tmp_path: Path, make: Callable[[Path], Path]
+) -> None:
+    path, rng = make(tmp_path), np.random.default_rng(0)
+    file = path / "data.mdb" if path.is_dir() else path
+    good = file.read_bytes()
+    for _ in range(150):
+        data = bytearray(good)
+        for place in rng.integers(len(data), size=rng.integers(1, 4)):
+            data[place] = rng.integers(256)
+        # Where an LMDB's tree is, and its pages begin.
+        data[int(rng.integers(min(len(data), 8192)))] ^= 1 << int(rng.integers(8))
+        file.write_bytes(data)
+        try:
+            with opened_set(path) as members:
+                for member in members:
+                    member.read()
+        except (InputError, NoInputError) as error:
+            assert str(error).isprintable()

@@ -62,6 +62,16 @@ def furthest(one: Path, other: Path) -> float:
     return max(float((a[name].double() - b[name].double()).abs().max()) for name in a)
 
 
+def same_tables(one: Path, other: Path, rel: float) -> bool:
+    """Whether two runs wrote the same figures."""
+    heads, rows = [], []
+    for run in (one, other):
+        head, *lines = (run / "training.csv").read_text().splitlines()
+        heads.append(head)
+        rows.append([float(figure) for line in lines for figure in line.split(",")])
+    return heads[0] == heads[1] and bool(rows[1] == pytest.approx(rows[0], rel=rel, abs=1e-6))
+
+
 @pytest.fixture
 def twenty(options: TrainOptions) -> TrainOptions:
     """What WORDS say."""
@@ -83,23 +93,25 @@ def test_two_processes_of_half_the_batch_give_the_weights_of_one(
     told = ended(start(2, *words, *WORDS, cwd=tmp_path))
     assert [code for code, _ in told] == [0, 0], told
     assert furthest(tmp_path / "one", tmp_path / "two") < 1e-6
-    (one, two) = ((tmp_path / n / "training.csv").read_text().splitlines() for n in ("one", "two"))
-    for row, other in zip(one[1:], two[1:], strict=True):
-        numbers = [[float(x) for x in line.split(",")] for line in (row, other)]
-        assert numbers[1] == pytest.approx(numbers[0], rel=1e-3)
+    assert same_tables(tmp_path / "one", tmp_path / "two", 1e-3)
 
 
 @pytest.mark.parametrize("method", ["e4e", "feature-style"])
 def test_norms_over_a_batch_see_that_of_all_processes(gan, gan_folder, twenty, tmp_path, method):
-    plain = replace(twenty, iterations=3, method=method, widths=None, lr=1e-5)
+    # At a tiny rate: a bias before such a norm has no gradient but rounding, which Adam enlarges.
+    rate = 1e-6
+    plain = replace(twenty, iterations=3, method=method, widths=None, lr=rate, log_every=1)
     train(gan, plain, tmp_path / "one")
     words = ("--gan", gan_folder, "--out", "two", "--iterations", 3, "--method", method)
-    words = (*words, "--lr", "1e-5", *(word for word in WORDS if word not in WIDE))
-    told = ended(start(2, "train", *words, cwd=tmp_path))
+    words = (*(word for word in WORDS if word not in WIDE), *words, "--lr", rate)
+    told = ended(start(2, "train", *words, "--log-every", 1, cwd=tmp_path))
     assert [code for code, _ in told] == [0, 0], told
+    assert same_tables(tmp_path / "one", tmp_path / "two", 1e-4)
     one, two = (weights(tmp_path / name) for name in ("one", "two"))
     for name, value in one.items():
-        torch.testing.assert_close(two[name], value, rtol=1e-3, atol=3e-5, msg=name)
+        moved = name.endswith(("running_mean", "running_var"))
+        close = {"rtol": 1e-4, "atol": 1e-5} if moved else {"rtol": 0, "atol": 7 * rate}
+        torch.testing.assert_close(two[name], value, **close, msg=name)
 
 
 def test_a_batch_in_pieces_gives_the_weights_of_one_at_once(gan, twenty, tmp_path):
