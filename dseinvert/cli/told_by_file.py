@@ -73,7 +73,9 @@ def weights_in(path: Path | None) -> list[str]:
     Raises:
         UsageError: they are no table of numbers.
     """
-    value = {} if path is None else _content(path).get("weights", {})
+    if path is None:
+        return []
+    value = _content(path).get("weights", {})
     if not isinstance(value, dict):
         raise UsageError(f"--config {shown(path)}: weights is no table")
     terms = {"epsilon": "latent", **{name: name for name in FIELDS}}
