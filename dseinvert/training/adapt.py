@@ -34,7 +34,8 @@ from dseinvert.similarity.perceptual import open_distance, trunk_file
 from dseinvert.similarity.weights import Perceptual
 from dseinvert.stop import Stop, stoppable
 from dseinvert.training.checkpoints import State, resume, save_checkpoint, share
-from dseinvert.training.loop import descend, finite, model_name, random_numbers
+from dseinvert.training.desk import finite, model_name
+from dseinvert.training.loop import descend, random_numbers
 from dseinvert.training.mirror import Mirror, build
 from dseinvert.training.objective import Objective
 from dseinvert.training.optimiser import build_optimiser

@@ -148,7 +148,7 @@ def check(gan: Model, options: TrainOptions, out: Path) -> None:
         )
     if options.real is not None and spec.classes and spec.space != "w+":
         raise UsageError(
-            f"--real: a {family} needs to know the class of each image, and a tar names none",
+            f"--real: a {family} needs to know the class of each image, and a set names none",
             "leave it out",
         )
 

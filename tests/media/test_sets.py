@@ -173,6 +173,13 @@ def test_what_a_path_is_loads_nothing(tmp_path: Path) -> None:
     assert kind_of(Path("x/FACES.TAR.GZ")) == "tar"
 
 
+def test_a_table_beside_pictures_does_not_hide_them(tmp_path: Path) -> None:
+    path = folder(tmp_path)
+    (path / "metadata.parquet").write_bytes(b"PAR1")
+    with opened_set(path) as members:
+        assert len(members) == len(PNGS)
+
+
 @pytest.mark.parametrize("make", [zipped, tarred, lmdb_of])
 def test_no_change_of_a_set_is_more_than_refused(
     tmp_path: Path, make: Callable[[Path], Path]
