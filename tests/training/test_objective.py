@@ -113,7 +113,7 @@ def test_a_loss_of_identity_is_added_with_its_weight_and_its_gradients(
 
     (plain, none), (loss, terms) = judged(1, None), judged(3, who)
     assert "identity" not in none
-    assert 0 < float(terms["identity"]) < 1
+    assert 0 < float(terms["identity"].detach()) < 1
     torch.testing.assert_close(loss, plain + 3 * terms["identity"], rtol=1e-5, atol=1e-6)
     extra = gradients(terms["identity"], encoder)
     assert max(float(gradient.abs().max()) for gradient in extra) > 0
