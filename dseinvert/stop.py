@@ -23,6 +23,19 @@ class Stop:
     code: ExitCode | None = None
     """None = go on."""
 
+    def agreed(self, most: Callable[[int], int]) -> ExitCode | None:
+        """What several processes stop with, all after the same step; None = they go on.
+
+        A wish that comes while the others are asked is granted when they are asked again.
+
+        Args:
+            most: the largest of a number that each process has.
+        """
+        asked = most(int(self.code or 0))
+        if asked:
+            self.code = ExitCode(asked)
+        return self.code if asked else None
+
     def until(self, things: Iterable[T]) -> Iterator[T]:
         """The things, up to the moment of the wish."""
         for thing in things:

@@ -20,6 +20,7 @@ import torch
 from dseinvert.errors import DseInvertError
 from dseinvert.models import open_model, pick_device
 from dseinvert.training.options import TrainOptions
+from dseinvert.training.team import join
 from recipe import stages
 from recipe.bundle import branch_bundle, directions_for, make_bundle
 from recipe.doubled import double, fit
@@ -30,7 +31,6 @@ from recipe.gan.course import Pace
 from recipe.gan.finer import FinerOptions
 from recipe.gan.gan_state import AdversarialOptions
 from recipe.gan.sharpen import SharpenOptions
-from recipe.gan.team import join
 from recipe.order import Order, Sources
 from recipe.sharp import sharpen
 

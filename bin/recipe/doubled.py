@@ -14,6 +14,7 @@ from dseinvert.latent import Latent
 from dseinvert.models import Model, save_model
 from dseinvert.similarity.features import FeatureDistance
 from dseinvert.training.pictures import read_tar
+from dseinvert.training.team import Team
 from recipe.detail import share_kept
 from recipe.encoder import fine
 from recipe.encoder.fine import FineOptions
@@ -21,7 +22,6 @@ from recipe.encoder.joint import grow_encoder
 from recipe.gan import finer
 from recipe.gan.course import follow
 from recipe.gan.finer import FinerOptions, begin
-from recipe.gan.team import Team
 from recipe.order import HELD_OUT, Order
 from recipe.pictures import to_tensor
 from recipe.sharp import SHOWN, STORED, critics_pictures, parts_of, watcher

@@ -19,6 +19,7 @@ from dseinvert.media.pixels import Pixels
 from dseinvert.models import Model, save_model
 from dseinvert.similarity.features import FeatureDistance
 from dseinvert.training.pictures import Variations, read_tar
+from dseinvert.training.team import Team
 from recipe.cutouts import cut_out, mildly
 from recipe.detail import detail, share_kept
 from recipe.encoder.joint import Pair
@@ -28,7 +29,6 @@ from recipe.gan.course import follow
 from recipe.gan.finer import spread_rows
 from recipe.gan.frechet import frechet, spread
 from recipe.gan.sharpen import FILE, Sharpening, SharpenOptions, Watch, begin
-from recipe.gan.team import Team
 from recipe.order import HELD_OUT, Order
 from recipe.pictures import to_tensor
 

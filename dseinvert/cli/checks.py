@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -38,7 +39,7 @@ from dseinvert.editing.grammar import (
     strip_name,
 )
 from dseinvert.editing.script import people_of, read_script
-from dseinvert.errors import NoInputError, UsageError
+from dseinvert.errors import MissingError, NoInputError, UsageError
 from dseinvert.evaluation.protocols import parse_protocol
 from dseinvert.export.options import ExportOptions
 from dseinvert.inversion.asked import clip_refining, parse_refining
@@ -179,6 +180,7 @@ def check_evaluate(paths: Sequence[str], options: EvaluateOptions) -> None:
     _judges(options)
     check_device(options.device)
     inputs.check_inputs(paths, IMAGES)
+    inputs.check_sets(*map(Path, paths))
     if options.out is not None:
         outputs.check_folder(options.out)
     known.check_strips(options.model, options.edit)
@@ -208,8 +210,14 @@ def check_videos(source: Path, edited: Path, identity: Path | None) -> None:
 def check_train(gan: str, device: str, out: Path, options: TrainOptions) -> None:
     """See `check_images`."""
     check_device(device)
-    inputs.check_file(options.real, "--real")
     inputs.check_file(options.gradcam_weights, "--gradcam-weights")
+    inputs.check_there(options.real, "--real")
+    if options.real is not None:
+        inputs.check_sets(options.real)
+    for name in ("identity", "lpips_weights"):
+        inputs.check_file(getattr(options, name), f"--{name.replace('_', '-')}")
+    if options.wandb is not None and find_spec("wandb") is None:
+        raise MissingError("--wandb needs the package wandb", "pip install 'dseinvert[wandb]'")
     outputs.check_folder(out)
     known.check_model(gan)
 
@@ -218,6 +226,7 @@ def check_finetune(on: Path, model: str, device: str, out: Path) -> None:
     """See `check_images`."""
     check_device(device)
     inputs.check_inputs([str(on)], IMAGES)
+    inputs.check_sets(on)
     outputs.check_folder(out)
     known.check_model(model)
 
@@ -241,6 +250,8 @@ def check_learn(options: DirectionsOptions) -> None:
     inputs.check_file(options.labels, "--labels")
     inputs.check_there(options.images, "--images")
     inputs.check_file(options.scorer, "--scorer")
+    if options.images is not None:
+        inputs.check_sets(options.images)
     if options.preview is not None:
         outputs.check_folder(options.preview)
     known.check_model(options.model)

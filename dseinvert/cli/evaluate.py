@@ -22,7 +22,8 @@ def evaluate(
     options: EvaluateOptions,
     watcher: Watcher,
     paths: Annotated[
-        list[str] | None, typer.Argument(help="Image files, folders and globs.")
+        list[str] | None,
+        typer.Argument(help="Images: files, folders, globs; zip, tar, LMDB, parquet."),
     ] = None,
     video: Annotated[
         tuple[Path, Path] | None, typer.Option(metavar="SOURCE EDITED", help=VIDEO)

@@ -9,13 +9,13 @@ import typer
 
 from dseinvert.cli.checks import check_finetune
 from dseinvert.cli.verb import Done, verb
-from dseinvert.progress import Watcher
+from dseinvert.progress import SILENT, Watcher
 from dseinvert.training.options import FinetuneOptions
 
 
 @verb(FinetuneOptions, json=None, quiet="No progress bar.")
 def finetune(
-    on: Annotated[Path, typer.Option(help="Folder of the images.")],
+    on: Annotated[Path, typer.Option(help="Folder, zip, tar, LMDB or data set of the images.")],
     out: Annotated[Path, typer.Option(help="Folder of the run; is a model for --model.")],
     options: FinetuneOptions,
     watcher: Watcher,
@@ -30,8 +30,13 @@ def finetune(
     """
     check_finetune(on, model, device, out)
     from dseinvert.run.finetune import run_finetune
+    from dseinvert.training.team import joined
 
-    done = run_finetune(on, model, options, out, watcher, device=device)
+    with joined(device) as team:
+        heard = watcher if team.leads else SILENT
+        done = run_finetune(on, model, options, out, heard, device=device, team=team)
+    if not team.leads:
+        return Done(code=done.stopped or 0)
     lines = [f"{out}: step {done.best} of {done.step} kept; {done.held_out} held-out pictures:"]
     for name, unit in (("psnr", " dB"), ("ssim", "")):
         before, after = done.before[name], done.after[name]

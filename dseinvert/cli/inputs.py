@@ -116,6 +116,14 @@ def check_there(path: Path | None, option: str) -> None:
         raise UsageError(f"{option} {shown(path)}: no such file or folder", _sibling(path))
 
 
+def check_sets(*paths: Path) -> None:
+    """MissingError where a path is a set of pictures whose reader is not installed."""
+    from dseinvert.media.sets import check_set
+
+    for path in paths:
+        check_set(path)
+
+
 def check_readable(path: Path) -> None:
     """UsageError where a file that is an argument is not there."""
     if path.is_symlink() and not _followed(path):

@@ -26,7 +26,7 @@ from dseinvert.cli.report import report
 from dseinvert.cli.sample import sample
 from dseinvert.cli.status import status
 from dseinvert.cli.stdout import print_json, say
-from dseinvert.cli.told import code_of, is_bug, told
+from dseinvert.cli.told import another_tells, code_of, is_bug, told
 from dseinvert.cli.train import train
 from dseinvert.cli.video import video
 from dseinvert.cli.words import words
@@ -92,7 +92,8 @@ def run(arguments: Sequence[str]) -> int:
                 say(one, error=True)
         if "--json" in arguments:
             print_json({"exit_code": int(code), "error": line})
-        say(f"dseinvert: {line}", error=True)
+        if not another_tells(error):
+            say(f"dseinvert: {line}", error=True)
         return int(code)
 
 

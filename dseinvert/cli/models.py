@@ -114,7 +114,7 @@ def verify(
     else:
         for state in states:
             for file, said in state["files"].items():
-                say(f"{said:<8} {Path(state['folder']) / file}")
+                say(f"{said:<8} {Path(state['folder']) / file}  ({state['name']})")
     bad = sum(said in _BAD for state in states for said in state["files"].values())
     if bad and json:  # which said it all, in one document
         raise typer.Exit(ExitCode.MISSING)
@@ -191,12 +191,14 @@ def pull(
 
 
 def _verified(folder: Path) -> dict[str, Any]:
+    from dseinvert.cards import read_card
     from dseinvert.models import verify
 
     try:
-        return {"folder": str(folder), "files": verify(folder)}
+        name, files = read_card(folder)["name"], verify(folder)
     except MissingError:
-        return {"folder": str(folder), "files": {"model.json": "damaged"}}
+        name, files = folder.name, {"model.json": "damaged"}
+    return {"name": name, "folder": str(folder), "files": files}
 
 
 def _done(added: Added) -> Done:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dseinvert.errors import DseInvertError, ExitCode
+from dseinvert.errors import DeviceError, DseInvertError, ExitCode
 from dseinvert.names import nearest, printable, suggested
 
 Options = Mapping[str, Sequence[str]]
@@ -57,6 +58,15 @@ def code_of(error: Exception) -> int:
     if isinstance(error, DseInvertError):
         return error.exit_code
     return ExitCode.RESOURCES if isinstance(error, MemoryError) else ExitCode.USAGE
+
+
+def another_tells(error: Exception) -> bool:
+    """Whether this process is one of several that torchrun started and meets what all meet.
+
+    The first on each machine tells it; a GPU and a mistake of ours are a process's own.
+    """
+    follows = os.environ.get("LOCAL_RANK", "0") not in ("", "0")
+    return follows and not is_bug(error) and not isinstance(error, DeviceError)
 
 
 def is_bug(error: Exception) -> bool:

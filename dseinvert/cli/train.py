@@ -9,9 +9,14 @@ from typing import Annotated
 import typer
 
 from dseinvert.cli.checks import check_train
+from dseinvert.cli.told_by_file import read_config, weights_in
 from dseinvert.cli.verb import Done, verb
-from dseinvert.progress import Watcher
+from dseinvert.progress import SILENT, Watcher
+from dseinvert.similarity.weights import FIELDS, weighted
 from dseinvert.training.options import TrainOptions
+
+WEIGHT = f"How much a term of the loss counts ({', '.join(FIELDS)}); may be repeated."
+CONFIG = "TOML file with options, or training.json of a run; what is typed goes before it."
 
 
 @verb(TrainOptions, json=None, quiet="No progress bar.", without={"weights"})
@@ -20,6 +25,14 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder of the run; becomes a model for --model.")],
     options: TrainOptions,
     watcher: Watcher,
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(help=WEIGHT, metavar="TERM=NUMBER", show_default="as published"),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help=CONFIG, is_eager=True, callback=read_config, show_default="none"),
+    ] = None,
     without_lpips: Annotated[
         bool, typer.Option("--without-lpips", help="Same as --perceptual none.")
     ] = False,
@@ -34,9 +47,16 @@ def train(
     check_train(gan, device, out, options)
     if without_lpips:
         options = replace(options, perceptual="none")
+    options = replace(
+        options, weights=weighted([*weights_in(config), *(weight or ())], options.weights)
+    )
 
     from dseinvert.models import open_model, pick_device
     from dseinvert.training.loop import train as run
+    from dseinvert.training.team import joined, own_device
 
-    outcome = run(open_model(gan, pick_device(device)), options, out, watcher)
+    with joined(device) as team:
+        model = team.agreed(lambda: open_model(gan, pick_device(own_device(device))))
+        heard = watcher if team.leads else SILENT
+        outcome = run(model, options, out, heard, team=team)
     return Done(code=outcome.stopped or 0)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dseinvert.encoders.parts import batch_norm, noise_like
 from dseinvert.generators.ops import SQRT2, linear
 
 BRANCH, RESIDUAL = 0.111, 0.889  # weights of the block's two paths
@@ -26,6 +27,15 @@ def channel_stats(x: Tensor) -> Tensor:
     """[B, C, H, W] -> [B, 2C]: mean and population standard deviation of each channel."""
     var, mean = torch.var_mean(x, dim=(2, 3), correction=0)
     return torch.cat([mean, (var + 1e-8).sqrt()], dim=1)
+
+
+def instance_norm(x: Tensor, training: bool) -> Tensor:
+    """[B, C, H, W], each channel of each image with mean 0 and deviation 1."""
+    x = F.instance_norm(x, eps=1e-8)
+    if training and x.requires_grad and len(x) == 1:
+        # PyTorch's gradient is wrong for one image where it comes in the order channels-last.
+        x.register_hook(Tensor.contiguous)
+    return x
 
 
 class StyleTap(nn.Module):
@@ -60,7 +70,10 @@ class ConditionalNorm(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """x [B, C, H, W], condition [B, D] -> [B, C, H, W]."""
-        x = F.batch_norm(x, self.mean, self.variance, training=self.training, momentum=0.01)
+        if self.training:
+            x = batch_norm(x, self.mean, self.variance, momentum=0.01)
+        else:
+            x = F.batch_norm(x, self.mean, self.variance)
         gain, bias = 1 + self.scale(condition), self.offset(condition)
         return torch.addcmul(bias[:, :, None, None], x, gain[:, :, None, None])
 
@@ -90,11 +103,10 @@ class HalfBlock(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         """Noise is drawn in training only, so that inference is deterministic."""
-        x = F.instance_norm(x, eps=1e-8) if self.norm is None else self.norm(x, condition)
+        x = instance_norm(x, self.training) if self.norm is None else self.norm(x, condition)
         x = F.conv2d(x, self.weight, padding=1)
         if self.training and self.noise_scale is not None:
-            noise = torch.randn_like(x[:, :1])
-            x = x + self.noise_scale[:, None, None] * noise
+            x = x + self.noise_scale[:, None, None] * noise_like(x)
         return F.leaky_relu(x + self.bias[:, None, None], 0.2)
 
 

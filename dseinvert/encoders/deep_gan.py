@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dseinvert.encoders.blocks import BRANCH, RESIDUAL, StyleTap
+from dseinvert.encoders.blocks import BRANCH, RESIDUAL, StyleTap, instance_norm
 from dseinvert.generators import Generator
 from dseinvert.latent import Latent
 
@@ -87,10 +87,12 @@ class BlurBlock(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[B, C, H, W] -> (output [B, C', H/2, W/2], tap A [B, D], tap B [B, D])."""
         style_a = self.tap_a(x)
-        branch = F.leaky_relu(self.first(_instance_norm(x)), 0.2)
+        branch = F.leaky_relu(self.first(instance_norm(x, self.training)), 0.2)
         style_b = self.tap_b(branch)
         if self.second is not None:
-            branch = F.leaky_relu(self.second(self._blur(_instance_norm(branch))), 0.2)
+            branch = F.leaky_relu(
+                self.second(self._blur(instance_norm(branch, self.training))), 0.2
+            )
             branch = branch if self.strided else F.avg_pool2d(branch, 2)
             x = F.avg_pool2d(x, 2)
         if self.bypass is not None:
@@ -239,7 +241,3 @@ class DeepGanBigEncoder(nn.Module):
         if vectors is None or vectors.shape[1] != self.config.class_dim:
             raise ValueError(f"a {self.kind} needs a BigGAN of {self.config.class_dim}-D classes")
         self.embeddings = vectors.detach().to(self.from_rgb.weight.device).clone()
-
-
-def _instance_norm(x: Tensor) -> Tensor:
-    return F.instance_norm(x, eps=1e-8)

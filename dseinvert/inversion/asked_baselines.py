@@ -12,6 +12,8 @@ BaselineName = Literal[
     "i2s-w", "i2s-w+", "indomain", "pti", "bdinvert", "sam", "pti-z+", "bdinvert-z+", "sam-z+"
 ]
 BASELINES: tuple[BaselineName, ...] = get_args(BaselineName)
+WITH_ENCODER = frozenset({"indomain"})
+"""Those that need the model's encoder."""
 STEPS = 200
 """Of a baseline that is given none."""
 

@@ -27,7 +27,7 @@ from dseinvert.evaluation.tables import Row, as_csv, as_markdown, curve_rows, ea
 from dseinvert.faces.crops import Wanted
 from dseinvert.generators.pixels import to_pixels, to_tensor
 from dseinvert.inversion.asked import parse_refining
-from dseinvert.inversion.asked_baselines import parse_baselines
+from dseinvert.inversion.asked_baselines import WITH_ENCODER, Baseline, parse_baselines
 from dseinvert.inversion.baselines import ABOUT, open_baseline
 from dseinvert.inversion.inverter import Inversion, Inverter
 from dseinvert.inversion.optimise import LatentOptions
@@ -41,7 +41,7 @@ from dseinvert.models import Model, open_model, pick_device
 from dseinvert.progress import Watcher
 from dseinvert.run.flow.batchsize import auto_size
 from dseinvert.run.flow.names import assign, face_names, folded
-from dseinvert.run.inputs import Item, look, read_faces
+from dseinvert.run.inputs import Item, pictures_of, read_faces
 from dseinvert.similarity.identity import open_identity
 from dseinvert.similarity.losses import Distance
 from dseinvert.similarity.perceptual import open_distance, trunk_file
@@ -110,7 +110,7 @@ def run_evaluate(patterns: Sequence[str], options: EvaluateOptions, watcher: Wat
     protocol = (
         f"{len(images)} images at {model.generator.resolution} px, {model.name}; {panel.protocol}; "
         f"seconds: an image's share of a batch of {size}, {torch.get_num_threads()} threads, "
-        f"{device}; peak: of the process (on a GPU: of torch)" + _recipes(options, panel)
+        f"{device}; peak: of the process (on a GPU: of torch)" + _recipes(model, options, panel)
     )
     name = "Fréchet" if panel.sets is None else panel.sets.name
     lpips = panel.perceptual[1] if panel.perceptual and panel.perceptual[0] == "lpips" else None
@@ -140,28 +140,41 @@ def methods_of(
 ) -> list[Method]:
     """The mean latent, the model's encoder, its refinements, baselines, and other encoders.
 
+    A bare GAN has no encoder, and of `--baselines all` those that need none.
+
     Raises:
         UsageError: a model of another generator, or --loss perceptual without such a measure.
         MissingError: one without an encoder.
     """
-    inverter = _inverter(model, model)
+    if not (options.against or options.baselines != "none"):
+        model.require_encoder()
     mean = model.generator.mean_latent()
 
+    @torch.inference_mode()
     def average(images: Tensor) -> Inversion:
         latent = concat([mean] * len(images))
-        return Inversion(latent, inverter.render(latent))
+        return Inversion(latent, model.generator.synthesize(latent).clamp(-1, 1))
 
     distance = _distance(options, perceptual)
-    methods = [Method(MEAN, average), Method(ENCODER, inverter.invert)]
+    methods = [Method(MEAN, average)]
+    if model.encoder is not None:
+        methods.append(Method(ENCODER, _inverter(model, model).invert))
     for text in options.refine:
         methods.append(Method(text, _refined(model, text, distance).invert))
-    for one in parse_baselines(options.baselines):
+    for one in _baselines(model, options):
         invert = open_baseline(one, model.generator, model.encoder, distance)
         methods.append(Method(one.text, invert))
     for name in options.against:
         other = open_model(name, model.generator.device)
         methods.append(Method(other.name, _inverter(model, other).invert))
     return methods
+
+
+def _baselines(model: Model, options: EvaluateOptions) -> list[Baseline]:
+    asked = parse_baselines(options.baselines)
+    every = re.search(r"\ball\b", options.baselines) is not None
+    bare = model.encoder is None and every
+    return [one for one in asked if not (bare and one.name in WITH_ENCODER)]
 
 
 def _distance(options: EvaluateOptions, perceptual: tuple[str, Distance] | None) -> Distance | None:
@@ -173,9 +186,9 @@ def _distance(options: EvaluateOptions, perceptual: tuple[str, Distance] | None)
     return perceptual[1]
 
 
-def _recipes(options: EvaluateOptions, panel: Panel) -> str:
+def _recipes(model: Model, options: EvaluateOptions, panel: Panel) -> str:
     """How what is optimised was, after what else the protocol says."""
-    baselines = parse_baselines(options.baselines)
+    baselines = _baselines(model, options)
     if not options.refine and not baselines:
         return ""
     term = "" if options.loss == "mse" or panel.perceptual is None else f" + {panel.perceptual[0]}"
@@ -258,9 +271,22 @@ def faces_of(
     Raises:
         NoInputError: there is none.
     """
-    found = look(patterns, watcher)
+    with pictures_of(patterns, watcher) as found:
+        content = {one.source: one.content for one in found}
+        named = assign(content, {}, ())
+        items = [Item(source, name, content[source]) for source, name in named.items()]
+        names, crops = _cut(items, model, options, watcher)
+    most = None if options.count is None else max(0, options.count)
+    if not crops[:most]:
+        raise NoInputError("no faces to compare on", "name image files, folders or globs")
+    return names[:most], crops[:most]
+
+
+def _cut(
+    items: Sequence[Item], model: Model, options: EvaluateOptions, watcher: Watcher
+) -> tuple[list[str], list[Pixels]]:
+    """Names and crops of the faces, file by file until there are `count`."""
     side, detector = model.generator.resolution, model.detector(align=options.align)
-    items = [Item(source, name) for source, name in assign(found.files, {}, ()).items()]
     taken = frozenset(folded(item.name) for item in items)
     most = None if options.count is None else max(0, options.count)
     watcher.begin("reading", len(items))
@@ -271,9 +297,7 @@ def faces_of(
         crops += [crop.pixels for crop in one.crops]
         if most is not None and len(crops) >= most:
             break
-    if not crops[:most]:
-        raise NoInputError("no faces to compare on", "name image files, folders or globs")
-    return names[:most], crops[:most]
+    return names, crops
 
 
 def _write(out: Path, done: Evaluation, names: Sequence[str], crops: Sequence[Pixels]) -> None:

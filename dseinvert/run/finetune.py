@@ -9,9 +9,10 @@ from dseinvert.faces.crops import Wanted
 from dseinvert.media.pixels import Pixels
 from dseinvert.models import Model, open_model, pick_device
 from dseinvert.progress import Watcher
-from dseinvert.run.inputs import Item, look, read_faces
+from dseinvert.run.inputs import Item, pictures_of, read_faces
 from dseinvert.training.adapt import Adapted, adapt, check, picture_side
 from dseinvert.training.options import FinetuneOptions
+from dseinvert.training.team import ALONE, Team, own_device
 
 
 def run_finetune(
@@ -22,31 +23,39 @@ def run_finetune(
     watcher: Watcher,
     *,
     device: str = "auto",
+    team: Team = ALONE,
 ) -> Adapted:
     """Adapt a model's encoder to the pictures in a folder; see `training.adapt.adapt`.
+
+    Of several processes the one that leads reads the pictures for all.
 
     Raises:
         NoInputError: no pictures, or too few faces in them. And what `adapt` raises.
     """
-    opened = open_model(model, pick_device(device))
+    opened = team.agreed(lambda: _opened(model, device, out))
+    files = team.given(lambda: read_folder(folder, opened, watcher, options))
+    return adapt(opened, files, options, out, watcher, team)
+
+
+def _opened(model: str, device: str, out: Path) -> Model:
+    opened = open_model(model, pick_device(own_device(device)))
     check(opened, out)
-    files = read_folder(folder, opened, watcher, options)
-    return adapt(opened, files, options, out, watcher)
+    return opened
 
 
 def read_folder(
     folder: Path, model: Model, watcher: Watcher, options: FinetuneOptions
 ) -> list[list[Pixels]]:
-    """The faces of each picture in a folder, as `images` crops them; what cannot be read is told.
+    """The faces of each picture in a set, as `images` crops them; what cannot be read is told.
 
     Raises:
         NoInputError: no pictures.
     """
-    found = look([str(folder)], watcher)
-    if not found.files:
-        raise NoInputError(f"{folder}: no pictures here", "name a folder of photos with --on")
     side, detector = picture_side(model.generator.resolution), model.detector(align=options.align)
-    items = [Item(file, file.name) for file in found.files]
-    watcher.begin("reading", len(items))
-    read = read_faces(items, side, detector, watcher, wanted=Wanted(options.rotate))
-    return [[crop.pixels for crop in one.crops] for one in read]
+    with pictures_of([str(folder)], watcher) as found:
+        if not found:
+            raise NoInputError(f"{folder}: no pictures here", "name a folder of photos with --on")
+        items = [Item(one.source, one.source.name, one.content) for one in found]
+        watcher.begin("reading", len(items))
+        read = read_faces(items, side, detector, watcher, wanted=Wanted(options.rotate))
+        return [[crop.pixels for crop in one.crops] for one in read]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,9 +15,10 @@ from dseinvert.faces.crops import EVERYBODY, Crop, Wanted, faces_of, notes
 from dseinvert.faces.detect import Detector
 from dseinvert.media.atomic import shown
 from dseinvert.media.digest import file_sha256
-from dseinvert.media.images import open_image
+from dseinvert.media.images import Picture, decode_image, open_image
 from dseinvert.media.pixels import Pixels
 from dseinvert.media.scan import Scan, scan
+from dseinvert.media.sets import kind_of, opened_set
 from dseinvert.progress import Watcher
 from dseinvert.run.flow.stream import ahead, threads
 
@@ -26,11 +29,22 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Found:
+    """A picture: a file, or one in a set, whose path is the set's with its name behind."""
+
+    source: Path
+    content: Callable[[], bytes] | None = None
+    """As in Item."""
+
+
+@dataclass(frozen=True)
 class Item:
     """One input with the name that its outputs get."""
 
     source: Path
     name: str
+    content: Callable[[], bytes] | None = None
+    """Gives its bytes where it lies in a set; None = it is a file."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +103,23 @@ def look(patterns: Sequence[str], watcher: Watcher) -> Scan:
     return found
 
 
+@contextmanager
+def pictures_of(patterns: Sequence[str], watcher: Watcher) -> Iterator[list[Found]]:
+    """The pictures that `patterns` mean, those in sets too; they can be read inside the context.
+
+    Raises:
+        InputError, NoInputError, MissingError: a set that cannot be read; see `opened_set`.
+    """
+    sets = [one for one in patterns if kind_of(Path(one))]
+    plain = [one for one in patterns if one not in sets]
+    with ExitStack() as stack:
+        found = [Found(file) for file in (look(plain, watcher).files if plain else ())]
+        for one in sets:
+            members = stack.enter_context(opened_set(Path(one)))
+            found += [Found(Path(one, member.name), member.read) for member in members]
+        yield found
+
+
 def read_faces(
     items: Sequence[Item],
     side: int,
@@ -112,14 +143,20 @@ def read_faces(
 def _prepare(
     item: Item, side: int, detector: Detector | None, wanted: Wanted, max_pixels: int | None
 ) -> Prepared:
-    sha256 = file_sha256(item.source)
-    picture = open_image(item.source, max_pixels)
+    sha256, picture = _opened(item, max_pixels)
     photo, height, width = picture.pixels, *picture.pixels.shape[:2]
     crops = faces_of(photo, side, detector, wanted)
     told = _not_square(photo) if detector is None else notes(crops, width, height)
     warnings = (*picture.warnings, *told)
     seen: dict[str, Any] = {} if crops else {"status": "skipped", "reason": _none_of(wanted)}
     return Prepared(item, sha256, (width, height), tuple(crops), warnings, **seen)
+
+
+def _opened(item: Item, max_pixels: int | None) -> tuple[str, Picture]:
+    if item.content is None:
+        return file_sha256(item.source), open_image(item.source, max_pixels)
+    data = item.content()
+    return hashlib.sha256(data).hexdigest(), decode_image(data, max_pixels)
 
 
 def _none_of(wanted: Wanted) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,10 @@ from dseinvert.similarity.features import FeatureDistance
 from dseinvert.similarity.losses import Distance
 from dseinvert.similarity.weights import Perceptual
 
+_DAMAGE = (
+    *(OSError, RuntimeError, UnpicklingError, EOFError, ValueError, TypeError, AttributeError),
+    KeyError,
+)
 FEATURE_SCALE = 0.1  # gives the feature distance about the size of LPIPS, which gamma is meant for
 TRUNK = "vgg16-397923af.pth"  # torchvision's name for VGG16 trained on ImageNet
 
@@ -20,9 +25,15 @@ TRUNK = "vgg16-397923af.pth"  # torchvision's name for VGG16 trained on ImageNet
 class LPIPS(nn.Module):
     """LPIPS v0.1 on VGG16 (Zhang et al., 2018), frozen."""
 
-    def __init__(self) -> None:
+    def __init__(self, trunk: Path | None = None) -> None:
+        """`trunk`: torchvision's weights of VGG16; None = as the package finds them."""
         super().__init__()
-        self.net = _lpips_package().LPIPS(net="vgg", verbose=False)
+        package = _lpips_package()
+        if trunk is None:
+            self.net = package.LPIPS(net="vgg", verbose=False)
+        else:
+            self.net = package.LPIPS(net="vgg", verbose=False, pnet_rand=True)
+            _fill(self.net.net, trunk)
         self.eval().requires_grad_(False)
 
     def forward(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -30,8 +41,12 @@ class LPIPS(nn.Module):
         return self.net(real, fake).flatten()
 
 
-def open_distance(name: Perceptual, device: torch.device | str = "cpu") -> Distance | None:
+def open_distance(
+    name: Perceptual, device: torch.device | str = "cpu", trunk: Path | None = None
+) -> Distance | None:
     """The perceptual distance of that name; None = the user wants none.
+
+    `trunk` as in `open_lpips`.
 
     Raises:
         MissingError: its package or its weights are not here and cannot be downloaded.
@@ -39,13 +54,17 @@ def open_distance(name: Perceptual, device: torch.device | str = "cpu") -> Dista
     if name == "none":
         return None
     if name == "lpips":
-        return open_lpips().to(device)
+        return open_lpips(trunk).to(device)
     features = FeatureDistance().to(device)
     return lambda real, fake: FEATURE_SCALE * features(real, fake)
 
 
-def open_lpips() -> LPIPS:
-    """LPIPS; downloads VGG16 (528 MB) on first use.
+def open_lpips(trunk: Path | None = None) -> LPIPS:
+    """LPIPS.
+
+    Args:
+        trunk: torchvision's weights of VGG16; None = the file in torch's cache, which is downloaded
+            (528 MB) on first use.
 
     Raises:
         MissingError: no package, or no weights.
@@ -53,9 +72,30 @@ def open_lpips() -> LPIPS:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # lpips calls torchvision in a deprecated way
-            return LPIPS()
+            return LPIPS(trunk)
     except OSError as error:  # a failed download is an OSError too
         raise _missing(f"LPIPS needs {trunk_file()}, which could not be downloaded") from error
+
+
+def _fill(net: nn.Module, trunk: Path) -> None:
+    """Give LPIPS' parts of VGG16 the weights in a file, in which nothing is executed.
+
+    Raises:
+        MissingError: no such file, or not these weights.
+    """
+    try:
+        known = torch.load(trunk, "cpu", weights_only=True)
+        own = net.state_dict()
+        net.load_state_dict({name: known[_of_torchvision(name)] for name in own})
+    except FileNotFoundError as error:
+        raise MissingError(f"{trunk}: no such file", "--lpips-weights names VGG16's") from error
+    except _DAMAGE as error:
+        raise MissingError(f"{trunk}: not torchvision's weights of VGG16") from error
+
+
+def _of_torchvision(name: str) -> str:
+    """`slice2.5.weight` -> `features.5.weight`: slices keep the numbers of their layers."""
+    return "features." + name.partition(".")[2]
 
 
 def trunk_file() -> Path:

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dseinvert.encoders.parts import share_norms
 from dseinvert.errors import ExitCode, MissingError, NoInputError, UsageError
 from dseinvert.generators.pixels import to_tensor
 from dseinvert.inversion.tune_encoder import FINE_TUNING
@@ -32,16 +33,18 @@ from dseinvert.similarity.metrics import PROTOCOL, image_metrics
 from dseinvert.similarity.perceptual import open_distance, trunk_file
 from dseinvert.similarity.weights import Perceptual
 from dseinvert.stop import Stop, stoppable
-from dseinvert.training.checkpoints import State, resume, save_checkpoint
-from dseinvert.training.loop import descend, finite, model_name, random_numbers
+from dseinvert.training.checkpoints import State, resume, save_checkpoint, share
+from dseinvert.training.desk import finite, model_name
+from dseinvert.training.loop import descend, random_numbers
 from dseinvert.training.mirror import Mirror, build
 from dseinvert.training.objective import Objective
 from dseinvert.training.optimiser import build_optimiser
 from dseinvert.training.options import FinetuneOptions, TrainOptions
 from dseinvert.training.pictures import Variations
-from dseinvert.training.prepare import Run, bfloat16, make_folder, truncation
+from dseinvert.training.prepare import Run, bfloat16, check_parts, make_folder, truncation
 from dseinvert.training.record import Record
 from dseinvert.training.samples import Source
+from dseinvert.training.team import ALONE, Team
 
 WARM_UP = 25
 """Steps in which the learning rate rises: Adam's first steps are blind."""
@@ -78,7 +81,8 @@ class _Adaptation:
     """[N, 3, R, R] in [-1, 1]."""
     learned: int
     identity: dict[str, Any]
-    record: Record
+    record: Record | None
+    """None = another process leads."""
     rates: list[float]
     """The learning rate of each group of weights."""
 
@@ -94,6 +98,7 @@ def adapt(
     options: FinetuneOptions,
     out: Path,
     watcher: Watcher = SILENT,
+    team: Team = ALONE,
 ) -> Adapted:
     """Adapt the encoder of `model` in folder `out`, or go on with the run that lies there.
 
@@ -104,6 +109,7 @@ def adapt(
     Args:
         files: the faces of each file, uint8 [S, S, 3] with S = `picture_side`; those of one file
             are learned from or held out together.
+        team: as in `loop.train`.
 
     Raises:
         UsageError: the model cannot be adapted, or `out` holds something else.
@@ -111,20 +117,27 @@ def adapt(
     """
     check(model, out)
     learned, held = split(files, options)
-    state = _state(model, options)
-    run = _run(model, learned, options, out)
+    state = _state(model, options, team)
+    run = _run(model, learned, options, out, team)
     identity = _identity(model, files, options, run)
     rates = [group["lr"] for group in state.optimiser.param_groups]
-    resume(out, state, identity, before={"rotate": "auto"})
-    make_folder(out)
-    write_bytes(out / SETTINGS, (json.dumps(identity, indent=2) + "\n").encode())
-    record = Record(out, state.step)
+    record = team.agreed(lambda: _begun(out, state, identity) if team.leads else None)
+    share(state, identity, team)
     images = _small(held, model.generator.resolution).to(model.generator.device)
     task = _Adaptation(run, options, images, len(learned), identity, record, rates)
     with stoppable(watcher.problem, "step") as stop, random_numbers(model.generator.device):
         _follow(task, state, stop, watcher)
-    record.close()
+    if record is not None:
+        record.close()
     return _outcome(task, state, stop.code)
+
+
+def _begun(out: Path, state: State, identity: dict[str, Any]) -> Record:
+    """The folder of the run, and `state` as it was left there."""
+    resume(out, state, identity, before={"rotate": "auto"})
+    make_folder(out)
+    write_bytes(out / SETTINGS, (json.dumps(identity, indent=2) + "\n").encode())
+    return Record(out, state.step)
 
 
 def check(model: Model, out: Path) -> None:
@@ -176,16 +189,18 @@ def _follow(task: _Adaptation, state: State, stop: Stop, watcher: Watcher) -> No
 
 
 def _descend(task: _Adaptation, state: State, stop: Stop, watcher: Watcher, told: Count) -> None:
-    options = task.options
+    options, asked = task.options, stop.code if task.run.team.size == 1 else None
     batches = task.run.batches(state.step)
-    while state.step < options.iterations and not _over(task, state) and stop.code is None:
+    while state.step < options.iterations and not _over(task, state) and asked is None:
         for group, rate in zip(state.optimiser.param_groups, task.rates, strict=True):
             group["lr"] = rate * min(1.0, (state.step + 1) / WARM_UP)
         terms = descend(task.run, state, next(batches), measure=False)
+        asked = stop.agreed(task.run.team.most)
         if state.step % options.eval_every == 0 or state.step == options.iterations:
-            task.record.add("training", state.step, finite(terms, state.step))
+            if task.record is not None:
+                task.record.add("training", state.step, finite(terms, state.step))
             _judge(task, state, watcher)
-        elif stop.code is not None:
+        elif asked is not None and task.record is not None:
             finite(terms, state.step)
             _checkpoint(task, state)
         told(state.step, f"best at {state.best['step']:.0f}")
@@ -197,8 +212,14 @@ def _over(task: _Adaptation, state: State) -> bool:
 
 def _judge(task: _Adaptation, state: State, watcher: Watcher) -> None:
     """Measure the averaged encoder; where it is the best so far, it becomes the model in `out`."""
+    if task.record is not None:
+        _judged(task, state, task.record, watcher)
+    state.best = task.run.team.given(lambda: state.best)
+
+
+def _judged(task: _Adaptation, state: State, record: Record, watcher: Watcher) -> None:
     figures = _measured(task, state)
-    task.record.add("evaluation", state.step, figures)
+    record.add("evaluation", state.step, figures)
     said = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
     watcher.note(f"step {state.step}: held-out {said}")
     if not state.best:
@@ -263,23 +284,29 @@ def _outcome(task: _Adaptation, state: State, stopped: ExitCode | None) -> Adapt
     )
 
 
-def _state(model: Model, options: FinetuneOptions) -> State:
+def _state(model: Model, options: FinetuneOptions, team: Team) -> State:
     """A copy of the model's encoder to learn, and one for the average."""
     assert isinstance(model.encoder, nn.Module)
     kind = Mirror(model.encoder.kind, model.encoder.config)
     encoder, smooth = (build(kind, model.generator) for _ in range(2))
     for copy in (encoder, smooth):
         copy.load_state_dict(model.encoder.state_dict())
-    return State(encoder, smooth.requires_grad_(False), build_optimiser(encoder, options.lr))
+    optimiser = build_optimiser(encoder, options.lr)
+    if team.size > 1:
+        share_norms(encoder)
+    return State(encoder, smooth.requires_grad_(False), optimiser)
 
 
-def _run(model: Model, learned: list[Pixels], options: FinetuneOptions, out: Path) -> Run:
+def _run(
+    model: Model, learned: list[Pixels], options: FinetuneOptions, out: Path, team: Team
+) -> Run:
     """The run of `training.loop` that makes the steps."""
     generator = model.generator
     name = _perceptual(options)
     same = TrainOptions(
         iterations=options.iterations,
         batch=options.batch,
+        accumulate=options.accumulate,
         seed=options.seed,
         ema=options.ema,
         start="model",
@@ -287,6 +314,7 @@ def _run(model: Model, learned: list[Pixels], options: FinetuneOptions, out: Pat
         real_share=1 - options.synthetic,
         perceptual=name,
     )
+    check_parts(same, generator.resolution, team)
     psi, cutoff = truncation(generator, same)
     distance = open_distance(name, generator.device)
     half = bfloat16(same, generator.device)
@@ -295,7 +323,7 @@ def _run(model: Model, learned: list[Pixels], options: FinetuneOptions, out: Pat
     masks = np.full(pictures.shape[:3], 255, np.uint8)  # people stay where they are
     count = same.real_at(generator.resolution)
     varied = Variations(pictures, masks, generator.resolution, count, options.seed)
-    return Run(model, same, out, Source(generator, psi, cutoff), objective, varied)
+    return Run(model, same, out, Source(generator, psi, cutoff), objective, varied, team)
 
 
 def _perceptual(options: FinetuneOptions) -> Perceptual:

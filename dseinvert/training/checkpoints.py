@@ -16,10 +16,13 @@ from dseinvert.errors import MissingError, UsageError
 from dseinvert.media.atomic import write_bytes
 from dseinvert.names import count, read_regular
 from dseinvert.pickled import pickles
+from dseinvert.training.team import Team
+from dseinvert.version import __version__
 
 FILE = "checkpoint.pt"
 FREE = {
-    "iterations", "log_every", "eval_every", "eval_samples", "grid_every", "checkpoint_every"
+    "iterations", "log_every", "eval_every", "eval_samples", "grid_every", "checkpoint_every",
+    "accumulate", "wandb",
 }  # fmt: skip
 """Options that may change when a run goes on; another value of any other is refused."""
 
@@ -100,13 +103,41 @@ def save_checkpoint(folder: Path, state: State, run: dict[str, Any]) -> None:
     Args:
         run: plain values; `resume` refuses to go on with others.
     """
-    content = {
-        "run": run,
-        "step": state.step,
-        **states(state.parts),
-        "best": state.best,
-    }
-    write_bytes(folder / FILE, dumps(content))
+    write_bytes(folder / FILE, dumps({"run": run, **_content(state)}))
+
+
+def _content(state: State) -> dict[str, Any]:
+    return {"step": state.step, **states(state.parts), "best": state.best}
+
+
+def share(state: State, run: dict[str, Any], team: Team) -> None:
+    """Give every process the state of the one that leads, of which only that one has read.
+
+    Raises:
+        UsageError: they were not told to do the same.
+    """
+    if team.size == 1:
+        return
+    wanted = team.given(lambda: {**run, "version": __version__})
+    team.agreed(lambda: _check_told(wanted, {**run, "version": __version__}, team))
+    content = load(io.BytesIO(team.given(lambda: dumps(_content(state)))))
+    if not team.leads:
+        _take(state, content)
+
+
+def _check_told(wanted: Mapping[str, Any], own: Mapping[str, Any], team: Team) -> None:
+    for name, value in wanted.items():
+        if name not in FREE and own.get(name) != value:
+            raise UsageError(
+                f"process {team.rank} has {name} {own.get(name)}, and process 0 {value}",
+                "start all with the same options, files and version",
+            )
+
+
+def _take(state: State, content: Mapping[str, Any]) -> None:
+    restore(state.parts, content)
+    state.step = count(content["step"])
+    state.best = {str(name): float(value) for name, value in content.get("best", {}).items()}
 
 
 def resume(
@@ -128,9 +159,7 @@ def resume(
         content = load(file)
         _check_same(file, {**(before or {}), **content["run"]}, run)
         _check_fits(state.optimiser, content["optimiser"])
-        restore(state.parts, content)
-        state.step = count(content["step"])
-        state.best = {str(name): float(value) for name, value in content.get("best", {}).items()}
+        _take(state, content)
     except DAMAGE as error:
         raise MissingError(
             f"{file}: damaged checkpoint", "delete it to start again, or choose another --out"

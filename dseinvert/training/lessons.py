@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dseinvert.encoders.dse_feature import DSEFeatureEncoder
 from dseinvert.encoders.feature_style import FeatureStyleEncoder
+from dseinvert.encoders.parts import deviation
 from dseinvert.encoders.psp import PSPEncoder, summed
 from dseinvert.encoders.restyle import ReStyleEncoder
 from dseinvert.generators import Generator
@@ -105,7 +106,7 @@ def _dse_feature(
     rows, own, correction = encoder(images)
     plain = Latent(rows, "w+", label=labels)
     full = Latent(rows, "w+", feature=own + correction, layer=encoder.config.layer, label=labels)
-    small = (correction / own.detach().std()).float().square().mean()
+    small = (correction / deviation(own)).float().square().mean()
     return Lesson([(0.5, plain), (0.5, full)], {"small": SMALL_WEIGHT * small})
 
 

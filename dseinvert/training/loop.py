@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,26 +12,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dseinvert.errors import DeviceError, DseInvertError, ExitCode
-from dseinvert.models import Model, save_model
+from dseinvert.encoders.parts import computing
+from dseinvert.errors import DeviceError, ExitCode
+from dseinvert.models import Model
 from dseinvert.progress import SILENT, Watcher
-from dseinvert.stop import stoppable
+from dseinvert.stop import Stop, stoppable
 from dseinvert.training.average import average, share_kept
-from dseinvert.training.checkpoints import State, save_checkpoint
-from dseinvert.training.evaluation import evaluate, pictures
+from dseinvert.training.checkpoints import State
+from dseinvert.training.desk import open_desk
 from dseinvert.training.options import TrainOptions
-from dseinvert.training.prepare import Run, identity, prepare
-from dseinvert.training.record import Record
+from dseinvert.training.prepare import Run, prepare
 from dseinvert.training.samples import Batch
-
-TITLES = {
-    "dse": "DSE",
-    "dse-feature": "DSE feature",
-    "feature-style": "Feature-Style",
-    "psp": "pSp",
-    "e4e": "e4e",
-    "restyle": "ReStyle",
-}
+from dseinvert.training.team import ALONE, Team
 
 
 @dataclass(frozen=True)
@@ -53,6 +44,7 @@ def train(
     watcher: Watcher = SILENT,
     *,
     ends: float = math.inf,
+    team: Team = ALONE,
 ) -> Outcome:
     """Train an encoder for `gan` in folder `out`, or go on with the run that lies there.
 
@@ -61,17 +53,24 @@ def train(
     So does reaching `ends`, a value of time.monotonic(). The random numbers of the caller's torch
     stay where they are.
 
+    Args:
+        team: the processes that do this call together; the one that leads writes. Their number
+            changes no sample of any step, and may be another when the run goes on.
+
     Raises:
         UsageError: options that do not fit the generator, or `out` holds another run.
         MissingError, InputError, OutputError, DeviceError.
+        LeftError: another process has ended, or tells the error.
     """
     with random_numbers(gan.generator.device):
-        return _train(gan, options, out, watcher, ends)
+        return _train(gan, options, out, watcher, ends, team)
 
 
-def _train(gan: Model, options: TrainOptions, out: Path, watcher: Watcher, ends: float) -> Outcome:
-    run, state = prepare(gan, options, out)
-    record = Record(out, state.step)
+def _train(
+    gan: Model, options: TrainOptions, out: Path, watcher: Watcher, ends: float, team: Team
+) -> Outcome:
+    run, state = prepare(gan, options, out, team)
+    desk = open_desk(run, state, watcher)
     figures: dict[str, float] = {}
     with (
         stoppable(watcher.problem, "step") as stop,
@@ -81,90 +80,72 @@ def _train(gan: Model, options: TrainOptions, out: Path, watcher: Watcher, ends:
         steps = range(state.step, options.iterations)
         for _, batch in zip(steps, run.batches(state.step), strict=False):
             if state.step == 0:
-                figures = _evaluate(run, state, record, watcher)
+                figures = desk.evaluated(state)
             last = state.step + 1 == options.iterations
             log = last or (state.step + 1) % options.log_every == 0
             terms = descend(run, state, batch, measure=log)
             if log:
-                record.add("training", state.step, finite(terms, state.step))
-                told(state.step, f"loss {float(terms['loss']):.4g}")
+                told(state.step, desk.logged(state, terms))
             if last or state.step % options.eval_every == 0:
-                figures = _evaluate(run, state, record, watcher)
+                figures = desk.evaluated(state)
             if options.grid_every and (last or state.step % options.grid_every == 0):
-                record.picture(state.step, pictures(run.source, state.result, run.real))
-            over = stop.code is not None or time.monotonic() >= ends
+                desk.draw(state)
+            over = _over(stop, ends, team)
             if last or over or state.step % options.checkpoint_every == 0:
-                finite(terms, state.step)
-                save(run, state)
+                desk.keep(state, terms)
             told(state.step)
             if over:
                 break
-    record.close()
+    desk.renew(state)
+    desk.close()
     return Outcome(state.step, figures, stop.code)
 
 
-def descend(run: Run, state: State, batch: Batch, *, measure: bool) -> dict[str, Tensor]:
+def _over(stop: Stop, ends: float, team: Team) -> bool:
+    """Whether any process was asked to stop, or is out of time; they all do then."""
+    if stop.agreed(team.most) is not None:
+        return True
+    return ends < math.inf and bool(team.most(time.monotonic() >= ends))
+
+
+def descend(run: Run, state: State, batch: Iterable[Batch], *, measure: bool) -> dict[str, Tensor]:
     """One step of Algorithm 1; returns what the loss was made of.
 
+    Args:
+        batch: the pieces of it that are this process's.
+
     Raises:
-        DeviceError: the GPU's memory does not hold the batch.
+        DeviceError: the GPU's memory does not hold a piece.
+        LeftError: another process has ended.
     """
-    # The encoder's noise, like the samples, follows from the seed and the step alone.
-    torch.manual_seed(run.options.seed * 0x9E3779B1 + state.step)
     state.optimiser.zero_grad(set_to_none=True)
+    sums: dict[str, Tensor] = {}
     try:
-        progress = state.step / run.options.iterations
-        loss, terms = run.objective(state.learner, batch, progress, measure=measure)
-        loss.backward()
+        for piece in batch:
+            for name, term in _learn(run, state, piece, measure=measure).items():
+                sums[name] = sums[name] + term if name in sums else term
     except torch.OutOfMemoryError as error:
-        raise DeviceError(f"out of GPU memory at batch {run.batch}", "lower --batch") from error
+        raise DeviceError(
+            f"out of GPU memory at batch {run.batch}", "--accumulate 2, or a lower --batch"
+        ) from error
+    terms = run.team.add_up(state.encoder, sums)
     state.optimiser.step()
     state.step += 1
     average(state.smooth, state.encoder, share_kept(run.options.ema, state.step))
+    return terms
+
+
+def _learn(run: Run, state: State, piece: Batch, *, measure: bool) -> dict[str, Tensor]:
+    """The gradients of a piece, added to those that are there; its share of the terms."""
+    # The encoder's noise, like the samples, follows from the seed and the step alone.
+    torch.manual_seed(run.options.seed * 0x9E3779B1 + state.step)
+    progress = state.step / run.options.iterations
+    with computing(piece.part):
+        loss, terms = run.objective(state.learner, piece, progress, measure=measure)
+    loss.backward()
     return {name: term.detach() for name, term in terms.items()}
-
-
-def finite(terms: Mapping[str, Tensor], step: int) -> dict[str, float]:
-    """The terms as numbers; a run that has diverged ends here and keeps its last checkpoint."""
-    figures = {name: float(term) for name, term in terms.items()}
-    if not math.isfinite(figures["loss"]):
-        raise DseInvertError(f"step {step}: the loss is {figures['loss']}", "lower --lr")
-    return figures
-
-
-def save(run: Run, state: State) -> None:
-    """Write the checkpoint, and the averaged encoder with its generator as a model folder."""
-    save_checkpoint(run.out, state, identity(run.gan, run.options))
-    save_model(
-        run.out,
-        run.gan.generator,
-        state.result,
-        run.gan.directions,
-        name=model_name(run.out),
-        description=f"{TITLES[run.options.method]} encoder for {run.gan.name}, "
-        f"strategy {run.options.strategy}, step {state.step}",
-        licence=run.gan.card.get("licence", ""),
-        alignment=run.gan.alignment,
-        # Byte for byte: directions and latents know the generator by its hash.
-        keep_generator=run.gan.folder / "generator.safetensors",
-        more={key: run.gan.card[key] for key in ("source", "notes") if key in run.gan.card},
-    )
-
-
-def model_name(out: Path) -> str:
-    """The name of the model in a folder, made from the folder's."""
-    plain = re.sub(r"[^\w.-]+|^\W+", "-", out.resolve().name, flags=re.ASCII).strip("-._")
-    return plain or "trained"
 
 
 def random_numbers(device: torch.device) -> AbstractContextManager[None]:
     """Inside, random numbers are the training's own; what the caller draws is not changed."""
     return torch.random.fork_rng([device] if device.type == "cuda" else [])
-
-
-def _evaluate(run: Run, state: State, record: Record, watcher: Watcher) -> dict[str, float]:
-    figures = evaluate(run.source, state.result, run.options.eval_samples, run.batch)
-    record.add("evaluation", state.step, figures)
-    shown = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
-    watcher.note(f"step {state.step}: held-out median {shown}")
-    return figures

@@ -103,6 +103,12 @@ def continued(generator: Generator, psi: float, encoder: Encoder | None, wishes:
     return own
 
 
+def widest(generator: Generator) -> int:
+    """Channels of a generator's widest layer, or numbers of its latent where those are more."""
+    kernels = (weight for weight in generator.plain.parameters() if weight.ndim == 4)
+    return max([generator.spec.dim, *(weight.shape[1] for weight in kernels)])
+
+
 def build(wanted: Mirror, generator: Generator) -> Any:
     """An untrained encoder on the generator's device, attached to it."""
     encoder = kinds.build(wanted.asdict())

@@ -40,6 +40,10 @@ class TrainOptions:
     """Steps in all; the paper's 7 epochs of 30,000."""
     batch: int | None = None
     """Images a step, as in the paper; None = 8 up to 256 px, 4 at 512, 2 at 1024."""
+    accumulate: int = 1
+    """Pieces in which each process works through its part of a batch, one after another; takes
+    less memory, and changes results by rounding only, or by the norms over a batch where the
+    method has such."""
     lr: float | None = None
     """Learning rate; None = 0.0015 for DSE, by Adam (0, 0.99), 0.0005 for the other methods."""
     seed: int = 0
@@ -55,7 +59,8 @@ class TrainOptions:
     start: Start = "scratch"
     """scratch = fresh weights, model = those of the encoder that the --gan model has."""
     real: Path | None = None
-    """Tar of aligned real images to train on besides; None = samples of the generator only."""
+    """Aligned real images to train on besides: a folder, a zip or tar, an LMDB, or a Hugging Face
+    data set in parquet files; None = samples of the generator only."""
     real_share: float = 0.25
     """Share of real images in each batch, where there are any."""
     attention: AttentionKind = "crops"
@@ -68,6 +73,12 @@ class TrainOptions:
     """torchvision's ImageNet weights of VGG16; None = the file in torch's cache."""
     perceptual: Perceptual = "lpips"
     """Perceptual term; features = of EfficientNet-lite0."""
+    lpips_weights: Path | None = None
+    """torchvision's ImageNet weights of VGG16 for LPIPS; None = the file in torch's cache, which
+    is downloaded."""
+    identity: Path | None = None
+    """Weights of a face recognition network (IR-SE50, MobileFaceNet), for a loss of identity on
+    faces in the FFHQ framing; None = without."""
     precision: Precision = "auto"
     """auto = bfloat16 on GPUs that compute it natively, float32 elsewhere."""
     widths: Annotated[tuple[int, ...] | None, WIDTHS] = None
@@ -90,11 +101,13 @@ class TrainOptions:
     """Steps between picture grids; 0 = none."""
     checkpoint_every: int = 1000
     """Steps a checkpoint."""
+    wandb: str | None = None
+    """Project of Weights & Biases that hears the figures too; None = none."""
 
     def __post_init__(self) -> None:
         _require(self.strategy in STRATEGIES, "strategy", self.strategy, "1 or 2")
         positive = ("iterations", "log_every", "eval_every", "eval_samples", "checkpoint_every")
-        for name in positive:
+        for name in (*positive, "accumulate"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("grid_every", "seed"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
@@ -122,6 +135,17 @@ class TrainOptions:
             raise UsageError(f"--layer {self.layer}: {self.method} has no feature", "leave it out")
         if self.strategy == 1 and self.method != "dse":
             raise UsageError(f"--strategy 1: {self.method} learns from images", "use --strategy 2")
+        if self.identity is not None and self.identity.suffix.lower() == ".onnx":
+            raise UsageError(
+                f"--identity {self.identity}: a network in ONNX hands back no gradients",
+                "give the weights of IR-SE50 or MobileFaceNet",
+            )
+        if self.identity is not None and self.strategy == 1:
+            raise UsageError("--identity with --strategy 1: images have no gradients there")
+        if self.lpips_weights is not None and self.perceptual != "lpips":
+            raise UsageError(
+                f"--lpips-weights with --perceptual {self.perceptual}", "leave one of them out"
+            )
         if self.attention != "gradcam":
             for name in ("gradcam_weights", "gradcam_gradients"):
                 default = getattr(TrainOptions, name)
@@ -186,12 +210,12 @@ class TrainOptions:
     def asdict(self) -> dict[str, Any]:
         """The fields as plain values, for JSON and for comparison."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
-        return plain | {
-            "real": None if self.real is None else str(self.real),
-            "gradcam_weights": None if self.gradcam_weights is None else str(self.gradcam_weights),
-            "widths": None if self.widths is None else list(self.widths),
-            "weights": self.weights.by_term() | {"epsilon": self.weights.epsilon},
-        }
+        paths = {name: str(value) for name, value in plain.items() if isinstance(value, Path)}
+        weights = self.weights.by_term() | {"epsilon": self.weights.epsilon}
+        if self.identity is not None:
+            weights["identity"] = self.weights.identity
+        widths = None if self.widths is None else list(self.widths)
+        return plain | paths | {"widths": widths, "weights": weights}
 
 
 @dataclass(frozen=True)
@@ -202,6 +226,8 @@ class FinetuneOptions:
     """Steps at most."""
     batch: int | None = None
     """Images a step; None = 8 up to 256 px, 4 at 512, 2 at 1024."""
+    accumulate: int = 1
+    """Pieces in which each process works through its part of a batch, one after another."""
     lr: float = 0.002
     """Learning rate of Adam (0, 0.99), equalised."""
     seed: int = 0
@@ -224,7 +250,7 @@ class FinetuneOptions:
     """Degrees clockwise that set photos upright: 0, 90, 180 or 270; auto = as their faces tell."""
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "eval_every", "patience"):
+        for name in ("iterations", "eval_every", "patience", "accumulate"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         _require(self.batch is None or self.batch >= 2, "batch", self.batch, "at least 2")
         _require(0 < self.lr <= 1, "lr", self.lr, "above 0, at most 1")

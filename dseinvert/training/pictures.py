@@ -1,142 +1,70 @@
-"""Training pictures from a tar of aligned images, varied in light, colour and framing."""
+"""Training pictures from a set of aligned images, varied in light, colour and framing."""
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import io
-import lzma
-import tarfile
-import warnings
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from dseinvert.errors import InputError
 from dseinvert.media.atomic import shown
+from dseinvert.media.images import decode_image
 from dseinvert.media.pixels import Pixels
-from dseinvert.names import printable
+from dseinvert.media.sets import Member, damaged, opened_set
 
-_LARGEST = 1 << 26  # bytes of a member
 _WIDEST = 1 << 26  # pixels of a member
-_UNPACKED, _TIMES = 1 << 25, 6
-"""Bytes that any tar may be unpacked to, and those for each byte of its file."""
 _KEPT, _KEPT_TIMES = 1 << 30, 64
-"""The same of the pictures that come of it."""
-_PACKED: dict[bytes, Callable[[Path], io.BufferedIOBase]] = {
-    b"\x1f\x8b": gzip.GzipFile,
-    b"BZh": bz2.BZ2File,
-    b"\xfd7zXZ": lzma.LZMAFile,
-}
-_DAMAGES = (
-    *(OSError, EOFError, ValueError, SyntaxError, tarfile.TarError, zlib.error, lzma.LZMAError),
-    *(Image.DecompressionBombError, Image.DecompressionBombWarning),
-)
-"""What readers of tars and pictures raise on damaged ones."""
+"""Bytes that the pictures of any file may come to, and those for each byte of it."""
 
 
 def read_tar(path: Path, side: int, crop: Sequence[int] | None = None) -> Pixels:
-    """All JPEG and PNG members of a tar, area-averaged to uint8 [N, side, side, 3], by name.
+    """All pictures of a tar, or another set, as `read_set`."""
+    return read_set(path, side, crop)
 
-    `crop` is left, top, right, bottom in pixels; None = the whole picture.
+
+def read_set(path: Path, side: int, crop: Sequence[int] | None = None) -> Pixels:
+    """All pictures of a set, area-averaged to uint8 [N, side, side, 3], by name.
+
+    Args:
+        path: what `media.sets` opens; a file whose name tells nothing is a tar.
+        crop: left, top, right, bottom in pixels; None = the whole picture.
+
+    Raises:
+        InputError: one that cannot be read, or more pixels than suit the set.
+        NoInputError: no picture. MissingError: what reads it is not installed.
     """
-    pictures: list[Pixels] = []
+    with opened_set(path, otherwise="tar") as members:
+        _check_kept(path, len(members), side)
+        pictures = np.empty((len(members), side, side, 3), np.uint8)
+        for place, member in enumerate(members):
+            pictures[place] = _small(path, member, side, crop)
+    return pictures
+
+
+def _check_kept(path: Path, count: int, side: int) -> None:
+    if path.is_dir():  # of files that take what each takes
+        return
+    size = path.stat().st_size
+    if count * side * side * 3 > max(_KEPT, _KEPT_TIMES * size):
+        raise InputError(f"{shown(path)}: {count} pictures in {size:,} bytes")
+
+
+def _small(path: Path, member: Member, side: int, crop: Sequence[int] | None) -> Pixels:
+    data = member.read()
     try:
-        size = _plain_size(path)
-        with _opened(path, size) as tar:
-            members = [m for m in tar if m.name.lower().endswith((".jpg", ".jpeg", ".png"))]
-            if len(members) * side * side * 3 > max(_KEPT, _KEPT_TIMES * size):
-                raise InputError(f"{shown(path)}: {len(members)} pictures in {size:,} bytes")
-            for member in sorted(members, key=lambda m: m.name):
-                image = _image(member.name, _content(path, tar, member))
-                if crop is not None:
-                    image = image.crop(tuple(crop))  # type: ignore[arg-type]
-                pictures.append(
-                    cv2.resize(np.asarray(image), (side, side), interpolation=cv2.INTER_AREA)
-                )
-    except _DAMAGES as error:
-        said = printable(str(error))[:200]
-        raise InputError(f"{shown(path)}: not a readable tar of images: {said}") from error
-    if not pictures:
-        raise InputError(f"{path}: holds no JPEG or PNG file")
-    return np.stack(pictures)
-
-
-class _Within(io.RawIOBase):
-    """A file that is read up to `most` bytes; ValueError beyond."""
-
-    def __init__(self, file: io.BufferedIOBase, most: int) -> None:
-        super().__init__()
-        self._file, self._most = file, most
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self._check(offset if whence == 0 else 0)
-        return self._file.seek(offset, whence)
-
-    def read(self, size: int = -1) -> bytes:
-        self._check(self._file.tell() + max(size, 0))
-        return self._file.read(size)
-
-    def _check(self, end: int) -> None:
-        if end > self._most:
-            raise ValueError("it would be unpacked to far more than a file of its size may")
-
-
-def _plain_size(path: Path) -> int:
-    if path.exists() and not path.is_file():  # reading a pipe might never end
-        raise ValueError("not a regular file")
-    return path.stat().st_size
-
-
-@contextmanager
-def _opened(path: Path, size: int) -> Iterator[tarfile.TarFile]:
-    """A tar, also a compressed one, of which no more is unpacked than suits its size."""
-    with path.open("rb") as file:
-        start = file.read(6)
-    unpack = next((one for mark, one in _PACKED.items() if start.startswith(mark)), None)
-    with path.open("rb") if unpack is None else unpack(path) as opened:
-        within = _Within(opened, max(_UNPACKED, _TIMES * size) if unpack else 2 * size + 4096)
-        with tarfile.open(fileobj=within, mode="r:") as tar:
-            yield tar
-
-
-def _image(name: str, data: bytes) -> Image.Image:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            image = Image.open(io.BytesIO(data), formats=("JPEG", "PNG"))
-        except UnidentifiedImageError as error:
-            raise ValueError(f"{printable(name)[:100]} is no JPEG or PNG picture") from error
-    if image.width * image.height > _WIDEST:
-        raise ValueError(f"a picture of {image.width} x {image.height}")
-    return image.convert("RGB")
-
-
-def _content(path: Path, tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    """The bytes of a file in a tar; InputError for what is a link or a device, or far too large."""
-    file = tar.extractfile(member) if member.isreg() else None
-    if file is None or member.size > _LARGEST:
-        what = "is no plain file" if file is None else "is too large for a picture"
-        raise InputError(f"{shown(path)}: its member {printable(member.name)[:200]} {what}")
-    return file.read()
+        pixels = decode_image(data, _WIDEST).pixels
+    except InputError as error:
+        raise damaged(path, f"{member.name[:100]} {error.what}", "tar") from error
+    if crop is not None:
+        left, top, right, bottom = crop
+        pixels = pixels[top:bottom, left:right]
+    return cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA)
 
 
 def foreground(picture: Pixels) -> Pixels:
@@ -161,6 +89,8 @@ def foreground(picture: Pixels) -> Pixels:
     return cv2.GaussianBlur(person, (0, 0), side / 96)
 
 
+WHOLE = slice(None)
+"""Of a batch: all of it."""
 Vary = Callable[["Variations", np.random.Generator, int], NDArray[np.float32]]
 """Random numbers and the index of a picture -> the picture [side, side, 3], varied, in [-1, 1]."""
 
@@ -187,21 +117,25 @@ class Variations:
         self.side, self.batch, self.seed = side, batch, seed
         self.vary = vary or Variations.a_little
 
-    def from_step(self, step: int) -> Iterator[Tensor]:
+    def from_step(self, step: int, cut: slice = WHOLE) -> Iterator[Tensor]:
         """Batches [B, 3, side, side] in [-1, 1] from `step` on, prepared one ahead."""
         with ThreadPoolExecutor(1) as pool:
-            ahead = pool.submit(self.at, step)
+            ahead = pool.submit(self.at, step, cut)
             while True:
                 step += 1
-                ready, ahead = ahead.result(), pool.submit(self.at, step)
+                ready, ahead = ahead.result(), pool.submit(self.at, step, cut)
                 yield ready
 
-    def at(self, step: int) -> Tensor:
-        """The batch of one step."""
+    def at(self, step: int, cut: slice = WHOLE) -> Tensor:
+        """The batch of one step, or these pictures of it, which are the same in any cut."""
         rng = np.random.default_rng((self.seed, step))
         chosen = rng.integers(len(self.pictures), size=self.batch)
-        images = np.stack([self.vary(self, rng, int(index)) for index in chosen])
+        varied = [self._one(step, place, int(chosen[place])) for place in range(self.batch)[cut]]
+        images = np.stack([*varied]) if varied else np.empty((0, self.side, self.side, 3), "f4")
         return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+
+    def _one(self, step: int, place: int, index: int) -> NDArray[np.float32]:
+        return self.vary(self, np.random.default_rng((self.seed, step, place)), index)
 
     def a_little(self, rng: np.random.Generator, index: int) -> NDArray[np.float32]:
         """A picture [side, side, 3] in [-1, 1]."""

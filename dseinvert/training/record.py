@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dseinvert.errors import OutputError
+from dseinvert.errors import MissingError, OutputError, UsageError
 from dseinvert.generators.pixels import to_pixels
 from dseinvert.media.atomic import open_in_place, write_bytes
 from dseinvert.media.images import encode_png
@@ -23,9 +24,11 @@ from dseinvert.names import read_regular
 class Record:
     """Tables in a folder, one row a step; a run that goes on drops rows it will write again."""
 
-    def __init__(self, folder: Path, step: int) -> None:
+    def __init__(self, folder: Path, step: int, wandb: str | None = None) -> None:
+        """`wandb`: the project of Weights & Biases that hears of it too; None = none."""
         self.folder, self.step = folder, step
         self.board = _tensorboard(folder / "tensorboard", step)
+        self.wandb = None if wandb is None else _wandb(folder, wandb)
         self.ready: set[str] = set()
 
     def add(self, table: str, step: int, figures: Mapping[str, float]) -> None:
@@ -41,15 +44,20 @@ class Record:
             raise OutputError(f"{file}: cannot write: {error.strerror}") from error
         for name, value in figures.items() if self.board else ():
             self.board.add_scalar(f"{table}/{name}", value, step)
+        if self.wandb:
+            told = {f"{table}/{name}": value for name, value in figures.items()}
+            self.wandb.log({"step": step, **told})
 
     def picture(self, step: int, rows: Sequence[Tensor]) -> None:
         """Write rows of images, each [N, 3, R, R] in [-1, 1], as grid-STEP.png."""
         write_bytes(self.folder / f"grid-{step:07d}.png", encode_png(grid(rows)))
 
     def close(self) -> None:
-        """Flush TensorBoard."""
+        """Flush TensorBoard, and Weights & Biases."""
         if self.board:
             self.board.close()
+        if self.wandb:
+            self.wandb.finish()
 
 
 def grid(rows: Sequence[Tensor]) -> Pixels:
@@ -77,6 +85,38 @@ def _step(row: str) -> float:
     """Infinity for a row that is not ours."""
     number = row.partition(",")[0]
     return int(number) if number.isdecimal() and len(number) < 16 else math.inf
+
+
+def _wandb(folder: Path, project: str) -> Any:
+    """A run of that project, the same one where this folder's run goes on.
+
+    Raises:
+        MissingError: the optional package wandb is not installed.
+        UsageError: it takes no such project, or knows no account.
+    """
+    try:
+        import wandb
+    except ImportError as error:
+        what = "--wandb needs the package wandb"
+        raise MissingError(what, "pip install 'dseinvert[wandb]'") from error
+    known = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    quiet = wandb.Settings(silent=True, console="off")
+    try:
+        run = wandb.init(
+            project=project,
+            dir=str(folder),
+            name=folder.resolve().name,
+            id=known,
+            resume="allow",
+            settings=quiet,
+        )
+        run.define_metric("*", step_metric="step")
+    except (wandb.errors.Error, ValueError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise UsageError(
+            f"--wandb {project}: {said}", "`wandb login`, or WANDB_MODE=offline"
+        ) from error
+    return run
 
 
 def _tensorboard(folder: Path, step: int) -> Any:

@@ -7,6 +7,7 @@ import torch
 
 from dseinvert.encoders.dse import DSEEncoder
 from dseinvert.similarity.attention import centre_crops
+from dseinvert.similarity.identity import Identity
 from dseinvert.similarity.losses import image_loss, latent_loss
 from dseinvert.similarity.weights import Attention
 from dseinvert.training.mirror import Wishes, build, mirror
@@ -99,3 +100,20 @@ def test_bfloat16_networks_still_give_a_float32_loss(gan, options, encoder, batc
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss, exact, rtol=0.05, atol=0)
     assert all(gradient.isfinite().all() for gradient in gradients(loss, encoder))
+
+
+def test_a_loss_of_identity_is_added_with_its_weight_and_its_gradients(
+    gan, options, encoder, batch
+):
+    who = Identity(lambda faces: faces.mean((2, 3)) + 2, "colour", "")
+
+    def judged(weight: float, seen: Identity | None):
+        wanted = replace(options, weights=replace(options.weights, identity=weight))
+        return Objective(gan.generator, wanted, CROPS, None, False, seen)(encoder, batch)
+
+    (plain, none), (loss, terms) = judged(1, None), judged(3, who)
+    assert "identity" not in none
+    assert 0 < float(terms["identity"].detach()) < 1
+    torch.testing.assert_close(loss, plain + 3 * terms["identity"], rtol=1e-5, atol=1e-6)
+    extra = gradients(terms["identity"], encoder)
+    assert max(float(gradient.abs().max()) for gradient in extra) > 0

@@ -20,12 +20,12 @@ from dseinvert.generators.stylegan2 import StyleGAN2
 from dseinvert.training.average import average
 from dseinvert.training.checkpoints import Stateful
 from dseinvert.training.optimiser import build_optimiser
+from dseinvert.training.team import Team
 from recipe.gan.course import Pace
 from recipe.gan.critic import Critic, exact
 from recipe.gan.finer import cropped, looked_at
 from recipe.gan.game import Rules, descend, judged, teach
 from recipe.gan.gan_state import rate_factor
-from recipe.gan.team import Team
 
 FILE = "fine.pt"
 Watch = Callable[[DSEFeatureEncoder], tuple[dict[str, float], list[Tensor]]]

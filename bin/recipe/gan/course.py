@@ -14,7 +14,7 @@ from torch import Tensor
 from dseinvert.media.atomic import write_bytes
 from dseinvert.training.checkpoints import Stateful, dumps, load, restore, states
 from dseinvert.training.record import Record
-from recipe.gan.team import Team
+from dseinvert.training.team import Team
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dseinvert.training.team import Team
 from recipe.gan.adversarial import gradient_penalty
 from recipe.gan.augment import augment
 from recipe.gan.critic import Critic
-from recipe.gan.team import Team
 
 
 @dataclass(frozen=True)

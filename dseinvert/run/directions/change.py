@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from dseinvert.cards import DIRECTIONS
 from dseinvert.config import PreviewOptions
 from dseinvert.editing.apply import apply_edits
 from dseinvert.editing.directions import Direction
@@ -99,7 +100,7 @@ def import_file(path: Path, model: Model, name: str = "", copy: str = "") -> Giv
     """Give a model the directions in a file of this program or another.
 
     Args:
-        path: the file.
+        path: the file, or the folder of another model that has some.
         model: whose generator they belong to.
         name: what to call the one it holds, or before the names or numbers of several; "" = as
             it does.
@@ -109,7 +110,10 @@ def import_file(path: Path, model: Model, name: str = "", copy: str = "") -> Giv
         UsageError: a name that is taken, or the model is the bundled one.
         InputError: no directions, or of another generator, space or shape.
     """
-    (kind, *notes), found = read_directions(path, model)
+    file = path / DIRECTIONS if path.is_dir() else path
+    if not file.is_file():
+        raise UsageError(f"{path}: no directions here", "name a file, or a model that has some")
+    (kind, *notes), found = read_directions(file, model)
     called = _called(name, [*found]) if name else [*found]
     check_new(model, called)
     own = {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,10 +18,11 @@ from dseinvert.faces.crops import Crop, Wanted
 from dseinvert.generators.pixels import to_tensor
 from dseinvert.inversion.inverter import Inverter
 from dseinvert.latent import Latent, concat
+from dseinvert.media.sets import kind_of
 from dseinvert.models import Model
 from dseinvert.progress import Watcher
 from dseinvert.run.directions.labels import Table, read_table
-from dseinvert.run.inputs import Item, read_faces
+from dseinvert.run.inputs import Found, Item, pictures_of, read_faces
 from dseinvert.run.play.latents import read_latent
 
 AT_ONCE = 32
@@ -115,7 +117,30 @@ def _inverted(
     options: DirectionsOptions, model: Model, table: Table, folder: Path, watcher: Watcher
 ) -> tuple[Latent, NDArray[np.int64]]:
     """The latents of the table's files, and which of its lines they are of."""
-    files = [_file(folder, name) for name in table.names]
+    with ExitStack() as stack:
+        find = _finder(folder, watcher, stack)
+        return _inverted_of(options, model, table, folder, find, watcher)
+
+
+def _finder(folder: Path, watcher: Watcher, stack: ExitStack) -> Callable[[str], Found | None]:
+    """What finds a file of the table: in a folder by its path, in a set by its name there."""
+    if not kind_of(folder):
+        return lambda name: _file(folder, name)
+    found = stack.enter_context(pictures_of([str(folder)], watcher))
+    known = {one.source.name: one for one in found}
+    known |= {one.source.relative_to(folder).as_posix(): one for one in found}
+    return known.get
+
+
+def _inverted_of(
+    options: DirectionsOptions,
+    model: Model,
+    table: Table,
+    folder: Path,
+    find: Callable[[str], Found | None],
+    watcher: Watcher,
+) -> tuple[Latent, NDArray[np.int64]]:
+    files = [find(name) for name in table.names]
     lines = [line for line, file in enumerate(files) if file is not None]
     if not lines:
         first = table.names[0]
@@ -123,7 +148,11 @@ def _inverted(
     if missing := len(files) - len(lines):
         watcher.problem(f"{folder}: {missing} files of the table are not here")
     watcher.begin("inverting", len(lines))
-    saved = {line: file for line in lines if (file := files[line]) and file.suffix == _SUFFIX}
+    saved = {
+        line: file.source
+        for line in lines
+        if (file := files[line]) and file.source.suffix == _SUFFIX
+    }
     found = _read(saved, model, watcher)
     pictures = {line: file for line in lines if (file := files[line]) and line not in saved}
     if pictures:
@@ -153,19 +182,19 @@ def _kind(latent: Latent) -> tuple[object, ...]:
     return latent.space, latent.layer, latent.skip, tuple(shapes.items())
 
 
-def _file(folder: Path, name: str) -> Path | None:
+def _file(folder: Path, name: str) -> Found | None:
     picture = folder / name
     choices = (picture, picture.with_suffix(_SUFFIX))
-    return next((file for file in choices if file.is_file()), None)
+    return next((Found(file) for file in choices if file.is_file()), None)
 
 
 def _encoded(
-    options: DirectionsOptions, model: Model, files: dict[int, Path], watcher: Watcher
+    options: DirectionsOptions, model: Model, files: dict[int, Found], watcher: Watcher
 ) -> dict[int, Latent]:
     encoder = model.require_encoder()
     side, detector = model.generator.resolution, model.detector(align=options.align)
     inverter = Inverter(model.generator, encoder, options.label)
-    items = [Item(file, str(line)) for line, file in files.items()]
+    items = [Item(file.source, str(line), file.content) for line, file in files.items()]
     waiting: dict[int, Crop] = {}
     found: dict[int, Latent] = {}
     wanted = Wanted(options.rotate)

@@ -38,6 +38,8 @@ _PREFIXES = {"ganspace": "pc", "sefa": "sefa"}
 _ALONG = "one standard deviation of the generator's samples along it"
 _ALONG_PICTURES = "one standard deviation of the inverted pictures along it"
 _MOST = 100_000
+FEW = 20
+"""Codes that are held back below which a plane can hardly be judged."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,11 @@ def _interfacegan(job: Job, names: list[str], watcher: Watcher) -> list[Directio
     if not known.pictures and bool((codes == codes[:, :1]).all()):
         codes = codes[:, :1]  # the rows of a sample are alike, and so are those of the plane
     plane = boundary(codes, split(known.columns[attribute(options)], options.quantile))
+    if plane.held < FEW:
+        watcher.problem(
+            f"{name}: judged on {plane.held} codes alone, so that its accuracy of "
+            f"{plane.accuracy:.2f} says little; with {5 * FEW} labels there are {FEW}"
+        )
     others = _others(job, known, codes)
     normal = conditioned(plane.normal, list(others.values()))
     # Samples hardly spread along a plane's normal that differs from row to row: theirs are alike.

@@ -14,6 +14,7 @@ from dseinvert.editing.apply import apply_edits, parse_edits
 from dseinvert.inversion.inverter import Inverter
 from dseinvert.models import Model, open_model
 from dseinvert.training.options import TrainOptions
+from dseinvert.training.team import Team
 from recipe import stages
 from recipe.bundle import branch_bundle, directions_for, make_bundle
 from recipe.doubled import double, fit
@@ -25,7 +26,6 @@ from recipe.gan.finer import FinerOptions
 from recipe.gan.game import Rules
 from recipe.gan.gan_state import AdversarialOptions
 from recipe.gan.sharpen import SharpenOptions
-from recipe.gan.team import Team
 from recipe.labels.attributes import BUNDLED, Effort
 from recipe.order import Order, Sources
 from recipe.sharp import sharpen

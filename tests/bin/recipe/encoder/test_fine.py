@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dseinvert.training.team import Team
 from recipe.doubled import widened
 from recipe.encoder.fine import FILE, FineOptions, Fitting, begin
 from recipe.encoder.joint import JointOptions, build
 from recipe.gan.course import Pace, follow
 from recipe.gan.game import Rules
-from recipe.gan.team import Team
 
 JOINT = JointOptions(
     resolution=16, channels=(8, 8, 8), encoder_channels=(8, 8, 8), w_dim=16, mapping_layers=2

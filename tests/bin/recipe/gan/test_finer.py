@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from dseinvert.training.team import Team
 from recipe.encoder.joint import JointOptions, build
 from recipe.gan.course import Pace, follow
 from recipe.gan.finer import (
@@ -23,7 +24,6 @@ from recipe.gan.finer import (
     spread_rows,
 )
 from recipe.gan.game import Rules
-from recipe.gan.team import Team
 
 JOINT = JointOptions(
     resolution=16, channels=(8, 8, 8), encoder_channels=(8, 8, 8), w_dim=16, mapping_layers=2

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dseinvert.training.pictures import Variations
+from dseinvert.training.team import Team
 from recipe.cutouts import cut_out, mildly
 from recipe.detail import detail, fine, share_kept
 from recipe.encoder.joint import JointOptions, build
@@ -19,7 +20,6 @@ from recipe.gan.course import Pace, follow
 from recipe.gan.critic import Critic
 from recipe.gan.game import Rules
 from recipe.gan.sharpen import FILE, Sharpening, SharpenOptions, begin
-from recipe.gan.team import Team
 
 OPTIONS = SharpenOptions(
     widths=(8, 8, 8),
