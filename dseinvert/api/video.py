@@ -35,7 +35,7 @@ from dseinvert.run.video.plan import (
     open_source,
     videos_of,
 )
-from dseinvert.run.video.render import drawing, pictured, render
+from dseinvert.run.video.render import drawing, redrawn, render, shot_at
 from dseinvert.run.video.run import inverted
 from dseinvert.run.video.still import NOWHERE, face_at, still_at, track_around
 from dseinvert.run.video.studio import RECON, Studio, open_studio
@@ -71,9 +71,9 @@ class Moment:
     ) -> None:
         """Made by `Video.moment`."""
         self.time, self._studio, self._work, self._folder = time, studio, work, folder
-        self._place, _ = face_at(work, time)
-        _, frame = next(iter(work.frames(self._place)))
-        self.source = Photo(frame.pixels)
+        place, _ = face_at(work, time)
+        self._shot = shot_at(studio, work, place)
+        self.source = Photo(self._shot.frame.pixels)
         """The frame as it is."""
 
     def draw(self, *edits: str, script: str | Path | None = None) -> Photo:
@@ -91,9 +91,8 @@ class Moment:
         if cues and self._studio.options.paste is None:
             at_hand = replace(at_hand, paste="difference")
         with torch_threads_kept():
-            picture = pictured(at_hand, self._work, [self._place])[self._place]
-        (label,) = at_hand.edits
-        return Photo(picture.results[label])
+            (pixels,) = redrawn(at_hand, self._work, self._shot).values()
+        return Photo(pixels)
 
 
 class Video:

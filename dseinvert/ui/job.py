@@ -68,24 +68,31 @@ def spec_of(verb: str, paths: list[str], options: ImagesOptions | VideoOptions) 
     return json.dumps({"verb": verb, "paths": paths, "options": given}, default=str).encode()
 
 
+def options_of(spec: dict[str, Any]) -> ImagesOptions | VideoOptions:
+    """The options of what `spec_of` wrote."""
+    given: dict[str, Any] = {
+        name: Path(value) if name in ("out", "script") else value
+        for name, value in spec["options"].items()
+    }
+    given["edits"] = tuple(given.get("edits", ()))
+    return VideoOptions(**given) if spec["verb"] == "video" else ImagesOptions(**given)
+
+
 def run(spec: dict[str, Any], heard: Heard) -> tuple[int, str]:
     """Do what `dseinvert images` or `dseinvert video` would; the exit code and a line for people.
 
     Raises:
         DseInvertError: what stops a whole run.
     """
-    options: dict[str, Any] = {
-        k: Path(v) if k in ("out", "script") else v for k, v in spec["options"].items()
-    }
-    options["edits"] = tuple(options.get("edits", ()))
-    if spec["verb"] == "video":
+    options = options_of(spec)
+    if isinstance(options, VideoOptions):
         from dseinvert.run.video.run import run_video
 
-        clips = run_video(spec["paths"], VideoOptions(**options), heard)
+        clips = run_video(spec["paths"], options, heard)
         return int(clips.exit_code), clips.summary()
     from dseinvert.run.images.run import run_images
 
-    outcome = run_images(spec["paths"], ImagesOptions(**options), heard)
+    outcome = run_images(spec["paths"], options, heard)
     return int(outcome.exit_code), outcome.summary()
 
 

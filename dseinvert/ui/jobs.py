@@ -34,12 +34,15 @@ class Job:
 
     @property
     def is_running(self) -> bool:
-        """Whether its process is there."""
-        return self.process is not None and self.process.poll() is None
+        """Whether it has still something to do."""
+        there = self.process is not None and self.process.poll() is None
+        return there and "exit_code" not in self._news()
 
     def start(self) -> None:
         """Begin, or go on where it was stopped."""
         if not self.is_running:
+            if self.process is not None:
+                self.process.wait(_PATIENCE)
             (self.folder / "journal.jsonl").unlink(missing_ok=True)
             words = [str(self.folder / name) for name in ("spec.json", "journal.jsonl")]
             with (self.folder / "errors.txt").open("wb") as errors:

@@ -148,7 +148,7 @@ def script_of(rows_: Sequence[Any]) -> str:
     Raises:
         UsageError: what is no such row.
     """
-    return "\n".join(_block(row) for row in rows_)
+    return "\n".join(filter(None, map(_block, rows_)))
 
 
 def _block(row: Any) -> str:
@@ -159,8 +159,9 @@ def _block(row: Any) -> str:
     if keys:
         said = [f"edit = {json.dumps(edit)}", f"keys = {json.dumps(keys)}"]
     else:
-        said = [f"edit = {json.dumps(edits_text(row.get('edits') or {}))}"]
-    return "\n".join(["[[edit]]", *person, *said, ""])
+        edit = edits_text(row.get("edits") or {})
+        said = [f"edit = {json.dumps(edit)}"]
+    return "\n".join(["[[edit]]", *person, *said, ""]) if edit else ""
 
 
 def _key(key: Any) -> list[float]:
