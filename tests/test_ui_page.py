@@ -26,7 +26,7 @@ for needed in ("starlette", "uvicorn", "playwright"):
     pytest.importorskip(needed)
 from playwright.sync_api import Browser, Page, expect, sync_playwright  # noqa: E402
 
-WAIT = 60_000
+WAIT = 100_000
 GROUP = ROOT / "examples" / "faces" / "group.jpg"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 expect.set_options(timeout=WAIT)

@@ -27,8 +27,11 @@ SCRIPT = "edits.toml"
 class Clip:
     """A clip of a session: nothing is written but into `folder`, which goes with the session."""
 
-    def __init__(self, gan: Gan, path: Path, folder: Path, *, uploaded: bool) -> None:
-        """Raises InputError where `path` is not a clip that can be read."""
+    def __init__(
+        self, gan: Gan, path: Path, folder: Path, *, uploaded: bool, model: str = "default"
+    ) -> None:
+        """`model` is how the command line names it; InputError where `path` is no clip."""
+        self._model = model
         self.gan, self.path, self._folder, self.uploaded = gan, path, folder, uploaded
         self._video: Video = gan.video(path, faces="all")
         self._people: Sequence[Somebody] = ()
@@ -101,9 +104,9 @@ class Clip:
         clip = self.path.name if self.uploaded else str(self.path)
         script = SCRIPT if rows(asked, "rows") else ""
         cut = [real(asked, "start"), real(asked, "end")] if asked.get("end") else []
-        return lines.of_clip(self.gan.name, clip, script, text(asked, "out") or lines.OUT, cut)
+        return lines.of_clip(self._model, clip, script, text(asked, "out") or lines.OUT, cut)
 
-    def export(self, asked: Asked, model: str) -> tuple[list[str], VideoOptions]:
+    def export(self, asked: Asked) -> tuple[list[str], VideoOptions]:
         """What `dseinvert video` is to do; the file of edits is written into the output folder."""
         out = output_folder(asked)
         make_folder(out)
@@ -111,7 +114,9 @@ class Clip:
         if written:
             script = out / f"{self.path.stem}.{SCRIPT}"
             write_bytes(script, written.encode())
-        return [str(self.path)], VideoOptions(out=out, script=script, faces="all", model=model)
+        return [str(self.path)], VideoOptions(
+            out=out, script=script, faces="all", model=self._model
+        )
 
     def _moment(self, time: Fraction) -> Moment:
         if time not in self._moments:

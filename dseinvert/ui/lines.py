@@ -101,12 +101,14 @@ def of_clip(model: str, clip: str, script: str, out: str, seconds: Sequence[floa
     edited = f"video.edit(script={script!r})" if script else "video"
     window = "".join(f", {n}={s:g}" for n, s in zip(("start", "end"), seconds, strict=False))
     return {
-        "shell": _command("video", clip, *given, *cut, "--model", model, "--out", out),
+        "shell": _command(
+            "video", clip, *given, *cut, "--faces", "all", "--model", model, "--out", out
+        ),
         "python": "\n".join(
             [
                 "import dseinvert",
                 f"gan = dseinvert.load({model!r})",
-                f"video = gan.video({clip!r}{window})",
+                f"video = gan.video({clip!r}, faces='all'{window})",
                 f"{edited}.write({str(Path(out, 'edited.mp4'))!r})",
             ]
         ),

@@ -30,9 +30,9 @@ def listed() -> dict[str, Any]:
     return {"here": here, "published": [asdict(row) for row in registry.rows()]}
 
 
-def told(gan: Gan) -> dict[str, Any]:
-    """What the page shows of the model in use."""
-    return {"name": gan.name, "repr": repr(gan), "directions": gan.directions}
+def told(gan: Gan, model: str) -> dict[str, Any]:
+    """What the page shows of the model in use; `model` is how it is named."""
+    return {"name": model, "repr": repr(gan), "directions": gan.directions}
 
 
 def add(asked: Asked) -> dict[str, Any]:

@@ -45,8 +45,9 @@ class _Opened:
 class Photos:
     """The last photos of a session, with what was found of their faces."""
 
-    def __init__(self, gan: Gan) -> None:
-        self.gan = gan
+    def __init__(self, gan: Gan, model: str = "default") -> None:
+        """`model` is how the command line names it."""
+        self.gan, self._model = gan, model
         self._photos: OrderedDict[str, _Opened] = OrderedDict()
         self._found: OrderedDict[tuple[str, int, str], Found] = OrderedDict()
 
@@ -91,7 +92,7 @@ class Photos:
             "before": shown_small(before.pixels),
             "after": shown_small(after.pixels),
             "said": f"reconstruction {', '.join(f'{one:.1f}' for one in psnr)} dB",
-            "lines": lines.of_photo(self.gan.name, opened.name, picked, self._words(asked)),
+            "lines": lines.of_photo(self._model, opened.name, picked, self._words(asked)),
         }
 
     def save(self, asked: Asked) -> Download:

@@ -54,7 +54,7 @@ class Session:
 
     def clip(self, path: Path, *, uploaded: bool) -> Answer:
         """A clip that was dropped, or one of this machine."""
-        self._clip = Clip(self._gan, path, self.folder, uploaded=uploaded)
+        self._clip = Clip(self._gan, path, self.folder, uploaded=uploaded, model=self._model)
         return self._clip.told()
 
     def answer(self, action: str, asked: Asked) -> Answer:
@@ -69,14 +69,14 @@ class Session:
 
     def _use(self, model: str) -> None:
         self._gan, self._model = models.gan_of(model), model
-        self._photos = Photos(self._gan)
+        self._photos = Photos(self._gan, model)
         if self._clip is not None:
             self.clip(self._clip.path, uploaded=self._clip.uploaded)
 
     def _state(self, asked: Asked) -> Answer:
         clip = None if self._clip is None else self._clip.told()
         told = {"photos": self._photos.told(), "clip": clip, "jobs": self.jobs.told()}
-        return {"model": models.told(self._gan), **told}
+        return {"model": models.told(self._gan, self._model), **told}
 
     def _opened(self) -> Clip:
         if self._clip is None:
@@ -103,7 +103,7 @@ class Session:
         return {**self._opened().frame(asked), "lines": self._opened().lines(asked)}
 
     def _export(self, asked: Asked) -> Answer:
-        paths, options = self._opened().export(asked, self._model)
+        paths, options = self._opened().export(asked)
         return self.jobs.begin("video", paths, options)
 
     def _batch(self, asked: Asked) -> Answer:
