@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import TimeoutExpired
 
 import numpy as np
 import pytest
@@ -169,6 +170,26 @@ def test_the_options_of_an_export_arrive_as_they_were(tmp_path: Path) -> None:
     spec = json.loads(job.spec_of("video", ["a.mp4"], options))
     assert spec["paths"] == ["a.mp4"]
     assert job.options_of(spec) == options
+
+
+def test_an_export_is_stopped_and_goes_on(session: Session, source: Path, tmp_path: Path) -> None:
+    session.clip(source, uploaded=False)
+    rows = [{"who": "", "edits": {"age": 2}}]
+    session.answer("export", {"out": str(tmp_path / "out"), "rows": rows})
+    (told,) = session.jobs.told()
+    export = session.jobs.get(told["id"])
+    assert export.process is not None
+    while not str(export.told()["what"]).startswith("moving: "):
+        with pytest.raises(TimeoutExpired):
+            export.process.wait(0.1)
+    session.answer("stop", {"job": export.key})
+    export.process.wait(120)
+    assert export.told()["exit_code"] == 130
+    assert not [*(tmp_path / "out").glob("*.mp4")]
+    session.answer("go-on", {"job": export.key})
+    export.process.wait(240)
+    assert export.told()["exit_code"] == 0
+    assert "moving.edits-moving-edits.mp4" in export.told()["files"]
 
 
 def test_what_a_session_does_not_know_is_a_sentence(session: Session) -> None:
