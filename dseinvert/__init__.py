@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from dseinvert.version import __version__
 
 if TYPE_CHECKING:
-    from dseinvert.api import Face, Found, Gan, Video, VideoFrame, load
+    from dseinvert.api import Face, Found, Gan, Moment, Video, VideoFrame, load
     from dseinvert.errors import (
         DeviceError,
         DseInvertError,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from dseinvert.progress import Watcher
 
 _ROOMS = {
-    "dseinvert.api": ("Face", "Found", "Gan", "Video", "VideoFrame", "load"),
+    "dseinvert.api": ("Face", "Found", "Gan", "Moment", "Video", "VideoFrame", "load"),
     "dseinvert.errors": (
         "DeviceError",
         "DseInvertError",
@@ -60,6 +60,7 @@ __all__ = [
     "InputError",
     "Latent",
     "MissingError",
+    "Moment",
     "NoInputError",
     "OutputError",
     "Photo",

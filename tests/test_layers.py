@@ -34,7 +34,7 @@ HOUSE = (
         "latent",
     ),
     *("generators", "encoders", "similarity", "faces", "editing", "importers", "models"),
-    *("inversion", "evaluation", "video", "training", "export", "run", "api", "cli"),
+    *("inversion", "evaluation", "video", "training", "export", "run", "api", "ui", "cli"),
     # Not installed; of the package they may use all, and it knows nothing of them.
     *("recipe", "measure"),
 )

@@ -2,6 +2,6 @@
 
 from dseinvert.api.gan import Gan, load
 from dseinvert.api.values import Face, Found
-from dseinvert.api.video import Video, VideoFrame
+from dseinvert.api.video import Moment, Video, VideoFrame
 
-__all__ = ["Face", "Found", "Gan", "Video", "VideoFrame", "load"]
+__all__ = ["Face", "Found", "Gan", "Moment", "Video", "VideoFrame", "load"]

@@ -33,6 +33,7 @@ from dseinvert.api.video import Video
 from dseinvert.config import VideoOptions
 from dseinvert.editing.apply import apply_edits
 from dseinvert.editing.auto import settle
+from dseinvert.editing.blend import between, mixed, parse_rows
 from dseinvert.editing.edits import parse_edits
 from dseinvert.errors import InputError, UsageError
 from dseinvert.export.backend import accelerated, backend_of
@@ -253,6 +254,42 @@ class Gan:
         with torch.no_grad():
             latent = latent.to(self.device)
             return apply_edits(latent, settle(latent, steps, generator), generator)
+
+    def mix(self, base: Latent, other: Latent, layers: str) -> Latent:
+        """`base` with some rows of `other`, batches of one size, as `dseinvert mix` does.
+
+        Args:
+            base: who it is.
+            other: what is taken over.
+            layers: numbers and ranges of rows from 0, as "4-9,12".
+
+        Raises:
+            UsageError: rows that there are not.
+            InputError: latents of another model, or of different spaces.
+        """
+        expect_text("layers", layers)
+        first, second = self._both(base, other)
+        rows = parse_rows(layers, first.code.shape[1], "layers")
+        with torch.no_grad():
+            return mixed(first, second, rows, self._plain.generator)
+
+    def between(self, a: Latent, b: Latent, share: float) -> Latent:
+        """The latent at `share` of the way from a (0) to b (1), as `dseinvert morph` goes.
+
+        Raises:
+            UsageError: a share that is no number.
+            InputError: latents of another model, or of different spaces.
+        """
+        expect_number("share", share)
+        with torch.no_grad():
+            return between(*self._both(a, b), share, self._plain.generator)
+
+    def _both(self, a: Latent, b: Latent) -> tuple[Latent, Latent]:
+        self._check_latent(a)
+        self._check_latent(b)
+        if len(a) != len(b):
+            raise InputError(f"batches of {len(a)} and {len(b)} latents", "as many of each")
+        return a.to(self.device), b.to(self.device)
 
     def draw(self, latent: Latent) -> Tensor:
         """Images [B, 3, R, R] in [-1, 1] of latents of this model, on its device.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -12,6 +12,8 @@ from tempfile import TemporaryDirectory
 
 from dseinvert.api.given import expect, expect_text, when_of
 from dseinvert.config import VideoOptions
+from dseinvert.editing.cues import cues_of
+from dseinvert.editing.script import read_script
 from dseinvert.errors import InputError, OutputError, UsageError
 from dseinvert.inversion.asked import clip_refining
 from dseinvert.media.atomic import make_folder, shown
@@ -23,7 +25,7 @@ from dseinvert.media.planes import Planes
 from dseinvert.models import Model
 from dseinvert.progress import Watcher
 from dseinvert.run.flow.batchsize import torch_threads_kept
-from dseinvert.run.video.cast import Somebody, find_everybody
+from dseinvert.run.video.cast import Somebody, find_everybody, save_people
 from dseinvert.run.video.plan import (
     Task,
     check_options,
@@ -33,10 +35,10 @@ from dseinvert.run.video.plan import (
     open_source,
     videos_of,
 )
-from dseinvert.run.video.render import drawing, render
+from dseinvert.run.video.render import drawing, redrawn, render, shot_at
 from dseinvert.run.video.run import inverted
-from dseinvert.run.video.still import still_at
-from dseinvert.run.video.studio import Studio, open_studio
+from dseinvert.run.video.still import NOWHERE, face_at, still_at, track_around
+from dseinvert.run.video.studio import RECON, Studio, open_studio
 from dseinvert.run.video.who import open_network
 from dseinvert.run.video.work import Work
 from dseinvert.stop import Stop
@@ -55,6 +57,42 @@ class VideoFrame:
     """When it is shown, in seconds, by the clip's own clock."""
     pixels: Pixels
     """[H, W, 3] upright sRGB as in the source: uint8, or uint16 of a source with more bits."""
+
+
+class Moment:
+    """One frame of a clip, inverted once and drawn with any edit, as `Video.still` would show it.
+
+    What was inverted is in a temporary folder that goes with this object. One thread at a time
+    draws.
+    """
+
+    def __init__(
+        self, studio: Studio, work: Work, time: Fraction, folder: TemporaryDirectory[str]
+    ) -> None:
+        """Made by `Video.moment`."""
+        self.time, self._studio, self._work, self._folder = time, studio, work, folder
+        place, _ = face_at(work, time)
+        self._shot = shot_at(studio, work, place)
+        self.source = Photo(self._shot.frame.pixels)
+        """The frame as it is."""
+
+    def draw(self, *edits: str, script: str | Path | None = None) -> Photo:
+        """The frame with what `Video.edit` takes; without any, with its reconstruction.
+
+        Raises:
+            UsageError: a direction that the model does not have, or a strength or time that is
+                none.
+        """
+        lines = None if script is None else read_script(Path(script))
+        cues = cues_of(edits, lines, self._studio.model.directions)
+        if len(cues) > 1:
+            raise _one_clip()
+        at_hand = replace(self._studio, edits=cues or {RECON: ()})
+        if cues and self._studio.options.paste is None:
+            at_hand = replace(at_hand, paste="difference")
+        with torch_threads_kept():
+            (pixels,) = redrawn(at_hand, self._work, self._shot).values()
+        return Photo(pixels)
 
 
 class Video:
@@ -122,7 +160,7 @@ class Video:
         file = None if script is None else Path(script)
         options = replace(self._options, edits=edits, script=file)
         if videos_of(options) != 1:
-            raise UsageError("edit gives one clip", "join edits by commas, or name who each is for")
+            raise _one_clip()
         return Video(self._model, self._fast, self.path, options, self._watcher, self._folder)
 
     def still(self, time: Fraction | float | str) -> Photo:
@@ -141,6 +179,32 @@ class Video:
         studio, at = studio.for_clip(self._clip), seconds_in(self._clip, at)
         (made,) = still_at(studio, self._clip, at, self._watcher).stills
         return Photo(made.pixels)
+
+    def moment(self, time: Fraction | float | str, people: Sequence[Somebody] = ()) -> Moment:
+        """The frame shown at a time, tracked and inverted now, and drawn with any edit afterwards.
+
+        Args:
+            time: as for `still`.
+            people: of `people`, whose numbers edits may then name; () = whom `faces` and `person`
+                mean.
+
+        Raises:
+            InputError, UsageError: as `still`.
+        """
+        when = when_of("time", time)
+        assert when is not None
+        at = seconds_in(self._clip, when)
+        numbers = tuple(str(one.number) for one in people) or self._options.person
+        options = replace(self._options, person=numbers, edits=(), script=None)
+        studio = replace(open_studio(options, self._model), model=self._fast)
+        folder = TemporaryDirectory(prefix="dseinvert-")
+        if people:
+            network = open_network(options, self._model.generator.device)
+            known = "" if network is None else network.sha256
+            save_people(Path(folder.name, f"{self.path.stem}.people.json"), people, NOWHERE, known)
+        with torch_threads_kept():
+            found = track_around(studio, self._clip, at, self._watcher, Path(folder.name))
+        return Moment(*found, at, folder)
 
     def people(self) -> tuple[Somebody, ...]:
         """Everybody in the clip by number, with the times of a search every second; no inversion.
@@ -251,3 +315,7 @@ class Video:
         decisive, edits = studio.decisive(), studio.fingerprints()
         task = make_task(self._clip, _NAME, options, decisive, edits)
         return replace(task, folder=self._kept)
+
+
+def _one_clip() -> UsageError:
+    return UsageError("edit gives one clip", "join edits by commas, or name who each is for")

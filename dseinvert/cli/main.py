@@ -28,6 +28,7 @@ from dseinvert.cli.status import status
 from dseinvert.cli.stdout import print_json, say
 from dseinvert.cli.told import another_tells, code_of, is_bug, told
 from dseinvert.cli.train import train
+from dseinvert.cli.ui import ui
 from dseinvert.cli.video import video
 from dseinvert.cli.words import words
 from dseinvert.errors import ExitCode
@@ -53,6 +54,7 @@ app.command(epilog=words("shard"))(status)
 app.command(epilog=words("encoder", "w+", "psi", "feature"))(train)
 app.command(epilog=words("encoder"))(finetune)
 app.command(epilog=words("encoder", "feature"))(export)
+app.command(epilog=words("latent", "strength"))(ui)
 app.add_typer(models, name="models")
 app.add_typer(directions, name="directions")
 

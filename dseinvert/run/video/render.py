@@ -148,7 +148,7 @@ def pictured(studio: Studio, work: Work, places: Sequence[int]) -> dict[int, Pic
     """Some frames, by place, with their faces reconstructed and edited."""
     plain = replace(studio, side_by_side=False)
     replaced = replace(plain, edits={RECON: ()}, paste="replace")
-    shots = [_shot(studio, work, place) for place in places]
+    shots = [shot_at(studio, work, place) for place in places]
     draw = drawer(studio, work, {RECON: (), **studio.edits})
     drawn = iter(draw([face for shot in shots for face in shot.faces]))
     found = {}
@@ -161,7 +161,13 @@ def pictured(studio: Studio, work: Work, places: Sequence[int]) -> dict[int, Pic
     return found
 
 
-def _shot(studio: Studio, work: Work, place: int) -> Shot:
+def redrawn(studio: Studio, work: Work, shot: Shot) -> dict[str, Pixels]:
+    """One frame uint8 [H, W, 3] with each edit of the studio, by label."""
+    drawn = drawer(studio, work, studio.edits)(shot.faces)
+    return painted(studio, shot, patches_of(studio, shot, drawn))
+
+
+def shot_at(studio: Studio, work: Work, place: int) -> Shot:
     """The frame at one place with its faces."""
     _, frame = next(iter(work.frames(place)))
     with work.latents() as latents:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -45,7 +43,8 @@ AROUND = Fraction(3, 5)
 """Seconds before and after a still that are tracked, so that it is as steady as in the video."""
 # Side in pixels of the pictures of a strip.
 _STRIP_SIDE = 320
-_NOWHERE = "still"
+NOWHERE = "still"
+"""In place of the name and the hash of a clip, for what is thrown away."""
 
 
 @dataclass(frozen=True)
@@ -139,48 +138,61 @@ def still_at(studio: Studio, clip: Clip, time: Fraction, watcher: Watcher) -> _F
     Raises:
         InputError: the clip is not as long, cannot be read, or shows no face there.
     """
-    with _tracked_around(studio, clip, time, watcher) as (at_hand, work):
-        ticks = work.seen.pts * float(clip.time_base) - float(clip.start)
-        place = int(np.searchsorted(ticks, float(time + 2 * clip.clock.slack), side="right"))
-        place = max(0, place - 1)
-        with work.latents() as latents:
-            here = latents.read("frame") == place
-            quads = latents.read("quad")[here]
-        if not len(quads):
-            raise InputError(f"{shown(clip.path)}: no face to edit at {float(time):g} s")
+    with TemporaryDirectory(prefix="dseinvert-") as folder, torch_threads_kept():
+        at_hand, work = track_around(studio, clip, time, watcher, Path(folder))
+        place, quads = face_at(work, time)
         picture = pictured(at_hand, work, [place])[place]
-        made = {label: picture.results[label] for label in at_hand.edits}
-        if studio.side_by_side:
-            made = {k: np.hstack([picture.source, one]) for k, one in made.items()}
+    made = {label: picture.results[label] for label in at_hand.edits}
+    if studio.side_by_side:
+        made = {k: np.hstack([picture.source, one]) for k, one in made.items()}
     largest = max(quads, key=lambda quad: float(np.hypot(*(quad[3] - quad[0]))))
     return _Found(tuple(Still(label, time, pixels) for label, pixels in made.items()), largest)
 
 
-@contextmanager
-def _tracked_around(
-    studio: Studio, clip: Clip, time: Fraction, watcher: Watcher
-) -> Iterator[tuple[Studio, Work]]:
-    """The faces around a moment, inverted into a folder that goes again."""
-    with TemporaryDirectory(prefix="dseinvert-") as folder, torch_threads_kept():
-        window = replace(
-            studio.options,
-            out=Path(folder),
-            start=max(Fraction(0), time - AROUND),
-            end=time + AROUND,
-            frames=True,
-        )
-        at_hand = replace(studio, options=window)
-        cut_of(clip, replace(window, start=time))
-        decisive, edits = studio.decisive(), studio.fingerprints()
-        # No byte of the clip need be hashed for what is thrown away.
-        task = make_task(clip, _NOWHERE, window, decisive, edits, sha256=_NOWHERE)
-        work = Work(task, watcher, Stop())
-        make_folder(task.kept)
-        seen = inverted(at_hand, work)
-        if seen is None:
-            raise InputError(f"{shown(clip.path)}: no face found around {float(time):g} s")
-        yield at_hand, work.knowing(seen)
-        shutil.rmtree(task.kept, ignore_errors=True)
+def face_at(work: Work, time: Fraction) -> tuple[int, Any]:
+    """The place of the frame that is shown at a time, and the quads [N, 4, 2] of its faces.
+
+    Raises:
+        InputError: it shows none.
+    """
+    clip = work.clip
+    ticks = work.seen.pts * float(clip.time_base) - float(clip.start)
+    place = max(
+        0, int(np.searchsorted(ticks, float(time + 2 * clip.clock.slack), side="right")) - 1
+    )
+    with work.latents() as latents:
+        quads = latents.read("quad")[latents.read("frame") == place]
+    if not len(quads):
+        raise InputError(f"{shown(clip.path)}: no face to edit at {float(time):g} s")
+    return place, quads
+
+
+def track_around(
+    studio: Studio, clip: Clip, time: Fraction, watcher: Watcher, folder: Path
+) -> tuple[Studio, Work]:
+    """The faces around a moment, inverted into `folder`, which is the caller's to remove.
+
+    Raises:
+        InputError: the clip is not as long, cannot be read, or shows no face there.
+    """
+    window = replace(
+        studio.options,
+        out=folder,
+        start=max(Fraction(0), time - AROUND),
+        end=time + AROUND,
+        frames=True,
+    )
+    at_hand = replace(studio, options=window)
+    cut_of(clip, replace(window, start=time))
+    decisive, edits = studio.decisive(), studio.fingerprints()
+    # No byte of the clip need be hashed for what is thrown away.
+    task = make_task(clip, NOWHERE, window, decisive, edits, sha256=NOWHERE)
+    work = Work(task, watcher, Stop())
+    make_folder(task.kept)
+    seen = inverted(at_hand, work)
+    if seen is None:
+        raise InputError(f"{shown(clip.path)}: no face found around {float(time):g} s")
+    return at_hand, work.knowing(seen)
 
 
 def _strips(studio: Studio, options: VideoOptions) -> list[Cues]:

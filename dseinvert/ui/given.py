@@ -1,0 +1,85 @@
+"""What a page sends, looked at where it comes in, and what goes back besides JSON."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+
+from dseinvert.errors import UsageError
+from dseinvert.media.images import encode_jpeg, encode_png
+from dseinvert.media.pixels import Pixels
+from dseinvert.names import number
+
+Asked = Mapping[str, Any]
+"""The JSON object that a page sends."""
+_LARGEST = 1280
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file for whoever looks at the page, which is never on the server's disk."""
+
+    name: str
+    data: bytes
+
+
+def text(asked: Asked, name: str, default: str = "") -> str:
+    """A word that was sent; UsageError where it is none."""
+    value = asked.get(name, default)
+    if not isinstance(value, str):
+        raise UsageError(f"{name} {value!r}", "it is text")
+    return value.strip()
+
+
+def real(asked: Asked, name: str, default: float = 0.0) -> float:
+    """A finite number that was sent; UsageError where it is none."""
+    try:
+        return float(number(asked.get(name, default)))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{name} {asked.get(name)!r}", "a number") from error
+
+
+def table(asked: Asked, name: str) -> Asked:
+    """An object that was sent, {} where none was; UsageError for anything else."""
+    value = asked.get(name) or {}
+    if not isinstance(value, Mapping):
+        raise UsageError(f"{name} {value!r}", "an object")
+    return value
+
+
+def rows(asked: Asked, name: str) -> list[Any]:
+    """A list that was sent, [] where none was; UsageError for anything else."""
+    value = asked.get(name) or []
+    if not isinstance(value, list):
+        raise UsageError(f"{name} {value!r}", "a list")
+    return value
+
+
+def edits_text(strengths: Mapping[str, Any]) -> str:
+    """{"age": 2, "smile": "auto", "hair": 0} -> "age=+2,smile=auto"."""
+    words = {name: _strength(name, value) for name, value in strengths.items()}
+    return ",".join(f"{name}={word}" for name, word in words.items() if word)
+
+
+def _strength(name: str, value: Any) -> str:
+    if value in ("auto", "auto+", "auto-"):
+        return str(value)
+    strength = real({name: value}, name)
+    return f"{strength:+.4g}" if strength else ""
+
+
+def shown_small(pixels: Pixels) -> str:
+    """A picture [H, W, 3] as a data URL: a crop as it is, a photo at most 1280 px wide or high."""
+    largest = max(pixels.shape[:2])
+    if largest <= 512:
+        return _url("png", encode_png(pixels))
+    size = [round(side * min(1.0, _LARGEST / largest)) for side in pixels.shape[1::-1]]
+    return _url("jpeg", encode_jpeg(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)))
+
+
+def _url(kind: str, data: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

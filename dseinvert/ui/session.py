@@ -1,0 +1,213 @@
+"""Whoever looks at the page: their photos, clip and exports, which nobody else sees."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from dseinvert.config import ImagesOptions
+from dseinvert.errors import UsageError
+from dseinvert.ui import lines, models
+from dseinvert.ui.clips import Clip, output_folder
+from dseinvert.ui.given import Asked, Download, edits_text, table, text
+from dseinvert.ui.jobs import Jobs
+from dseinvert.ui.photos import Photos
+
+_SESSIONS = 16
+_FILES = 8
+"""Previews of a session that are kept."""
+Answer = dict[str, Any] | Download
+
+
+class Session:
+    """One of them. What it keeps on disk is in a temporary folder that goes with it."""
+
+    def __init__(self, model: str) -> None:
+        self._folder = TemporaryDirectory(prefix="dseinvert-ui-")
+        self.folder = Path(self._folder.name)
+        self.lock = threading.Lock()
+        self.files: OrderedDict[str, Path] = OrderedDict()
+        self.jobs = Jobs(self.folder)
+        self._clip: Clip | None = None
+        self._use(model)
+
+    def end(self) -> None:
+        """Stop its exports, and remove what it kept."""
+        self.jobs.end()
+        self._folder.cleanup()
+
+    def place(self, name: str) -> Path:
+        """Where a file that was dropped is put: under a name of its own, with that one's end."""
+        folder = self.folder / secrets.token_urlsafe(8)
+        folder.mkdir()
+        return folder / (Path(name.replace("\\", "/")).name or "clip")
+
+    def photo(self, name: str, data: bytes) -> Answer:
+        """A photo that was dropped."""
+        return self._photos.add(Path(name).name, data)
+
+    def clip(self, path: Path, *, uploaded: bool) -> Answer:
+        """A clip that was dropped, or one of this machine."""
+        self._clip = Clip(self._gan, path, self.folder, uploaded=uploaded, model=self._model)
+        return self._clip.told()
+
+    def answer(self, action: str, asked: Asked) -> Answer:
+        """Do what the page asks for.
+
+        Raises:
+            DseInvertError: what cannot be, in a plain sentence.
+        """
+        if action not in _ACTIONS:
+            raise UsageError(f"no action {action!r}", ", ".join(sorted(_ACTIONS)))
+        return _ACTIONS[action](self, asked)
+
+    def _use(self, model: str) -> None:
+        self._gan, self._model = models.gan_of(model), model
+        self._photos = Photos(self._gan, model)
+        if self._clip is not None:
+            self.clip(self._clip.path, uploaded=self._clip.uploaded)
+
+    def _state(self, asked: Asked) -> Answer:
+        clip = None if self._clip is None else self._clip.told()
+        told = {"photos": self._photos.told(), "clip": clip, "jobs": self.jobs.told()}
+        return {"model": models.told(self._gan, self._model), **told}
+
+    def _opened(self) -> Clip:
+        if self._clip is None:
+            raise UsageError("no clip is open", "drop one, or name one of this machine")
+        return self._clip
+
+    def _moving(self, suffix: str, write: Callable[[Path], None]) -> Answer:
+        """A preview in the session's folder, under a name that nobody guesses."""
+        key = secrets.token_urlsafe(16)
+        file = self.folder / f"{key}{suffix}"
+        write(file)
+        self.files[key] = file
+        while len(self.files) > _FILES:
+            self.files.popitem(last=False)[1].unlink(missing_ok=True)
+        return {"url": f"/file/{key}"}
+
+    def _morph(self, asked: Asked) -> Answer:
+        return self._moving(".webp", lambda file: self._photos.morph(asked, file))
+
+    def _preview(self, asked: Asked) -> Answer:
+        return self._moving(".mp4", lambda file: self._opened().preview(asked, file))
+
+    def _frame(self, asked: Asked) -> Answer:
+        return {**self._opened().frame(asked), "lines": self._opened().lines(asked)}
+
+    def _export(self, asked: Asked) -> Answer:
+        paths, options = self._opened().export(asked)
+        return self.jobs.begin("video", paths, options)
+
+    def _batch(self, asked: Asked) -> Answer:
+        paths, options = self._batch_options(asked)
+        return self.jobs.begin("images", paths, options)
+
+    def _batch_lines(self, asked: Asked) -> Answer:
+        return {"lines": lines.of_batch(*self._batch_options(asked))}
+
+    def _batch_options(self, asked: Asked) -> tuple[list[str], ImagesOptions]:
+        if not text(asked, "folder"):
+            raise UsageError("no folder of photos is named", "name one of this machine")
+        edits = edits_text(table(asked, "edits"))
+        options = ImagesOptions(output_folder(asked), model=self._model, paste=bool(asked["paste"]))
+        options = replace(options, edits=(edits,) if edits else ())
+        refine, mask = text(asked, "refine") or "none", text(asked, "mask") or None
+        folder = str(Path(text(asked, "folder")).expanduser().absolute())
+        return [folder], replace(options, refine=refine, mask=mask)
+
+    def _go_on(self, asked: Asked) -> Answer:
+        job = self.jobs.get(text(asked, "job"))
+        job.start()
+        return job.told()
+
+    def _stop(self, asked: Asked) -> Answer:
+        job = self.jobs.get(text(asked, "job"))
+        job.stop()
+        return job.told()
+
+    def _use_model(self, asked: Asked) -> Answer:
+        self._use(text(asked, "model"))
+        return self._state(asked)
+
+
+_ACTIONS: dict[str, Callable[[Session, Asked], Answer]] = {
+    "state": Session._state,
+    "draw": lambda session, asked: session._photos.draw(asked),
+    "latent": lambda session, asked: session._photos.latent(asked),
+    "save": lambda session, asked: session._photos.save(asked),
+    "morph": Session._morph,
+    "clip": lambda session, asked: session.clip(
+        Path(text(asked, "path")).expanduser(), uploaded=False
+    ),
+    "people": lambda session, asked: {"people": session._opened().people()},
+    "frame": Session._frame,
+    "preview": Session._preview,
+    "settings": lambda session, asked: session._opened().settings(asked),
+    "export": Session._export,
+    "batch": Session._batch,
+    "batch-lines": Session._batch_lines,
+    "jobs": lambda session, asked: {"jobs": session.jobs.told()},
+    "stop": Session._stop,
+    "go-on": Session._go_on,
+    "models": lambda session, asked: models.listed(),
+    "use-model": Session._use_model,
+    "add-model": lambda session, asked: models.add(asked),
+    "learn": lambda session, asked: models.learned(asked),
+    "direction": lambda session, asked: models.previewed(asked, session.folder),
+}
+_AT_ONCE = ("jobs", "stop", "go-on", "models")
+"""Actions that wait for no other one of the session."""
+
+
+def alone(action: str) -> bool:
+    """Whether an action waits for the others of its session."""
+    return action not in _AT_ONCE
+
+
+class Sessions:
+    """All of them, the last few, by names that nobody guesses."""
+
+    def __init__(self, model: str) -> None:
+        self._model, self._sessions = model, OrderedDict[str, Session]()
+        self._lock = threading.Lock()
+
+    def begin(self) -> str:
+        """The name of a new one; the one longest idle goes where there are too many."""
+        key, session = secrets.token_urlsafe(24), Session(self._model)
+        with self._lock:
+            self._sessions[key] = session
+            old = [] if len(self._sessions) <= _SESSIONS else [self._sessions.popitem(last=False)]
+        for _, one in old:
+            one.end()
+        return key
+
+    def get(self, key: str) -> Session | None:
+        """None = there is none of that name."""
+        with self._lock:
+            if key in self._sessions:
+                self._sessions.move_to_end(key)
+            return self._sessions.get(key)
+
+    def job_file(self, key: str, name: str) -> Path | None:
+        """A file of an export's output folder by the export's unguessable name; None = no such."""
+        for session in [*self._sessions.values()]:
+            try:
+                out = session.jobs.get(key).out.resolve()
+            except UsageError:
+                continue
+            file = (out / name).resolve()
+            return file if file.is_relative_to(out) and file.is_file() else None
+        return None
+
+    def end(self) -> None:
+        """End all."""
+        for session in self._sessions.values():
+            session.end()

@@ -1,0 +1,15 @@
+"""The page for a container or a Space, which are seen from outside.
+
+python examples/app.py
+"""
+
+from __future__ import annotations
+
+import os
+
+from dseinvert.ui.server import bound, serve
+
+if __name__ == "__main__":
+    port = int(os.environ.get("PORT", "7860"))
+    model = os.environ.get("DSEINVERT_MODEL", "default")
+    serve(model, bound("0.0.0.0", port), ["*"], lambda: print(f"port {port}", flush=True))

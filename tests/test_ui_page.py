@@ -1,0 +1,305 @@
+"""The page in a browser: what it shows, what it sends, and what it says of what cannot be."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dseinvert.latent import Latent
+from dseinvert.media.clip import probe
+from tests.conftest import ROOT, child_environment
+from tests.moving_face import clip
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+if CHROMIUM is None:
+    pytest.skip("no chromium here", allow_module_level=True)
+for needed in ("starlette", "uvicorn", "playwright"):
+    pytest.importorskip(needed)
+from playwright.sync_api import Browser, Page, expect, sync_playwright  # noqa: E402
+
+WAIT = 100_000
+GROUP = ROOT / "examples" / "faces" / "group.jpg"
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+expect.set_options(timeout=WAIT)
+
+
+def served(*words: str, home: Path) -> tuple[subprocess.Popen[str], str]:
+    """A server in a process of its own, and its address; "" where it ended before it was up."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dseinvert", "ui", "--no-open", *words],
+        env={**child_environment(), "DSEINVERT_HOME": str(home), "TMPDIR": str(home)},
+        cwd=home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    found = re.search(r"http://\S+", line)
+    return process, found[0] if found else line
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("ui")
+
+
+@pytest.fixture(scope="module")
+def server(home: Path) -> Iterator[str]:
+    process, address = served("--port", "0", home=home)
+    yield address
+    process.send_signal(signal.SIGINT)
+    process.wait(60)
+    assert not [*home.glob("dseinvert-ui-*")], "a session's folder was left"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def source(home: Path) -> Path:
+    return clip(home / "moving.mp4", 10, sound=True)
+
+
+@pytest.fixture
+def page(browser: Browser, server: str) -> Iterator[Page]:
+    """The page in a context of its own; no request may leave the machine, and no script fail."""
+    context = browser.new_context(accept_downloads=True)
+    context.set_default_timeout(WAIT)
+    opened = context.new_page()
+    asked: list[str] = []
+    failed: list[str] = []
+    opened.on("request", lambda request: asked.append(request.url))
+    opened.on("pageerror", lambda error: failed.append(str(error)))
+    opened.goto(server)
+    expect(opened.locator("#said")).to_contain_text("is ready")
+    yield opened
+    context.close()
+    local = (server, "data:", "blob:")
+    assert not [url for url in asked if not url.startswith(local)]
+    assert not failed
+
+
+def idle(page: Page) -> None:
+    """Wait until nothing is asked for any more."""
+    page.wait_for_selector('body[data-busy="0"]')
+
+
+def drop_group(page: Page) -> None:
+    page.set_input_files("#photo-file", GROUP)
+    page.wait_for_selector("#photo-view[data-drawn]")
+    idle(page)
+
+
+def redrawn(page: Page, view: str, move: Any) -> str:
+    """The picture after a move, once it is another one."""
+    after = page.locator(f"#{view} img").nth(1)
+    before = after.get_attribute("src") or ""
+    move()
+    expect(after).not_to_have_attribute("src", before)
+    idle(page)
+    return after.get_attribute("src") or ""
+
+
+def slide(page: Page, name: str, key: str) -> None:
+    """Move a slider from the keyboard."""
+    page.locator(f"#{name}").press(key)
+
+
+def open_clip(page: Page, path: Path) -> None:
+    page.click("#tab-clip")
+    page.fill("#clip-path", str(path))
+    page.press("#clip-path", "Enter")
+
+
+def test_two_faces_are_edited_wiped_mixed_and_saved(page: Page, tmp_path: Path) -> None:
+    drop_group(page)
+    assert page.locator("#faces label").count() == 3
+    assert page.locator("#faces img").get_attribute("alt") == "group.jpg, its faces numbered"
+    redrawn(page, "photo-view", lambda: page.check("text=Face 2"))
+    for name, key in (("age", "End"), ("smile", "ArrowRight"), ("hair", "ArrowLeft")):
+        redrawn(page, "photo-view", lambda n=name, k=key: slide(page, f"photo-sliders-{n}", k))
+    lines = page.inner_text("#photo-lines")
+    assert "--edit age=+3,hair=-0.1,smile=+0.1 --paste" in lines
+    assert "for number in [0, 1]:" in lines
+
+    wiped = page.locator("#photo-view input")
+    wiped.press("Home")
+    assert (
+        page.locator("#photo-view img").nth(1).evaluate("one => one.style.clipPath").endswith("0%)")
+    )
+    redrawn(page, "photo-view", lambda: page.check("text=whole photo"))
+    size = page.locator("#photo-view img").nth(1).evaluate("one => one.naturalWidth")
+    assert size == 1056
+
+    with page.expect_download() as got:
+        page.click("#photo-latent")
+    got.value.save_as(tmp_path / "edited.safetensors")
+    assert got.value.suggested_filename == "group.safetensors"
+    assert Latent.load(tmp_path / "edited.safetensors").origin["generator"] == "faces-64"
+
+    redrawn(page, "photo-view", lambda: page.select_option("#second", index=3))
+    assert "dseinvert mix out/group.safetensors out/group-3.safetensors" in page.inner_text(
+        "#photo-lines"
+    )
+    redrawn(page, "photo-view", lambda: page.select_option("#second-how", "morph"))
+    page.click("#morph")
+    idle(page)
+    assert page.locator("#morph-picture").evaluate("async one => (await one.decode(), true)")
+
+
+def test_a_double_click_and_a_button_take_a_slider_back(page: Page) -> None:
+    drop_group(page)
+    plain = page.locator("#photo-view img").nth(1).get_attribute("src")
+    moved = redrawn(page, "photo-view", lambda: slide(page, "photo-sliders-age", "End"))
+    assert moved != plain
+    back = redrawn(page, "photo-view", lambda: page.click("[aria-label='age back to 0']"))
+    assert back == plain
+    redrawn(page, "photo-view", lambda: slide(page, "photo-sliders-age", "End"))
+    back = redrawn(page, "photo-view", lambda: page.dblclick("#photo-sliders-age"))
+    assert back == plain
+
+
+def test_what_is_no_photo_is_told_and_the_next_one_is_taken(page: Page, tmp_path: Path) -> None:
+    text, cut, grey = (tmp_path / name for name in ("notes.jpg", "cut.jpg", "grey.png"))
+    text.write_text("dear diary")
+    cut.write_bytes(GROUP.read_bytes()[:9000])
+    shutil.copy(ROOT / "tests" / "assets" / "grey.jpg", grey)
+    for file, said in ((text, "not"), (cut, "cut|damaged|truncated"), (grey, "no face found")):
+        page.set_input_files("#photo-file", file)
+        expect(page.locator("#said.wrong")).to_contain_text(re.compile(said))
+        idle(page)
+    drop_group(page)
+
+
+def test_a_clip_gets_keys_a_preview_and_an_export_that_outlives_a_reload(
+    page: Page, server: str, source: Path, home: Path
+) -> None:
+    there = {*home.iterdir()}
+    open_clip(page, source)
+    page.wait_for_selector("#clip-view[data-drawn]")
+    idle(page)
+    page.click("#people")
+    expect(page.locator("#who img")).to_have_count(1)
+    idle(page)
+    page.check("#who input[value='1']")
+    page.click("[aria-label='key of age here']")
+    idle(page)
+    page.locator("#time").press("End")
+    idle(page)
+    redrawn(page, "clip-view", lambda: slide(page, "clip-sliders-age", "End"))
+    assert re.fullmatch(r"age: 0 at 0 s, 3 at 0\.3\d* s", page.inner_text("#keys"))
+    page.locator("#time").press("Home")
+    idle(page)
+    assert page.locator("#clip-sliders-age").input_value() == "0"
+
+    page.select_option("#preview-seconds", "1")
+    page.click("#preview")
+    idle(page)
+    video = page.locator("#preview-video")
+    assert video.evaluate("one => one.readyState >= 2 && one.videoWidth") == 176
+    made = {file for file in home.iterdir() if file not in there}
+    assert not [file for file in made if not file.name.startswith("dseinvert-")]
+
+    with page.expect_download() as got:
+        page.click("#settings")
+    assert 'person = "1"' in Path(got.value.path()).read_text()
+    assert "--edits edits.toml" in page.inner_text("#clip-lines")
+
+    out = home / "exported"
+    page.fill("#clip-out", str(out))
+    page.click("#export")
+    page.wait_for_selector("#clip-jobs [data-state='running']")
+    page.reload()
+    page.click("#tab-clip")
+    page.wait_for_selector("#clip-jobs [data-state='done']")
+    written = out / "moving.edits-moving-edits.mp4"
+    assert "audio" in [stream.kind for stream in probe(written).streams]
+    address = page.locator(f"#clip-jobs a:text-is('{written.name}')").get_attribute("href") or ""
+    assert page.request.get(f"{server}{address}").body() == written.read_bytes()
+
+
+def test_two_who_look_do_not_see_each_others_pictures(
+    browser: Browser, page: Page, server: str
+) -> None:
+    drop_group(page)
+    key = page.evaluate("() => state.photo.id")
+    stranger = browser.new_context()
+    seen = stranger.request.get(server)
+    assert seen.ok
+    asked = {"photo": key, "faces": [0]}
+    answer = stranger.request.post(f"{server}/api/draw", data=json.dumps(asked))
+    assert answer.status == 422 and "here no longer" in answer.json()["error"]
+    state = stranger.request.post(f"{server}/api/state", data="{}").json()
+    assert state["photos"] == [] and state["jobs"] == []
+    stranger.close()
+    bare = browser.new_context()
+    assert bare.request.post(f"{server}/api/state", data="{}").status == 422
+    assert bare.request.get(f"{server}/file/x").status == 422
+    for path in ("/etc/passwd", "/out/x/../../etc/passwd", "/page.py", "/../pyproject"):
+        assert bare.request.get(f"{server}{path}").status == 404
+    foreign = bare.request.get(server, headers={"Host": "evil.example"})
+    assert foreign.status == 400
+    bare.close()
+
+
+def test_a_batch_shows_its_page_of_results(page: Page, home: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    shutil.copy(GROUP, folder)
+    page.click("#tab-batch")
+    page.fill("#batch-folder", str(folder))
+    page.fill("#batch-out", str(tmp_path / "done"))
+    slide(page, "batch-sliders-age", "End")
+    expect(page.locator("#batch-lines")).to_contain_text("--edit age=+3")
+    page.click("text=Start")
+    page.wait_for_selector("#batch-jobs [data-state='done']")
+    page.click("text=Show the results")
+    inside = page.frame_locator("#result")
+    expect(inside.locator("article")).to_have_count(3)
+
+
+def test_a_clip_that_cannot_be_read_is_told(page: Page, tmp_path: Path) -> None:
+    file = tmp_path / "notes.mp4"
+    file.write_text("dear diary")
+    for path in (file, tmp_path / "none.mp4"):
+        open_clip(page, path)
+        expect(page.locator("#said.wrong")).to_contain_text(path.name)
+        idle(page)
+
+
+def test_the_page_fits_a_telephone_and_goes_by_keyboard(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    drop_group(page)
+    page.focus("#tab-photo")
+    for name in ("clip", "batch", "models", "photo"):
+        page.keyboard.press("ArrowRight")
+        assert page.locator(f"#{name}").is_visible()
+        assert page.evaluate("() => document.documentElement.scrollWidth") == 390
+        unnamed = page.locator("img:not([alt]), input:not([aria-label]):not(label input)")
+        assert [one.get_attribute("id") for one in unnamed.all() if not _labelled(page, one)] == []
+
+
+def _labelled(page: Page, one: Any) -> bool:
+    return bool(one.evaluate("one => one.labels && one.labels.length"))
+
+
+def test_a_second_server_at_the_same_port_says_so(server: str, home: Path) -> None:
+    port = server.rpartition(":")[2]
+    process, said = served("--port", port, home=home)
+    assert process.wait(60) == 2
+    assert f"port {port}" in said and "choose another --port" in said
