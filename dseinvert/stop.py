@@ -56,19 +56,24 @@ def interruptible(told: Callable[[str], None]) -> Iterator[None]:
 
     def note(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, before)
-        _tell(told, "stopping")
+        telling.append(_tell(told, "stopping"))
         raise KeyboardInterrupt
 
+    telling: list[threading.Thread] = []
     before = signal.signal(signal.SIGINT, note)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+        for thread in telling:
+            thread.join(1)
 
 
-def _tell(told: Callable[[str], None], said: str) -> None:
+def _tell(told: Callable[[str], None], said: str) -> threading.Thread:
     """In a thread: the signal may have come while this very one was writing."""
-    threading.Thread(target=told, args=(said,), daemon=True).start()
+    thread = threading.Thread(target=told, args=(said,), daemon=True)
+    thread.start()
+    return thread
 
 
 @contextmanager

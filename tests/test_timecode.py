@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
 import dseinvert
@@ -114,18 +115,20 @@ def test_a_ramp_by_timecodes_is_the_ramp_by_seconds(
     tiny_model: Path, source: Path, tmp_path: Path
 ) -> None:
     gan = dseinvert.load(tiny_model, backend="torch")
-    clip_of = gan.video(source, start="00:00:00:05", end="00:00:01:05")
+    # What moves with an edit can differ where a strength differs in its last digits.
+    clip_of = gan.video(source, start="00:00:00:05", end="00:00:01:05", blend="difference")
     script = tmp_path / "story.toml"
     script.write_text('[[edit]]\nedit = "age"\nkeys = [["00:00:00:10", 0], ["00:00:01:00", 3]]\n')
     made = [
-        [frame.pixels.tobytes() for frame in edited]
+        np.stack([frame.pixels for frame in edited]).astype(int)
         for edited in (
             clip_of.edit("age=0..3@00:00:00:10-00:00:01:00"),
             clip_of.edit("age=0..3@0.4-1s"),
             clip_of.edit(script=script),
         )
     ]
-    assert len(made[0]) == 25 and made[0] == made[1] and made[0][5:] == made[2][5:]
+    assert len(made[0]) == 25 and np.array_equal(made[0], made[1])
+    assert np.abs(made[0] - made[2]).max() <= 1 < np.abs(made[0] - made[0][:1]).max()
 
 
 def test_a_frame_that_the_clip_has_not_is_said_before_work(
@@ -140,13 +143,12 @@ def test_a_frame_that_the_clip_has_not_is_said_before_work(
 def test_the_timecode_of_the_clip_is_where_counting_begins(source: Path, tmp_path: Path) -> None:
     path = tmp_path / "b.mov"
     with av.open(str(source)) as given, av.open(str(path), "w") as output:
-        (stream,) = given.streams.video
-        copy = output.add_stream_from_template(stream)
-        copy.metadata["timecode"] = "10:00:00:00"
-        for packet in given.demux(stream):
-            if packet.size:
-                packet.stream = copy
-                output.mux(packet)
+        made = output.add_stream("mpeg4", rate=25)
+        made.width, made.height = given.streams.video[0].width, given.streams.video[0].height
+        made.metadata["timecode"] = "10:00:00:00"
+        for frame in given.decode(video=0):
+            output.mux(made.encode(frame))
+        output.mux(made.encode(None))
     clock, frames = probe(path).clock, read_frames(probe(path))
     assert at("10:00:01:00", clock) == at("00:00:01:00", clock) > Fraction(99, 100)
     assert len([*frames]) == 40

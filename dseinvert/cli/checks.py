@@ -283,7 +283,7 @@ def _edits_apart(template: Template, *, several: bool) -> None:
 
 def _run_by(device: str, backend: str) -> None:
     check_device(device)
-    check_backend(backend)
+    check_backend(backend, device)
 
 
 def check_spread(spread: SpreadOptions) -> None:

@@ -8,7 +8,7 @@ import re
 import sys
 from pathlib import Path
 
-from dseinvert.errors import DeviceError
+from dseinvert.errors import DeviceError, UsageError
 from dseinvert.export.runtimes import RUNTIMES
 from dseinvert.written import DEVICE
 
@@ -26,10 +26,16 @@ def check_device(name: str) -> None:
         raise DeviceError(f"--device {name}: {count} CUDA devices here", "--device cpu")
 
 
-def check_backend(name: str) -> None:
-    """MissingError where what runs it is not installed."""
-    if name in RUNTIMES:
-        RUNTIMES[name].check(RUNTIMES[name].precisions[0])
+def check_backend(name: str, device: str) -> None:
+    """UsageError for a device that it has not; MissingError where what runs it is not installed."""
+    if name not in RUNTIMES:
+        return
+    runtime = RUNTIMES[name]
+    kind = device.partition(":")[0]
+    if kind != "auto" and kind not in runtime.devices:
+        what = f"--backend {name} runs on {', '.join(runtime.devices)}, not on {kind}"
+        raise UsageError(what, "name another --backend or --device")
+    runtime.check(runtime.precisions[0])
 
 
 def cuda_devices() -> int | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import sys
 import warnings
 
+from dseinvert.cli.stdout import say
 from dseinvert.names import printable
 
 
@@ -28,7 +28,7 @@ class _Stderr(logging.Handler):
     """Prints on what stderr is at that moment: above the bar, where there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr)
+        say(self.format(record), error=True)
 
 
 def _printable(record: logging.LogRecord) -> bool:

@@ -122,9 +122,8 @@ def paste_shown(
         if masked:  # the photo's own pixels are what it differs from
             patch = carry(shown, crop.pixels, crop_mask(side))
         else:
-            reach = head_mask(side) * before(crop.pixels, shown, side)
-            trust = agreement(crop.pixels, recon)
-            patch = carry(shown, recon, reach * crop_mask(side), trust)
+            reach = head_mask(side) * before(crop.pixels, shown, side) * crop_mask(side)
+            patch = carry(shown, recon, reach, trust_in(crop.pixels, shown, recon))
         return carried(photo, crop.quad, patch, tone=tone)
     if masked:
         return paste_difference(photo, shown, crop.pixels, crop.quad, tone=tone)

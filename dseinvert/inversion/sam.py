@@ -247,10 +247,11 @@ class _Task:
 
     def _masks(self, maps: Tensor) -> dict[str, Tensor]:
         """For each layer where its segments are, at the size of its features: [B, 1, H, W]."""
-        margin, found = self.chart.generator.margin, {}
+        generator, found = self.chart.generator, {}
         with torch.no_grad():
             for number, name in enumerate(self.sizes, start=1):
-                side = features(self.chart.generator, self.chart.origin, int(name[1:])).shape[-1]
+                side = features(generator, self.chart.origin, int(name[1:])).shape[-1]
+                margin = 0 if side == generator.resolution else generator.margin  # cut by the last
                 mask = (maps == number).float()[:, None]
                 mask = F.interpolate(mask, size=(side - 2 * margin,) * 2, mode="area")
                 found[name] = F.pad(mask, (margin,) * 4, mode="replicate") if margin else mask

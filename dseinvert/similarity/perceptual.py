@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from torch import Tensor, nn
 
-from dseinvert.errors import MissingError
+from dseinvert.errors import InputError, MissingError
+from dseinvert.pickled import pickles
 from dseinvert.similarity.features import FeatureDistance
 from dseinvert.similarity.losses import Distance
 from dseinvert.similarity.weights import Perceptual
 
 _DAMAGE = (
-    *(OSError, RuntimeError, UnpicklingError, EOFError, ValueError, TypeError, AttributeError),
+    *(OSError, InputError, RuntimeError, ValueError, TypeError, AttributeError),
     KeyError,
 )
 FEATURE_SCALE = 0.1  # gives the feature distance about the size of LPIPS, which gamma is meant for
@@ -84,7 +84,7 @@ def _fill(net: nn.Module, trunk: Path) -> None:
         MissingError: no such file, or not these weights.
     """
     try:
-        known = torch.load(trunk, "cpu", weights_only=True)
+        known = pickles.load(trunk)
         own = net.state_dict()
         net.load_state_dict({name: known[_of_torchvision(name)] for name in own})
     except FileNotFoundError as error:

@@ -28,7 +28,8 @@ def test_baselines_that_need_no_encoder_run_on_a_bare_gan(
     words = (*words, "--model", foreign_gan, "--json", "-q")
     assert dse(*words, "--baselines", "all:2") == 0
     found = methods(capfd.readouterr().out)
-    assert found == ["mean latent", "i2s-w:2", "i2s-w+:2", "pti:2", "bdinvert:2"]
+    alone = ["i2s-w:2", "i2s-w+:2", "pti:2", "bdinvert:2", "sam:2"]
+    assert found == ["mean latent", *alone, "pti-z+:2", "bdinvert-z+:2", "sam-z+:2"]
     for asked in ("none", "indomain:2"):
         assert dse(*words, "--baselines", asked) == 4
         assert "no encoder" in json.loads(capfd.readouterr().out)["error"]

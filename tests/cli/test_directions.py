@@ -112,6 +112,9 @@ def test_rename_and_remove_change_the_model(model: Path, told: Call) -> None:
 def test_what_cannot_be_done_is_one_line(
     model: Path, refused: Call, words: list[str], said: str
 ) -> None:
+    labels = model.parent / "a.csv"
+    labels.write_text("file,hat\n")
+    words = [str(labels) if word == labels.name else word for word in words]
     line, code = refused(*words, "--model", model)
     assert said in line and code == 2
     assert {*open_model(str(model)).directions} == {"age", "smile"}

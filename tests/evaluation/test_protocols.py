@@ -15,7 +15,7 @@ from dseinvert.errors import UsageError
 from dseinvert.evaluation.protocols import PROTOCOLS, parse_protocol
 from dseinvert.evaluation.published import similarity
 from dseinvert.inversion.asked import parse_refining
-from dseinvert.inversion.baselines import parse_baselines
+from dseinvert.inversion.asked_baselines import parse_baselines
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from dseinvert.errors import InputError
-from dseinvert.importers import biggan, pickles
+from dseinvert.importers import biggan
 from dseinvert.latent import Latent
+from dseinvert.pickled import pickles
 from tests.references import progressive as published
 from tests.references.contents import biggan as published_state
 

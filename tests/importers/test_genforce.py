@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from dseinvert.errors import InputError
-from dseinvert.importers import genforce, pickles
+from dseinvert.importers import genforce
+from dseinvert.pickled import pickles
 from tests.references import progressive as published
 from tests.references.contents import genforce as state_of
 

@@ -22,7 +22,10 @@ VALUES: Mapping[str, Mapping[str, Any]] = {
         "subtitle": EVIL,
         "medians": [(EVIL, EVIL)],
         "sorts": [(EVIL, EVIL)],
+        "pages": [EVIL],
+        "here": 1,
         "undone": [(EVIL, EVIL)],
+        "more_undone": 3,
         "facts": FACTS,
         "columns": 3,
         "cards": [
