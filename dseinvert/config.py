@@ -15,6 +15,7 @@ from dseinvert.written import (
     BITRATE,
     BLEND,
     FACES,
+    GAN_TOO,
     LABEL,
     PASTE,
     RATE,
@@ -144,7 +145,10 @@ class EditOptions:
     name_template: str | None = None
     """Names of the pictures, such as {parent}_{stem}_{edit}: the latent's folder, its name, and
     what is shown; {n} or {n:03} = number of the sample. None = {stem}.{edit}."""
-    model: str = "default"
+    latents: Literal["npz", "pt"] | None = None
+    """Also write the latent of each picture as other programs read it: npz (w, as the projector of
+    StyleGAN2-ADA and 3) or pt (one tensor, as e4e and PTI). None = pictures alone."""
+    model: Annotated[str, GAN_TOO] = "default"
     """Name or folder of the model whose generator the latents belong to."""
     device: Device = "auto"
     """auto, cpu, cuda or cuda:N."""
@@ -262,7 +266,7 @@ class SampleOptions:
     """Truncation: 1 = none, 0 = the mean. None = 0.7, or 1 for a generator that has none."""
     label: int | None = None
     """Class of all samples, for a generator that has classes. None = drawn from each seed."""
-    model: str = "default"
+    model: Annotated[str, GAN_TOO] = "default"
     """Name or folder of a model, or a checkpoint file."""
     device: Device = "auto"
     """auto, cpu, cuda or cuda:N."""
@@ -279,7 +283,7 @@ class MixOptions:
     layers: str
     """Rows of w+ taken from the second latents: numbers and ranges from 0, as 4-9,12. The first
     rows hold pose and shape, the last colour."""
-    model: str = "default"
+    model: Annotated[str, GAN_TOO] = "default"
     """Name or folder of the model whose generator the latents belong to."""
     device: Device = "auto"
     """auto, cpu, cuda or cuda:N."""
@@ -301,7 +305,7 @@ class MorphOptions:
     """Go on from the last latent to the first."""
     ease: bool = True
     """Slow down at each latent."""
-    model: str = "default"
+    model: Annotated[str, GAN_TOO] = "default"
     """Name or folder of the model whose generator the latents belong to."""
     device: Device = "auto"
     """auto, cpu, cuda or cuda:N."""

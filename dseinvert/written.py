@@ -32,6 +32,8 @@ class Option:
 
     name: str = ""
     """With its dashes; "" = as its field."""
+    also: str = ""
+    """A second name, with its dashes; "" = there is none."""
     alone: bool = False
     """Of a switch: whether there is no --no-NAME beside it."""
     least: float | None = None
@@ -158,6 +160,7 @@ def regions_of(text: str) -> list[str]:
 
 
 BATCH = Text(lambda text: _number(text, 1, 4096), "auto, or a number from 1 to 4096", none="auto")
+GAN_TOO = Option(also="--gan")
 LABEL = Text(lambda text: _number(text, 0), "auto, or the number of a class", none="auto")
 FACES = Text(_faces, "largest, all, or a number from 1 on", words=("largest", "all"))
 ROTATE = Text(_rotate, "auto, 0, 90, 180 or 270")
