@@ -23,6 +23,7 @@ from dseinvert.written import (
     SMOOTH,
     STILLS,
     UNCHECKED,
+    VECTOR,
     Backend,
     Device,
     Edits,
@@ -261,11 +262,20 @@ class SampleOptions:
     out: Path
     """Folder for the pictures and latents; made when absent."""
     seeds: str = "0-15"
-    """Which samples: numbers and ranges, as 0-15,42."""
+    """Which samples: numbers and ranges, as 0-15,42; after nv: those that generate.py of NVlabs
+    draws from the same numbers, as nv:85,265."""
     psi: float | None = None
     """Truncation: 1 = none, 0 = the mean. None = 0.7, or 1 for a generator that has none."""
     label: int | None = None
     """Class of all samples, for a generator that has classes. None = drawn from each seed."""
+    noise: Literal["const", "none", "random"] = "const"
+    """Of StyleGAN and StyleGAN2: const (stored with the generator), none, or random (drawn from
+    each seed)."""
+    rotate: float | None = None
+    """Degrees by which StyleGAN3 turns its image, counter-clockwise. None = as it is stored."""
+    translate: Annotated[tuple[float, float] | None, VECTOR] = None
+    """X,Y by which StyleGAN3 moves its image to the right and down, in sides of the image. None =
+    as it is stored."""
     model: Annotated[str, GAN_TOO] = "default"
     """Name or folder of a model, or a checkpoint file."""
     device: Device = "auto"

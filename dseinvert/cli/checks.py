@@ -44,7 +44,7 @@ from dseinvert.inversion.asked_baselines import parse_baselines
 from dseinvert.media.atomic import shown
 from dseinvert.names import suggested
 from dseinvert.run.flow.template import Template, parse_template
-from dseinvert.run.play.seeds import parse_seeds
+from dseinvert.run.play.seeds import parse_seeds, read_seeds
 from dseinvert.timecode import in_seconds
 from dseinvert.training.options import TrainOptions
 from dseinvert.written import regions_of
@@ -135,7 +135,9 @@ def check_sample(options: SampleOptions) -> None:
     """See `check_images`."""
     if options.psi is not None and not math.isfinite(options.psi):
         raise UsageError(f"--psi {options.psi:g}", "a number: 1 = no truncation, 0 = the mean")
-    parse_seeds(options.seeds)
+    if options.rotate is not None and not math.isfinite(options.rotate):
+        raise UsageError(f"--rotate {options.rotate:g}", "a number of degrees")
+    read_seeds(options.seeds)
     _batch(options.batch)
     check_device(options.device)
     outputs.check_folder(options.out)
