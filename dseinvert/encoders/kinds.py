@@ -17,6 +17,7 @@ from dseinvert.encoders.dse import DSEConfig, DSEEncoder
 from dseinvert.encoders.dse_biggan import DSEBigGANConfig, DSEBigGANEncoder
 from dseinvert.encoders.dse_feature import DSEFeatureConfig, DSEFeatureEncoder
 from dseinvert.encoders.dse_pggan import DSEPGGANConfig, DSEPGGANEncoder
+from dseinvert.encoders.e2style import E2StyleConfig, E2StyleEncoder
 from dseinvert.encoders.feature_style import FeatureStyleConfig, FeatureStyleEncoder
 from dseinvert.encoders.psp import PSPConfig, PSPEncoder
 from dseinvert.encoders.restyle import ReStyleConfig, ReStyleEncoder
@@ -28,6 +29,7 @@ KINDS: dict[str, tuple[type[Any], type[nn.Module]]] = {
     DSEPGGANEncoder.kind: (DSEPGGANConfig, DSEPGGANEncoder),
     DeepGanEncoder.kind: (DeepGanConfig, DeepGanEncoder),
     DeepGanBigEncoder.kind: (DeepGanBigConfig, DeepGanBigEncoder),
+    E2StyleEncoder.kind: (E2StyleConfig, E2StyleEncoder),
     FeatureStyleEncoder.kind: (FeatureStyleConfig, FeatureStyleEncoder),
     PSPEncoder.kind: (PSPConfig, PSPEncoder),
     ReStyleEncoder.kind: (ReStyleConfig, ReStyleEncoder),

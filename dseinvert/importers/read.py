@@ -16,7 +16,13 @@ from torch import Tensor, nn
 from dseinvert.errors import InputError
 from dseinvert.generators import Generator, families
 from dseinvert.generators.blank import Bounded
-from dseinvert.importers import deep_gan_encoders, deep_gan_generators, directions, psp
+from dseinvert.importers import (
+    deep_gan_encoders,
+    deep_gan_generators,
+    directions,
+    e2style,
+    psp,
+)
 from dseinvert.importers.found import Found
 from dseinvert.importers.wrapped import forms
 from dseinvert.names import json_value
@@ -38,7 +44,7 @@ class Reader(Protocol):
         """What it holds; InputError where a tensor is missing or misshapen."""
 
 
-ENCODERS: tuple[Reader, ...] = (psp, deep_gan_encoders)
+ENCODERS: tuple[Reader, ...] = (psp, e2style, deep_gan_encoders)
 """Readers of what is no family's own."""
 
 

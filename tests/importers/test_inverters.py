@@ -1,0 +1,106 @@
+"""Published inverters with random weights, against the same written down once more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from dseinvert.errors import InputError
+from dseinvert.importers.read import read
+from dseinvert.importers.rosinality import state_to_generator
+from dseinvert.latent import Latent
+from dseinvert.models import open_model
+from dseinvert.models.cache import add
+from tests.references import contents, inverters
+from tests.references.encoder_weights import pictures
+
+
+@pytest.fixture(scope="module")
+def base() -> dict[str, Any]:
+    """A whole e4e checkpoint: encoder, decoder of 64 px and the mean latent."""
+    return contents.psp("e4e")
+
+
+@pytest.fixture(scope="module")
+def images() -> Tensor:
+    return pictures(5, 2, 256)
+
+
+def parts(base: dict[str, Any], prefix: str) -> dict[str, Tensor]:
+    return {n: t for n, t in base["state_dict"].items() if n.startswith(prefix)}
+
+
+def saved(path: Path, content: Any) -> Path:
+    torch.save(content, path)
+    return path
+
+
+def close(found: Tensor, wanted: Tensor) -> None:
+    assert (found - wanted).abs().max() < 1e-4 * max(1.0, wanted.abs().max().item())
+
+
+def test_the_generator_that_references_draw_with_is_ours(base: dict[str, Any]) -> None:
+    decoder = inverters.below(base["state_dict"], "decoder.")
+    generator = state_to_generator(decoder, base["latent_avg"])
+    w = inverters.noise(1, 2, 10, 64)
+    close(generator.synthesize(Latent(w, "w+")), inverters.draw(w, decoder))
+
+
+# ---- E2Style
+
+
+def e2style(base: dict[str, Any], stages: int = 3) -> dict[str, Any]:
+    state = parts(base, "decoder.")
+    for stage in range(stages):
+        shapes = inverters.e2style_shapes(6 if stage else 3, 64)
+        own = {
+            n: t / 4 if ".3." in n and "output" in n else t
+            for n, t in inverters.filled(shapes, 40 + stage).items()
+        }
+        prefix = f"encoder_refinestage_list.{stage - 1}." if stage else "encoder_firststage."
+        state |= {prefix + name: tensor for name, tensor in own.items()}
+    opts = {"start_from_latent_avg": True, "training_stage": stages, "dataset_type": "ffhq_encode"}
+    return {"state_dict": state, "latent_avg": base["latent_avg"], "opts": opts}
+
+
+@pytest.mark.parametrize("stages", [1, 3])
+def test_e2style_finds_what_the_published_networks_do(
+    stages: int, base: dict[str, Any], images: Tensor, tmp_path: Path
+) -> None:
+    content = e2style(base, stages)
+    found = read(saved(tmp_path / "e2style.pt", content))
+    assert found.format == f"E2Style checkpoint ({stages} stage{'s' * (stages > 1)})"
+    assert found.alignment == "ffhq" and "E2Style" in found.licence
+    state = content["state_dict"]
+    names = ["encoder_firststage.", *(f"encoder_refinestage_list.{k}." for k in range(stages - 1))]
+    networks = [inverters.below(state, name) for name in names]
+    decoder = inverters.below(state, "decoder.")
+    wanted = inverters.e2style(images, networks, decoder, base["latent_avg"])
+    assert found.encoder is not None
+    close(found.encoder.encode(images).code, wanted)
+
+
+def test_e2style_becomes_a_model_with_a_licence(
+    base: dict[str, Any], images: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DSEINVERT_HOME", str(tmp_path / "home"))
+    path = saved(tmp_path / "e2style.pt", e2style(base, 2))
+    added = add(path, "ours")
+    model = open_model(str(added.folder))
+    assert "E2Style" in model.card["licence"] and model.card["encoder"]["kind"] == "e2style"
+    encoder = read(path).encoder
+    assert encoder is not None and model.encoder is not None
+    close(model.encoder.encode(images).code, encoder.encode(images).code)
+
+
+def test_a_stage_that_lacks_a_layer_is_refused_in_a_line(
+    base: dict[str, Any], tmp_path: Path
+) -> None:
+    content = e2style(base, 2)
+    del content["state_dict"]["encoder_refinestage_list.0.body.1.res_layer.3.weight"]
+    with pytest.raises(InputError, match=r"body\.1\.res_layer\.3\.weight"):
+        read(saved(tmp_path / "x.pt", content))

@@ -1,0 +1,228 @@
+"""Published inverters written down once more from what their papers and state dicts say.
+
+Plain functions over a state dict under its published names, that share nothing with this program:
+what its readers make of the same random weights must come to the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tests.references.encoder_weights import encoder_state
+
+State = Mapping[str, Tensor]
+Shapes = dict[str, list[int]]
+TAPS = torch.tensor([1.0, 3, 3, 1])
+KERNEL = torch.outer(TAPS, TAPS) / 64
+
+
+# ---- names and shapes
+
+
+def norm_shapes(name: str, width: int) -> Iterator[tuple[str, list[int]]]:
+    for part in ("weight", "bias", "running_mean", "running_var"):
+        yield f"{name}.{part}", [width]
+    yield f"{name}.num_batches_tracked", []
+
+
+def unit_shapes(
+    name: str, before: int, width: int, squeeze: bool = True
+) -> Iterator[tuple[str, list[int]]]:
+    """An IR block, with squeeze-and-excitation or without."""
+    inner = f"{name}.res_layer"
+    yield from norm_shapes(f"{inner}.0", before)
+    yield f"{inner}.1.weight", [width, before, 3, 3]
+    yield f"{inner}.2.weight", [width]
+    yield f"{inner}.3.weight", [width, width, 3, 3]
+    yield from norm_shapes(f"{inner}.4", width)
+    if squeeze:
+        few = max(1, width // 16)
+        yield f"{inner}.5.fc1.weight", [few, width, 1, 1]
+        yield f"{inner}.5.fc2.weight", [width, few, 1, 1]
+    if before != width:
+        yield f"{name}.shortcut_layer.0.weight", [width, before, 1, 1]
+        yield from norm_shapes(f"{name}.shortcut_layer.1", width)
+
+
+def stem_shapes(name: str, channels: int, width: int) -> Iterator[tuple[str, list[int]]]:
+    yield f"{name}.0.weight", [width, channels, 3, 3]
+    yield from norm_shapes(f"{name}.1", width)
+    yield f"{name}.2.weight", [width]
+
+
+def filled(shapes: Shapes, seed: int) -> dict[str, Tensor]:
+    """Random weights under which networks behave, whatever their names begin with."""
+    inside = {f"encoder.{name}": shape for name, shape in shapes.items()}
+    matrices = [name for name, shape in inside.items() if len(shape) == 2]
+    state = encoder_state(inside, seed, matrices)
+    return {name.removeprefix("encoder."): tensor for name, tensor in state.items()}
+
+
+# ---- layers
+
+
+def norm(x: Tensor, state: State, name: str) -> Tensor:
+    weight, bias, mean, var = (
+        state[f"{name}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")
+    )
+    shape = (1, -1, 1, 1)
+    scaled = (x - mean.view(shape)) / torch.sqrt(var.view(shape) + 1e-5)
+    return scaled * weight.view(shape) + bias.view(shape)
+
+
+def conv(x: Tensor, state: State, name: str, stride: int = 1) -> Tensor:
+    weight = state[f"{name}.weight"]
+    bias = state.get(f"{name}.bias")
+    return F.conv2d(x, weight, bias, stride, padding=weight.shape[-1] // 2)
+
+
+def unit(x: Tensor, state: State, name: str, stride: int) -> Tensor:
+    inner = f"{name}.res_layer"
+    y = F.prelu(conv(norm(x, state, f"{inner}.0"), state, f"{inner}.1"), state[f"{inner}.2.weight"])
+    y = norm(conv(y, state, f"{inner}.3", stride), state, f"{inner}.4")
+    if f"{inner}.5.fc1.weight" in state:
+        weights = conv(y.mean((2, 3), keepdim=True), state, f"{inner}.5.fc1").relu()
+        y = y * torch.sigmoid(conv(weights, state, f"{inner}.5.fc2"))
+    if f"{name}.shortcut_layer.0.weight" in state:
+        away = conv(x, state, f"{name}.shortcut_layer.0", stride)
+        return y + norm(away, state, f"{name}.shortcut_layer.1")
+    return y + x[:, :, ::stride, ::stride]
+
+
+def stem(x: Tensor, state: State, name: str) -> Tensor:
+    return F.prelu(norm(conv(x, state, f"{name}.0"), state, f"{name}.1"), state[f"{name}.2.weight"])
+
+
+# ---- the generator of rosinality's code
+
+
+def dense(x: Tensor, state: State, name: str) -> Tensor:
+    weight = state[f"{name}.weight"]
+    return F.linear(x, weight / math.sqrt(weight.shape[1]), state[f"{name}.bias"])
+
+
+def modulated(
+    x: Tensor, state: State, name: str, w: Tensor, *, up: bool = False, delta: Tensor | None = None
+) -> Tensor:
+    """One sample at a time; `delta` [B, O, I, k, k] is a share that is added to the weight."""
+    weight = state[f"{name}.weight"][0]
+    styles = dense(w, state, f"{name}.modulation")
+    made = []
+    for k in range(len(x)):
+        own = weight if delta is None else weight * (1 + delta[k])
+        own = own * styles[k][None, :, None, None] / math.sqrt(weight[0].numel())
+        if weight.shape[0] != 3:
+            own = own / torch.sqrt(own.square().sum((1, 2, 3), keepdim=True) + 1e-8)
+        one = x[k : k + 1]
+        if up:
+            one = F.conv_transpose2d(one, own.transpose(0, 1), stride=2)
+            one = fir(F.pad(one, (1, 1, 1, 1)), 4 * KERNEL)
+        else:
+            one = F.conv2d(one, own, padding=own.shape[-1] // 2)
+        made.append(one)
+    return torch.cat(made)
+
+
+def fir(x: Tensor, kernel: Tensor) -> Tensor:
+    return F.conv2d(x, kernel.expand(x.shape[1], 1, -1, -1), groups=x.shape[1])
+
+
+def upsampled(x: Tensor) -> Tensor:
+    wide = x.new_zeros(*x.shape[:2], 2 * x.shape[2], 2 * x.shape[3])
+    wide[:, :, ::2, ::2] = x
+    return fir(F.pad(wide, (2, 1, 2, 1)), 4 * KERNEL)
+
+
+def draw(
+    w: Tensor,
+    state: State,
+    deltas: Sequence[Tensor | None] | None = None,
+    fused: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
+    """[B, L, D] -> image.
+
+    Args:
+        deltas: of each convolution and ToRGB in the order they run (HyperStyle).
+        fused: scale and shift of the features at 64 px, before the second convolution (HFGI).
+    """
+    count = sum(name.startswith("to_rgbs.") and name.endswith(".bias") for name in state)
+    count = len({name.split(".")[1] for name in state if name.startswith("to_rgbs.")}) or count
+    left = iter(deltas) if deltas is not None else iter([None] * (3 * count + 2))
+
+    def styled(x: Tensor, name: str, row: int, *, up: bool = False) -> Tensor:
+        x = modulated(x, state, f"{name}.conv", w[:, row], up=up, delta=next(left))
+        x = x + state[f"{name}.noise.weight"] * state[f"noises.noise_{row}"]
+        bias = state[f"{name}.activate.bias"].view(1, -1, 1, 1)
+        return F.leaky_relu(x + bias, 0.2) * math.sqrt(2)
+
+    def coloured(x: Tensor, name: str, row: int) -> Tensor:
+        made = modulated(x, state, f"{name}.conv", w[:, row], delta=next(left))
+        return made + state[f"{name}.bias"]
+
+    x = styled(state["input.input"].expand(len(w), -1, -1, -1), "conv1", 0)
+    image = coloured(x, "to_rgb1", 1)
+    for block in range(count):
+        x = styled(x, f"convs.{2 * block}", 2 * block + 1, up=True)
+        if fused is not None and x.shape[-1] == 64:
+            x = x * (1 + fused[0]) + fused[1]
+        x = styled(x, f"convs.{2 * block + 1}", 2 * block + 2)
+        image = upsampled(image) + coloured(x, f"to_rgbs.{block}", 2 * block + 3)
+    return image
+
+
+def below(state: State, prefix: str) -> dict[str, Tensor]:
+    return {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}
+
+
+# ---- E2Style
+
+E2STYLE_UNITS, E2STYLE_WIDTHS, E2STYLE_ROWS = (2, 1, 1, 1), (16, 32, 48, 64), (5, 3, 2)
+
+
+def e2style_shapes(channels: int, w_dim: int) -> Shapes:
+    """Of one stage; there is a fourth scale that nothing reads."""
+    made = [*stem_shapes("input_layer", channels, E2STYLE_WIDTHS[0])]
+    before, number = E2STYLE_WIDTHS[0], 0
+    for width, units in zip(E2STYLE_WIDTHS, E2STYLE_UNITS, strict=True):
+        for _ in range(units):
+            made += unit_shapes(f"body.{number}", before, width)
+            before, number = width, number + 1
+    heads = zip((3, 4, 5), E2STYLE_WIDTHS[2::-1], E2STYLE_ROWS, strict=True)
+    for place, width, rows in heads:
+        made += norm_shapes(f"output_layer_{place}.0", width)
+        made.append((f"output_layer_{place}.3.weight", [rows * w_dim, width * 49]))
+        made.append((f"output_layer_{place}.3.bias", [rows * w_dim]))
+    return dict(made)
+
+
+def e2style_rows(x: Tensor, state: State, w_dim: int) -> Tensor:
+    x, found, number = stem(x, state, "input_layer"), [], 0
+    for place, units in zip((5, 4, 3), E2STYLE_UNITS[:3], strict=True):
+        for k in range(units):
+            x, number = unit(x, state, f"body.{number}", 1 if k else 2), number + 1
+        head = f"output_layer_{place}"
+        pooled = F.adaptive_avg_pool2d(norm(x, state, f"{head}.0"), (7, 7)).flatten(1)
+        made = F.linear(pooled, state[f"{head}.3.weight"], state[f"{head}.3.bias"])
+        found.insert(0, made.reshape(len(x), -1, w_dim))
+    return torch.cat(found, dim=1)
+
+
+def e2style(images: Tensor, stages: Sequence[State], decoder: State, average: Tensor) -> Tensor:
+    """w+ after all stages, of images at 256 px."""
+    w_dim = average.shape[-1]
+    w = average + e2style_rows(images, stages[0], w_dim)
+    for stage in stages[1:]:
+        seen = F.adaptive_avg_pool2d(draw(w, decoder), (256, 256))
+        w = w + e2style_rows(torch.cat([images, seen], 1), stage, w_dim)
+    return w
+
+
+def noise(seed: int, *shape: int) -> Tensor:
+    """Numbers that do not depend on PyTorch's version."""
+    return torch.from_numpy(np.random.RandomState(seed).standard_normal(shape).astype(np.float32))
