@@ -147,6 +147,15 @@ def _units(state: State, config: TrunkShape) -> Pairs:
 
 
 def _irse_unit(state: State, theirs: str, ours: str, before: int, width: int) -> Pairs:
+    yield from ir_unit(state, theirs, ours, before, width)
+    few, squeeze = width // REDUCTION, f"{theirs}.res_layer.5"
+    for part, layer, *sizes in (("squeeze", "fc1", few, width), ("excite", "fc2", width, few)):
+        weight = take(state, f"{squeeze}.{layer}.weight", *sizes, 1, 1)
+        yield f"{ours}.weigh.{part}.weight", weight.flatten(1)
+
+
+def ir_unit(state: State, theirs: str, ours: str, before: int, width: int) -> Pairs:
+    """A block of ArcFace without what weighs its channels."""
     scale, shift = norm(state, f"{theirs}.res_layer.0", before)
     yield f"{ours}.norm.scale", scale.float()
     yield f"{ours}.norm.shift", shift.float()
@@ -155,10 +164,6 @@ def _irse_unit(state: State, theirs: str, ours: str, before: int, width: int) ->
     yield f"{ours}.slope.weight", take(state, f"{theirs}.res_layer.2.weight", width)
     conv, after = f"{theirs}.res_layer.3", f"{theirs}.res_layer.4"
     yield from conv_norm(state, conv, after, f"{ours}.second", width, width, 3, 3)
-    few, squeeze = width // REDUCTION, f"{theirs}.res_layer.5"
-    for part, layer, *sizes in (("squeeze", "fc1", few, width), ("excite", "fc2", width, few)):
-        weight = take(state, f"{squeeze}.{layer}.weight", *sizes, 1, 1)
-        yield f"{ours}.weigh.{part}.weight", weight.flatten(1)
     if before != width:
         bypass = f"{theirs}.shortcut_layer"
         shortcut = (f"{bypass}.0", f"{bypass}.1", f"{ours}.bypass")

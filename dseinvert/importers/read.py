@@ -21,6 +21,7 @@ from dseinvert.importers import (
     deep_gan_generators,
     directions,
     e2style,
+    hfgi,
     psp,
 )
 from dseinvert.importers.found import Found
@@ -44,7 +45,7 @@ class Reader(Protocol):
         """What it holds; InputError where a tensor is missing or misshapen."""
 
 
-ENCODERS: tuple[Reader, ...] = (psp, e2style, deep_gan_encoders)
+ENCODERS: tuple[Reader, ...] = (hfgi, psp, e2style, deep_gan_encoders)
 """Readers of what is no family's own."""
 
 

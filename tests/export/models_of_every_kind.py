@@ -20,6 +20,7 @@ from dseinvert.encoders.dse_feature import DSEFeatureConfig, DSEFeatureEncoder
 from dseinvert.encoders.dse_pggan import DSEPGGANConfig, DSEPGGANEncoder
 from dseinvert.encoders.e2style import E2StyleConfig, E2StyleEncoder
 from dseinvert.encoders.feature_style import FeatureStyleConfig, FeatureStyleEncoder
+from dseinvert.encoders.hfgi import HFGIConfig, HFGIEncoder
 from dseinvert.encoders.psp import PSPConfig, PSPEncoder
 from dseinvert.encoders.restyle import ReStyleConfig, ReStyleEncoder
 from dseinvert.generators.biggan import BigGAN, BigGANConfig
@@ -104,6 +105,10 @@ MODELS: dict[str, Parts] = {
     "stylegan2, e2style": lambda: (
         stylegan2(),
         E2StyleEncoder(E2StyleConfig(16, (3, 2, 1), (16, 16, 16), (1, 1, 1), 2, 32)),
+    ),
+    "stylegan2, hfgi": lambda: (
+        stylegan2(),
+        HFGIEncoder(HFGIConfig(psp(), 16, 8, (8, 8, 8), (8, 8, 8, 8))),
     ),
     "stylegan2, deep-gan": lambda: (stylegan2(), DeepGanEncoder(DeepGanConfig((8, 16, 16), 16, 1))),
     "stylegan2 (resnet with classes), none": lambda: (

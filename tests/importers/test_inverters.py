@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from dseinvert.errors import InputError
+from dseinvert.generators.tuned import synthesize
 from dseinvert.importers.read import read
 from dseinvert.importers.rosinality import state_to_generator
 from dseinvert.latent import Latent
@@ -103,4 +105,56 @@ def test_a_stage_that_lacks_a_layer_is_refused_in_a_line(
     content = e2style(base, 2)
     del content["state_dict"]["encoder_refinestage_list.0.body.1.res_layer.3.weight"]
     with pytest.raises(InputError, match=r"body\.1\.res_layer\.3\.weight"):
+        read(saved(tmp_path / "x.pt", content))
+
+
+# ---- HFGI
+
+
+def hfgi(base: dict[str, Any]) -> dict[str, Any]:
+    state, channels = dict(base["state_dict"]), 16
+    for seed, (prefix, shapes) in enumerate(
+        zip(("residue.", "grid_align."), inverters.hfgi_shapes(channels, 12), strict=True)
+    ):
+        own = inverters.filled(shapes, 60 + seed)
+        # Kernels that are scaled as they run are larger in the file.
+        own = {n: t * 8 if "condition" in n and t.ndim == 4 else t for n, t in own.items()}
+        state |= {prefix + name: tensor for name, tensor in own.items()}
+    return {"state_dict": state, "latent_avg": base["latent_avg"], "opts": base["opts"]}
+
+
+def test_hfgi_draws_what_the_published_networks_do(
+    base: dict[str, Any], images: Tensor, tmp_path: Path
+) -> None:
+    content = hfgi(base)
+    found = read(saved(tmp_path / "hfgi.pt", content))
+    assert found.format == "HFGI checkpoint" and "HFGI" in found.licence
+    assert found.encoder is not None and found.generator is not None
+    latent = found.encoder.encode(images)
+    plain = read(saved(tmp_path / "e4e.pt", base)).encoder
+    assert plain is not None
+    w = plain.encode(images).code
+    assert latent.layer == 2 and torch.equal(latent.code, w)
+    networks = [
+        inverters.below(content["state_dict"], name)
+        for name in ("residue.", "grid_align.", "decoder.")
+    ]
+    seen = functional.adaptive_avg_pool2d(images, 32)
+    wanted = inverters.hfgi(seen, w, *networks)
+    drawn = synthesize(found.generator, latent)
+    close(drawn, wanted)
+    assert (drawn - found.generator.synthesize(Latent(w, "w+"))).abs().mean() > 0.01
+
+
+def test_hfgi_whose_features_are_not_the_generators_is_refused(
+    base: dict[str, Any], tmp_path: Path
+) -> None:
+    content = hfgi(base)
+    for name in ("scale", "shift"):
+        for part in ("weight", "bias"):
+            key = f"residue.condition_{name}3.2.{part}"
+            content["state_dict"][key] = content["state_dict"][key][:4]
+    with pytest.raises(
+        InputError, match=r"features \[4, 8, 8\], and its generator has \[16, 8, 8\]"
+    ):
         read(saved(tmp_path / "x.pt", content))

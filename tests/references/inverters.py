@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -149,7 +150,7 @@ def draw(
 
     Args:
         deltas: of each convolution and ToRGB in the order they run (HyperStyle).
-        fused: scale and shift of the features at 64 px, before the second convolution (HFGI).
+        fused: scale and shift of the features of their size, before the second convolution (HFGI).
     """
     count = sum(name.startswith("to_rgbs.") and name.endswith(".bias") for name in state)
     count = len({name.split(".")[1] for name in state if name.startswith("to_rgbs.")}) or count
@@ -169,7 +170,7 @@ def draw(
     image = coloured(x, "to_rgb1", 1)
     for block in range(count):
         x = styled(x, f"convs.{2 * block}", 2 * block + 1, up=True)
-        if fused is not None and x.shape[-1] == 64:
+        if fused is not None and x.shape[-1] == fused[0].shape[-1]:
             x = x * (1 + fused[0]) + fused[1]
         x = styled(x, f"convs.{2 * block + 1}", 2 * block + 2)
         image = upsampled(image) + coloured(x, f"to_rgbs.{block}", 2 * block + 3)
@@ -226,3 +227,68 @@ def e2style(images: Tensor, stages: Sequence[State], decoder: State, average: Te
 def noise(seed: int, *shape: int) -> Tensor:
     """Numbers that do not depend on PyTorch's version."""
     return torch.from_numpy(np.random.RandomState(seed).standard_normal(shape).astype(np.float32))
+
+
+# ---- HFGI
+
+HFGI_READS, HFGI_ALIGNS = (8, 12, 16), (8, 10, 12, 16)
+HFGI_UP = ((16 + 12, (16, 10, 10)), (10 + 10, (10, 8, 8)), (8 + 8, (8, 3, 3)))
+
+
+def hfgi_shapes(channels: int, hidden: int) -> tuple[Shapes, Shapes]:
+    """Of the network that reads the details, and of the one that aligns them."""
+    made = []
+    for inputs, widths in ((3, HFGI_READS), (6, HFGI_ALIGNS)):
+        shapes = [*stem_shapes("conv_layer1", inputs, widths[0])]
+        for scale, (before, width) in enumerate(pairwise(widths), 2):
+            for k in range(3):
+                at = f"conv_layer{scale}.{k}"
+                shapes += unit_shapes(at, width if k else before, width, squeeze=False)
+        made.append(dict(shapes))
+    for name in ("condition_scale3", "condition_shift3"):
+        for place, sizes in (("0", (hidden, HFGI_READS[-1])), ("2", (channels, hidden))):
+            made[0][f"{name}.{place}.weight"] = [*sizes, 3, 3]
+            made[0][f"{name}.{place}.bias"] = [sizes[0]]
+    for scale, (before, widths) in enumerate(HFGI_UP, 1):
+        for k, width in enumerate(widths):
+            at = f"dconv_layer{scale}.{k}"
+            made[1] |= dict(unit_shapes(at, widths[k - 1] if k else before, width, squeeze=False))
+    return made[0], made[1]
+
+
+def units(x: Tensor, state: State, name: str, stride: int) -> Tensor:
+    for k in range(3):
+        x = unit(x, state, f"{name}.{k}", 1 if k else stride)
+    return x
+
+
+def resized(x: Tensor, side: int) -> Tensor:
+    return F.interpolate(x, size=(side, side), mode="bilinear")
+
+
+def hfgi(images: Tensor, w: Tensor, reader: State, aligner: State, decoder: State) -> Tensor:
+    """The picture, of images of the encoder's size and the w+ that e4e has found.
+
+    The published size is 256, and what is fused has a quarter of it.
+    """
+    size = images.shape[-1]
+    drawn = resized(draw(w, decoder).clamp(-1, 1), size)
+    maps = [stem(torch.cat([images - drawn, drawn], 1), aligner, "conv_layer1")]
+    for scale in (2, 3, 4):
+        maps.append(units(maps[-1], aligner, f"conv_layer{scale}", 2))
+    x = maps[3]
+    for scale, side in ((1, size // 4), (2, size // 2), (3, size)):
+        joined = torch.cat([resized(x, side), maps[3 - scale]], 1)
+        x = units(joined, aligner, f"dconv_layer{scale}", 1)
+    x = stem(x, reader, "conv_layer1")
+    x = units(units(x, reader, "conv_layer2", 2), reader, "conv_layer3", 2)
+    fused = []
+    for name in ("condition_scale3", "condition_shift3"):
+        y = F.leaky_relu(equal_conv(x, reader, f"{name}.0"), 0.2) * math.sqrt(2)
+        fused.append(equal_conv(y, reader, f"{name}.2"))
+    return draw(w, decoder, fused=(fused[0], fused[1]))
+
+
+def equal_conv(x: Tensor, state: State, name: str) -> Tensor:
+    weight = state[f"{name}.weight"]
+    return F.conv2d(x, weight / math.sqrt(weight[0].numel()), state[f"{name}.bias"], padding=1)
