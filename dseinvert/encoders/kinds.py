@@ -20,6 +20,7 @@ from dseinvert.encoders.dse_pggan import DSEPGGANConfig, DSEPGGANEncoder
 from dseinvert.encoders.e2style import E2StyleConfig, E2StyleEncoder
 from dseinvert.encoders.feature_style import FeatureStyleConfig, FeatureStyleEncoder
 from dseinvert.encoders.hfgi import HFGIConfig, HFGIEncoder
+from dseinvert.encoders.hyperstyle import HyperStyleConfig, HyperStyleEncoder
 from dseinvert.encoders.psp import PSPConfig, PSPEncoder
 from dseinvert.encoders.restyle import ReStyleConfig, ReStyleEncoder
 
@@ -33,6 +34,7 @@ KINDS: dict[str, tuple[type[Any], type[nn.Module]]] = {
     E2StyleEncoder.kind: (E2StyleConfig, E2StyleEncoder),
     FeatureStyleEncoder.kind: (FeatureStyleConfig, FeatureStyleEncoder),
     HFGIEncoder.kind: (HFGIConfig, HFGIEncoder),
+    HyperStyleEncoder.kind: (HyperStyleConfig, HyperStyleEncoder),
     PSPEncoder.kind: (PSPConfig, PSPEncoder),
     ReStyleEncoder.kind: (ReStyleConfig, ReStyleEncoder),
 }

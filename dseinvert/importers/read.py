@@ -22,6 +22,7 @@ from dseinvert.importers import (
     directions,
     e2style,
     hfgi,
+    hyperstyle,
     psp,
 )
 from dseinvert.importers.found import Found
@@ -45,7 +46,7 @@ class Reader(Protocol):
         """What it holds; InputError where a tensor is missing or misshapen."""
 
 
-ENCODERS: tuple[Reader, ...] = (hfgi, psp, e2style, deep_gan_encoders)
+ENCODERS: tuple[Reader, ...] = (hyperstyle, hfgi, psp, e2style, deep_gan_encoders)
 """Readers of what is no family's own."""
 
 
@@ -176,6 +177,8 @@ def _open(path: Path) -> tuple[Any, str]:
         together = [path.with_name(name) for name in deep_gan_generators.FILES]
         return {file.name: load(file) for file in together if file.is_file()}, path.stem
     content = load(path)
+    if (beside := hyperstyle.neighbour(content, path)) is not None:
+        content = hyperstyle.together(content, load(beside))
     if path.name == weights.name and config.is_file():
         try:
             content = {path.name: content, config.name: json_value(config.read_bytes())}

@@ -158,3 +158,51 @@ def test_hfgi_whose_features_are_not_the_generators_is_refused(
         InputError, match=r"features \[4, 8, 8\], and its generator has \[16, 8, 8\]"
     ):
         read(saved(tmp_path / "x.pt", content))
+
+
+# ---- HyperStyle
+
+
+def hyperstyle(separable: bool, times: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The checkpoint, and the file of its encoder to w."""
+    encoder = contents.psp("psp-w")
+    decoder = parts(encoder, "decoder.")
+    shapes = inverters.hyper_shapes(inverters.below(decoder, "decoder."), separable)
+    own = inverters.filled(shapes, 80)
+    # What writes changes is small, so that several of them stay changes.
+    own = {n: t / 3 if n.startswith(("refinement", "shared")) else t for n, t in own.items()}
+    state = decoder | {f"hypernet.{name}": tensor for name, tensor in own.items()}
+    kind = "SharedWeightsHyperNetResNet" + "Separable" * separable
+    opts = {"encoder_type": kind, "n_iters_per_batch": times, "dataset_type": "ffhq_hypernet"}
+    return {"state_dict": state, "latent_avg": encoder["latent_avg"], "opts": opts}, encoder
+
+
+@pytest.mark.parametrize(("separable", "times"), [(False, 1), (True, 2)])
+def test_hyperstyle_changes_the_generator_as_the_published_networks_do(
+    separable: bool, times: int, images: Tensor, tmp_path: Path
+) -> None:
+    content, w_encoder = hyperstyle(separable, times)
+    saved(tmp_path / "faces_w_encoder.pt", w_encoder)
+    found = read(saved(tmp_path / "hyperstyle.pt", content))
+    assert found.format == "HyperStyle checkpoint (13 weights changed)"
+    assert found.encoder is not None and found.generator is not None
+    latent = found.encoder.encode(images)
+    decoder = inverters.below(content["state_dict"], "decoder.")
+    hyper = inverters.below(content["state_dict"], "hypernet.")
+    plain = read(tmp_path / "faces_w_encoder.pt").encoder
+    assert plain is not None
+    w = plain.encode(images).code
+    assert torch.equal(latent.code, w) and len(latent.tuning) == 26
+    wanted = inverters.hyperstyle(images, w, hyper, decoder, separable, times)
+    exact = found.encoder._latent(*found.encoder(images))  # type: ignore[operator]
+    close(synthesize(found.generator, exact), wanted)
+    # The file of a latent holds the change in half precision.
+    assert (synthesize(found.generator, latent) - wanted).abs().max() < 0.01
+    away = (found.generator.synthesize(Latent(w, "w+")) - wanted).abs().mean()
+    assert away > 0.01
+
+
+def test_hyperstyle_without_its_encoder_says_where_it_belongs(tmp_path: Path) -> None:
+    content, _ = hyperstyle(False, 1)
+    with pytest.raises(InputError, match="its encoder to w is a file of its own"):
+        read(saved(tmp_path / "hyperstyle.pt", content))

@@ -292,3 +292,135 @@ def hfgi(images: Tensor, w: Tensor, reader: State, aligner: State, decoder: Stat
 def equal_conv(x: Tensor, state: State, name: str) -> Tensor:
     weight = state[f"{name}.weight"]
     return F.conv2d(x, weight / math.sqrt(weight[0].numel()), state[f"{name}.bias"], padding=1)
+
+
+# ---- HyperStyle
+
+HYPER_WIDTHS, HYPER_UNITS, HYPER_CODE, HYPER_INNER = (12, 16, 24, 32), (1, 1, 1, 1), 12, 8
+
+
+def hyper_targets(decoder: State) -> list[tuple[str, int, int, int]]:
+    """Name, outputs, inputs and kernel of each weight, in the order they run."""
+    count = len({name.split(".")[1] for name in decoder if name.startswith("to_rgbs.")})
+    names = ["conv1", "to_rgb1"]
+    for k in range(count):
+        names += [f"convs.{2 * k}", f"convs.{2 * k + 1}", f"to_rgbs.{k}"]
+    shapes = [decoder[f"{name}.conv.weight"].shape for name in names]
+    return [(name, s[1], s[2], s[3]) for name, s in zip(names, shapes, strict=True)]
+
+
+def hyper_shapes(decoder: State, separable: bool) -> Shapes:
+    """The first convolutions that are 16 wide share a network; the eighth is not changed."""
+    made = {"conv1.weight": [HYPER_WIDTHS[0], 6, 7, 7], "relu.weight": [HYPER_WIDTHS[0]]}
+    made |= dict(norm_shapes("bn1", HYPER_WIDTHS[0]))
+    before = HYPER_WIDTHS[0]
+    for k, width in enumerate(HYPER_WIDTHS):
+        for number, inputs in ((1, before), (2, width)):
+            made[f"body.{k}.conv{number}.weight"] = [width, inputs, 3, 3]
+            made |= dict(norm_shapes(f"body.{k}.bn{number}", width))
+        if before != width:
+            made[f"body.{k}.downsample.0.weight"] = [width, before, 1, 1]
+            made |= dict(norm_shapes(f"body.{k}.downsample.1", width))
+        before = width
+    code = HYPER_CODE
+    for number, size in ((1, 16 * 9), (2, 16 * code)):
+        made[f"shared_weight_hypernet.w{number}"] = [code, size]
+        made[f"shared_weight_hypernet.b{number}"] = [size]
+    for number, (_, outputs, inputs, kernel) in enumerate(hyper_targets(decoder)):
+        if number != 8:
+            made |= _block_shapes(number, outputs, inputs, kernel, separable)
+    return made
+
+
+def _block_shapes(number: int, outputs: int, inputs: int, kernel: int, separable: bool) -> Shapes:
+    name, code, shared = f"refinement_blocks.{number}", HYPER_CODE, number in (0, 2, 3)
+    depth = 5 if shared else 4 if kernel == 1 or separable else 3
+    sizes = [HYPER_WIDTHS[-1], *[HYPER_INNER] * (depth - 1), code]
+    made: Shapes = {}
+    for k in range(depth):
+        made[f"{name}.convs.{2 * k}.weight"] = [sizes[k + 1], sizes[k], 3, 3]
+        made[f"{name}.convs.{2 * k}.bias"] = [sizes[k + 1]]
+    dense_shapes: dict[str, list[int]] = {}
+    if shared:
+        dense_shapes["linear"] = [code, code]
+    elif kernel == 1 or not separable:
+        dense_shapes[f"output.{int(kernel == 3)}"] = [inputs * outputs, code, 1, 1]
+    else:
+        for part, width in (("in", inputs), ("out", outputs)):
+            dense_shapes[f"output.0.make_kernel_{part}"] = [9 * width, code]
+            dense_shapes[f"output.0.kernel_linear_{part}"] = [width, width]
+    for part, sizes in dense_shapes.items():
+        made |= {f"{name}.{part}.weight": sizes, f"{name}.{part}.bias": [sizes[0]]}
+    return made
+
+
+def hyper_deltas(x: Tensor, state: State, decoder: State, separable: bool) -> list[Tensor | None]:
+    weight = F.conv2d(x, state["conv1.weight"], stride=2, padding=3)
+    x = F.prelu(norm(weight, state, "bn1"), state["relu.weight"])
+    for k in range(len(HYPER_WIDTHS)):
+        name, stride = f"body.{k}", 2 if k else 1
+        y = norm(conv(x, state, f"{name}.conv1", stride), state, f"{name}.bn1").relu()
+        y = norm(conv(y, state, f"{name}.conv2"), state, f"{name}.bn2")
+        if f"{name}.downsample.0.weight" in state:
+            x = norm(conv(x, state, f"{name}.downsample.0", stride), state, f"{name}.downsample.1")
+        else:
+            x = x[:, :, ::stride, ::stride]
+        x = (x + y).relu()
+    found: list[Tensor | None] = []
+    for number, (_, outputs, inputs, kernel) in enumerate(hyper_targets(decoder)):
+        name, shared = f"refinement_blocks.{number}", number in (0, 2, 3)
+        if f"{name}.convs.0.weight" not in state:
+            found.append(None)
+            continue
+        y, k = x, 0
+        while f"{name}.convs.{2 * k}.weight" in state:
+            stride = 1 if shared and k == 0 else 2
+            y = F.leaky_relu(conv(y, state, f"{name}.convs.{2 * k}", stride), 0.01)
+            k += 1
+        size = (len(x), outputs, inputs, kernel, kernel)
+        if shared:
+            z = dense(y.flatten(1), state, f"{name}.linear")
+            inner = z @ state["shared_weight_hypernet.w2"] + state["shared_weight_hypernet.b2"]
+            rows = inner.reshape(len(x), inputs, HYPER_CODE)
+            made = rows @ state["shared_weight_hypernet.w1"] + state["shared_weight_hypernet.b1"]
+            found.append(made.reshape(size))
+        elif kernel == 1:
+            found.append(conv(y, state, f"{name}.output.0").reshape(size))
+        elif not separable:
+            one = conv(y.mean((2, 3), keepdim=True), state, f"{name}.output.1")
+            found.append(one.reshape(*size[:3], 1, 1).expand(size))
+        else:
+            found.append(_separable(y.flatten(1), state, f"{name}.output.0", size))
+    return found
+
+
+def _separable(code: Tensor, state: State, name: str, size: tuple[int, ...]) -> Tensor:
+    """kernel[o, i, y, x] = a product of two, then a matrix over i and one over o."""
+    batch, outputs, inputs, kernel, _ = size
+
+    def affine(x: Tensor, part: str) -> Tensor:
+        return F.linear(x, state[f"{name}.{part}.weight"], state[f"{name}.{part}.bias"])
+
+    down = affine(code, "make_kernel_out").reshape(batch, kernel, kernel, outputs)
+    across = affine(code, "make_kernel_in").reshape(batch, kernel, kernel, inputs)
+    product = torch.einsum("byxo,byxi->byxoi", down, across)
+    mixed = affine(product, "kernel_linear_in").transpose(3, 4)
+    return affine(mixed, "kernel_linear_out").permute(0, 4, 3, 1, 2)
+
+
+def hyperstyle(
+    images: Tensor, w: Tensor, state: State, decoder: State, separable: bool, times: int
+) -> Tensor:
+    """The picture, of images at 256 px and the w that the encoder has found."""
+    seen = F.adaptive_avg_pool2d(draw(w, decoder), (256, 256))
+    total: list[Tensor | None] = []
+    for _ in range(times):
+        step = hyper_deltas(torch.cat([images, seen], 1), state, decoder, separable)
+        if total:
+            step = [
+                None if a is None or b is None else a + b for a, b in zip(total, step, strict=True)
+            ]
+        total = step
+        drawn = draw(w, decoder, deltas=total)
+        seen = F.adaptive_avg_pool2d(drawn, (256, 256))
+    return drawn
