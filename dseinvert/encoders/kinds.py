@@ -38,6 +38,8 @@ KINDS: dict[str, tuple[type[Any], type[nn.Module]]] = {
     PSPEncoder.kind: (PSPConfig, PSPEncoder),
     ReStyleEncoder.kind: (ReStyleConfig, ReStyleEncoder),
 }
+CHANGE_WEIGHTS = frozenset({HyperStyleEncoder.kind})
+"""Kinds whose latents change the generator's weights: for images alone, and not exported."""
 
 
 def build(numbers: Mapping[str, Any]) -> Any:

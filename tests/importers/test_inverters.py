@@ -5,20 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dseinvert.errors import InputError
+from dseinvert.cli.main import run
+from dseinvert.config import VideoOptions
+from dseinvert.errors import InputError, UsageError
+from dseinvert.export.graphs import graphs
 from dseinvert.generators.tuned import synthesize
 from dseinvert.importers.read import read
 from dseinvert.importers.rosinality import state_to_generator
-from dseinvert.latent import Latent
+from dseinvert.latent import Latent, load_latent
+from dseinvert.media.images import read_image
 from dseinvert.models import open_model
 from dseinvert.models.cache import add
+from dseinvert.run.video.studio import open_studio
 from tests.references import contents, inverters
-from tests.references.encoder_weights import pictures
+from tests.references.encoder_weights import pictures as blocks
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +35,7 @@ def base() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def images() -> Tensor:
-    return pictures(5, 2, 256)
+    return blocks(5, 2, 256)
 
 
 def parts(base: dict[str, Any], prefix: str) -> dict[str, Tensor]:
@@ -206,3 +212,34 @@ def test_hyperstyle_without_its_encoder_says_where_it_belongs(tmp_path: Path) ->
     content, _ = hyperstyle(False, 1)
     with pytest.raises(InputError, match="its encoder to w is a file of its own"):
         read(saved(tmp_path / "hyperstyle.pt", content))
+
+
+@pytest.fixture
+def changing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model of a HyperStyle checkpoint."""
+    monkeypatch.setenv("DSEINVERT_HOME", str(tmp_path / "home"))
+    content, w_encoder = hyperstyle(False, 1)
+    saved(tmp_path / "faces_w_encoder.pt", w_encoder)
+    return add(saved(tmp_path / "hyperstyle.pt", content), "changing").folder
+
+
+def test_the_latents_of_hyperstyle_keep_the_change(
+    changing: Path, pictures: Path, tmp_path: Path
+) -> None:
+    model, out = ["--model", str(changing)], tmp_path / "out"
+    line = ["images", str(pictures / "p0.png"), "--no-align", "--out", str(out)]
+    assert run([*line, *model]) == 0
+    latent = load_latent(out / "p0.safetensors")
+    assert len(latent.tuning) == 26
+    assert run(["edit", str(out / "p0.safetensors"), "--out", str(tmp_path / "again"), *model]) == 0
+    first, again = (read_image(d / "p0.recon.png") for d in (out, tmp_path / "again"))
+    assert np.abs(first.astype(int) - again).max() <= 1
+
+
+def test_what_changes_weights_is_not_exported_and_not_for_clips(changing: Path) -> None:
+    model = open_model(str(changing))
+    with pytest.raises(UsageError, match="which no exported file does"):
+        graphs(model)
+    assert [graph.name for graph in graphs(model, "generator")] == ["generator"]
+    with pytest.raises(UsageError, match="use `images`"):
+        open_studio(VideoOptions(), model)
