@@ -23,6 +23,7 @@ from dseinvert.encoders.hfgi import HFGIConfig, HFGIEncoder
 from dseinvert.encoders.hyperstyle import HyperStyleConfig, HyperStyleEncoder
 from dseinvert.encoders.psp import PSPConfig, PSPEncoder
 from dseinvert.encoders.restyle import ReStyleConfig, ReStyleEncoder
+from dseinvert.encoders.styleres import StyleResConfig, StyleResEncoder
 
 KINDS: dict[str, tuple[type[Any], type[nn.Module]]] = {
     DSEEncoder.kind: (DSEConfig, DSEEncoder),
@@ -37,6 +38,7 @@ KINDS: dict[str, tuple[type[Any], type[nn.Module]]] = {
     HyperStyleEncoder.kind: (HyperStyleConfig, HyperStyleEncoder),
     PSPEncoder.kind: (PSPConfig, PSPEncoder),
     ReStyleEncoder.kind: (ReStyleConfig, ReStyleEncoder),
+    StyleResEncoder.kind: (StyleResConfig, StyleResEncoder),
 }
 CHANGE_WEIGHTS = frozenset({HyperStyleEncoder.kind})
 """Kinds whose latents change the generator's weights: for images alone, and not exported."""

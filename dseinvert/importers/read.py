@@ -24,6 +24,7 @@ from dseinvert.importers import (
     hfgi,
     hyperstyle,
     psp,
+    styleres,
 )
 from dseinvert.importers.found import Found
 from dseinvert.importers.wrapped import forms
@@ -46,7 +47,7 @@ class Reader(Protocol):
         """What it holds; InputError where a tensor is missing or misshapen."""
 
 
-ENCODERS: tuple[Reader, ...] = (hyperstyle, hfgi, psp, e2style, deep_gan_encoders)
+ENCODERS: tuple[Reader, ...] = (styleres, hyperstyle, hfgi, psp, e2style, deep_gan_encoders)
 """Readers of what is no family's own."""
 
 

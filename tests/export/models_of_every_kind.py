@@ -25,6 +25,7 @@ from dseinvert.encoders.hfgi import HFGIConfig, HFGIEncoder
 from dseinvert.encoders.hyperstyle import HyperStyleConfig, HyperStyleEncoder, Target
 from dseinvert.encoders.psp import PSPConfig, PSPEncoder
 from dseinvert.encoders.restyle import ReStyleConfig, ReStyleEncoder
+from dseinvert.encoders.styleres import StyleResConfig, StyleResEncoder
 from dseinvert.generators.biggan import BigGAN, BigGANConfig
 from dseinvert.generators.pggan import PGGAN, PGGANConfig
 from dseinvert.generators.stylegan1 import StyleGAN1, StyleGAN1Config
@@ -126,6 +127,10 @@ MODELS: dict[str, Parts] = {
         HFGIEncoder(HFGIConfig(psp(), 16, 8, (8, 8, 8), (8, 8, 8, 8))),
     ),
     "stylegan2, hyperstyle": lambda: (stylegan2(), hyperstyle()),
+    "stylegan2, styleres": lambda: (
+        stylegan2(),
+        StyleResEncoder(StyleResConfig(psp("last"), 16, 8, 8)),
+    ),
     "stylegan2, deep-gan": lambda: (stylegan2(), DeepGanEncoder(DeepGanConfig((8, 16, 16), 16, 1))),
     "stylegan2 (resnet with classes), none": lambda: (
         stylegan2(architecture="resnet", classes=3),

@@ -243,3 +243,37 @@ def test_what_changes_weights_is_not_exported_and_not_for_clips(changing: Path) 
     assert [graph.name for graph in graphs(model, "generator")] == ["generator"]
     with pytest.raises(UsageError, match="use `images`"):
         open_studio(VideoOptions(), model)
+
+
+# ---- StyleRes
+
+
+def test_styleres_draws_what_the_published_networks_do(
+    base: dict[str, Any], images: Tensor, tmp_path: Path
+) -> None:
+    decoder = inverters.below(base["state_dict"], "decoder.")
+    encoder = inverters.below(base["state_dict"], "encoder.")
+    shapes = inverters.styleres_shapes(32 + 16, 16, 12, 8)
+    own = {n: t / 2 for n, t in inverters.filled(shapes, 90).items()}
+    generator = inverters.as_nvlabs(decoder, base["latent_avg"])
+    generator |= {f"synthesis.b8.modify_feature_{name}": t for name, t in own.items()}
+    content = {"e4e": encoder, "latent_avg": base["latent_avg"], "generator_smooth": generator}
+    found = read(saved(tmp_path / "styleres.pt", content))
+    assert found.format == "StyleRes checkpoint" and "non-commercial" in found.licence
+    assert found.encoder is not None and found.generator is not None
+    latent = found.encoder.encode(images)
+    plain = read(saved(tmp_path / "e4e.pt", base))
+    assert plain.encoder is not None and plain.generator is not None
+    w = plain.encoder.encode(images).code
+    close(latent.code, w)
+    seen = functional.adaptive_avg_pool2d(images, 32)
+    maps = [*inverters.trunk(seen, encoder, (1, 2, 2, 1))]
+    features = plain.generator.features(Latent(w, "w+"), 2)
+    wanted = inverters.styleres(maps[1], features, own)
+    assert latent.feature is not None and latent.layer == 2
+    close(latent.feature, wanted)
+    close(
+        synthesize(found.generator, latent),
+        plain.generator.synthesize(Latent(w, "w+", wanted, 2)),
+    )
+    assert (wanted - features).abs().mean() > 0.01

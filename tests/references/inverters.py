@@ -424,3 +424,121 @@ def hyperstyle(
         drawn = draw(w, decoder, deltas=total)
         seen = F.adaptive_avg_pool2d(drawn, (256, 256))
     return drawn
+
+
+# ---- StyleRes
+
+
+def as_nvlabs(decoder: State, average: Tensor) -> dict[str, Tensor]:
+    """The same generator as NVlabs' PyTorch code names and scales its weights."""
+    count = len({name.split(".")[1] for name in decoder if name.startswith("to_rgbs.")})
+    made = {"synthesis.b4.const": decoder["input.input"][0], "mapping.w_avg": average[0]}
+    depth = sum(n.startswith("style.") and n.endswith("weight") for n in decoder)
+    for k in range(depth):
+        for part in ("weight", "bias"):
+            made[f"mapping.fc{k}.{part}"] = decoder[f"style.{k + 1}.{part}"]
+
+    def styled(theirs: str, ours: str, row: int) -> None:
+        weight = decoder[f"{theirs}.conv.weight"][0]
+        made[f"{ours}.weight"] = weight / math.sqrt(weight[0].numel())
+        made[f"{ours}.bias"] = decoder[f"{theirs}.activate.bias"]
+        made[f"{ours}.noise_const"] = decoder[f"noises.noise_{row}"][0, 0]
+        made[f"{ours}.noise_strength"] = decoder[f"{theirs}.noise.weight"][0]
+
+    def coloured(theirs: str, ours: str) -> None:
+        made[f"{ours}.weight"] = decoder[f"{theirs}.conv.weight"][0]
+        made[f"{ours}.bias"] = decoder[f"{theirs}.bias"].flatten()
+
+    layers = [("conv1", "b4.conv1", "to_rgb1", "b4.torgb")]
+    layers += [
+        (f"convs.{2 * k + 1}", f"b{8 << k}.conv1", f"to_rgbs.{k}", f"b{8 << k}.torgb")
+        for k in range(count)
+    ]
+    for block, (conv_name, own, rgb, own_rgb) in enumerate(layers):
+        styled(conv_name, f"synthesis.{own}", 2 * block)
+        coloured(rgb, f"synthesis.{own_rgb}")
+        pairs = [(conv_name, own), (rgb, own_rgb)]
+        if block:
+            first = (f"convs.{2 * block - 2}", f"b{4 << block}.conv0")
+            styled(first[0], f"synthesis.{first[1]}", 2 * block - 1)
+            pairs.append(first)
+        for theirs, ours in pairs:
+            for part in ("weight", "bias"):
+                name = f"synthesis.{ours}.affine.{part}"
+                made[name] = decoder[f"{theirs}.conv.modulation.{part}"]
+    return made
+
+
+def styleres_shapes(inputs: int, channels: int, hidden: int, narrow: int) -> Shapes:
+    made: Shapes = {}
+
+    def layer(name: str, *sizes: int) -> None:
+        made[f"{name}.weight"], made[f"{name}.bias"] = [*sizes], [sizes[0]]
+
+    def block(name: str, before: int, width: int, stride: int = 1) -> None:
+        layer(f"{name}.res_layer.0", width, before, 3, 3)
+        layer(f"{name}.res_layer.2", width, width, 3, 3)
+        if before != width or stride != 1:
+            made[f"{name}.shortcut_layer.0.weight"] = [width, before, 1, 1]
+
+    layer("alignment.first_layer", hidden, inputs, 1, 1)
+    layer("alignment.out_layer", channels, hidden, 1, 1)
+    layer("extraction.first_layer", hidden, channels, 1, 1)
+    block("alignment.conv1.0", hidden, hidden)
+    for name in ("conv2", "conv3"):
+        block(f"alignment.{name}.0", hidden, hidden, 2)
+        block(f"alignment.{name}.1", hidden, hidden)
+    for name in ("dconv1", "dconv2", "dconv3"):  # the third is never run
+        block(f"alignment.{name}.0", hidden, hidden)
+        block(f"alignment.{name}.1", hidden, hidden)
+    for k, width in enumerate((hidden, channels, channels)):
+        block(f"extraction.convs.{k}", channels if k == 2 else hidden, width)
+    for name in ("down1", "down2"):
+        layer(f"gates.{name}", narrow, channels, 3, 3)
+    for name, last in (("convs", channels), ("convs2", 1)):
+        for k, width in enumerate((2 * narrow, channels, last)):
+            block(f"gates.{name}.{k}", channels if k == 2 else 2 * narrow, width)
+    return made
+
+
+def residual(x: Tensor, state: State, name: str, stride: int = 1) -> Tensor:
+    y = F.leaky_relu(conv(x, state, f"{name}.res_layer.0"), 0.2)
+    y = conv(y, state, f"{name}.res_layer.2", stride)
+    if f"{name}.shortcut_layer.0.weight" in state:
+        x = conv(x, state, f"{name}.shortcut_layer.0", stride)
+    return x + y
+
+
+def styleres(seen: Tensor, own: Tensor, state: State) -> Tensor:
+    """The changed features, of the encoder's map and the generator's own features."""
+
+    def larger(x: Tensor) -> Tensor:
+        return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
+
+    x = conv(torch.cat([seen, own], 1), state, "alignment.first_layer")
+    f1 = residual(x, state, "alignment.conv1.0")
+    f2 = residual(residual(f1, state, "alignment.conv2.0", 2), state, "alignment.conv2.1")
+    f3 = residual(residual(f2, state, "alignment.conv3.0", 2), state, "alignment.conv3.1")
+    x = larger(f3) + f2
+    x = residual(residual(x, state, "alignment.dconv1.0"), state, "alignment.dconv1.1")
+    x = larger(x) + f1
+    x = residual(residual(x, state, "alignment.dconv2.0"), state, "alignment.dconv2.1")
+    x = conv(conv(x, state, "alignment.out_layer"), state, "extraction.first_layer")
+    for k in range(3):
+        x = residual(x, state, f"extraction.convs.{k}")
+    both = torch.cat([conv(own, state, "gates.down1"), conv(x, state, "gates.down2")], 1)
+    change = gate = both
+    for k in range(3):
+        change = residual(change, state, f"gates.convs.{k}")
+        gate = residual(gate, state, f"gates.convs2.{k}")
+    gate = torch.sigmoid(gate)
+    return own * (1 - gate) + (own + change) * gate
+
+
+def trunk(x: Tensor, state: State, units: Sequence[int]) -> Iterator[Tensor]:
+    """The output of each stage of an encoder of the pSp family."""
+    x, number = stem(x, state, "input_layer"), 0
+    for count in units:
+        for k in range(count):
+            x, number = unit(x, state, f"body.{number}", 1 if k else 2), number + 1
+        yield x
