@@ -123,8 +123,8 @@ def hfgi(base: dict[str, Any]) -> dict[str, Any]:
         zip(("residue.", "grid_align."), inverters.hfgi_shapes(channels, 12), strict=True)
     ):
         own = inverters.filled(shapes, 60 + seed)
-        # Kernels that are scaled as they run are larger in the file.
-        own = {n: t * 8 if "condition" in n and t.ndim == 4 else t for n, t in own.items()}
+        # So that features stay of the size that the generator knows.
+        own = {n: t / 3 if "condition" in n and t.ndim == 4 else t for n, t in own.items()}
         state |= {prefix + name: tensor for name, tensor in own.items()}
     return {"state_dict": state, "latent_avg": base["latent_avg"], "opts": base["opts"]}
 
