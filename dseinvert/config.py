@@ -15,6 +15,7 @@ from dseinvert.written import (
     BITRATE,
     BLEND,
     FACES,
+    GAN_TOO,
     LABEL,
     PASTE,
     RATE,
@@ -22,6 +23,7 @@ from dseinvert.written import (
     SMOOTH,
     STILLS,
     UNCHECKED,
+    VECTOR,
     WORKERS,
     Backend,
     Device,
@@ -164,7 +166,10 @@ class EditOptions:
     name_template: str | None = None
     """Names of the pictures, such as {parent}_{stem}_{edit}: the latent's folder, its name, and
     what is shown; {n} or {n:03} = number of the sample. None = {stem}.{edit}."""
-    model: str = "default"
+    latents: Literal["npz", "pt"] | None = None
+    """Also write the latent of each picture as other programs read it: npz (w, as the projector of
+    StyleGAN2-ADA and 3) or pt (one tensor, as e4e and PTI). None = pictures alone."""
+    model: Annotated[str, GAN_TOO] = "default"
     """Name or folder of the model whose generator the latents belong to."""
     device: Device = "auto"
     """auto, cpu, cuda or cuda:N."""
@@ -277,12 +282,21 @@ class SampleOptions:
     out: Path
     """Folder for the pictures and latents; made when absent."""
     seeds: str = "0-15"
-    """Which samples: numbers and ranges, as 0-15,42."""
+    """Which samples: numbers and ranges, as 0-15,42; after nv: those that generate.py of NVlabs
+    draws from the same numbers, as nv:85,265."""
     psi: float | None = None
     """Truncation: 1 = none, 0 = the mean. None = 0.7, or 1 for a generator that has none."""
     label: int | None = None
     """Class of all samples, for a generator that has classes. None = drawn from each seed."""
-    model: str = "default"
+    noise: Literal["const", "none", "random"] = "const"
+    """Of StyleGAN and StyleGAN2: const (stored with the generator), none, or random (drawn from
+    each seed)."""
+    rotate: float | None = None
+    """Degrees by which StyleGAN3 turns its image, counter-clockwise. None = as it is stored."""
+    translate: Annotated[tuple[float, float] | None, VECTOR] = None
+    """X,Y by which StyleGAN3 moves its image to the right and down, in sides of the image. None =
+    as it is stored."""
+    model: Annotated[str, GAN_TOO] = "default"
     """Name or folder of a model, or a checkpoint file."""
     device: Device = "auto"
     """auto, cpu, cuda or cuda:N."""
@@ -299,7 +313,7 @@ class MixOptions:
     layers: str
     """Rows of w+ taken from the second latents: numbers and ranges from 0, as 4-9,12. The first
     rows hold pose and shape, the last colour."""
-    model: str = "default"
+    model: Annotated[str, GAN_TOO] = "default"
     """Name or folder of the model whose generator the latents belong to."""
     device: Device = "auto"
     """auto, cpu, cuda or cuda:N."""
@@ -321,7 +335,7 @@ class MorphOptions:
     """Go on from the last latent to the first."""
     ease: bool = True
     """Slow down at each latent."""
-    model: str = "default"
+    model: Annotated[str, GAN_TOO] = "default"
     """Name or folder of the model whose generator the latents belong to."""
     device: Device = "auto"
     """auto, cpu, cuda or cuda:N."""

@@ -5,6 +5,7 @@ Both classes stand in the `Annotated` type of a field; `dseinvert.cli.options` r
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ class Option:
 
     name: str = ""
     """With its dashes; "" = as its field."""
+    also: str = ""
+    """A second name, with its dashes; "" = there is none."""
     alone: bool = False
     """Of a switch: whether there is no --no-NAME beside it."""
     least: float | None = None
@@ -116,6 +119,14 @@ def _seconds(text: str) -> When:
     return 3600 * int(hours) + 60 * int(minutes) + Fraction(rest)
 
 
+def _vector(text: str) -> tuple[float, float]:
+    """`0.3,-1`."""
+    x, y = map(float, text.split(","))
+    if not (math.isfinite(x) and math.isfinite(y)):
+        raise ValueError(text)
+    return x, y
+
+
 def _frame_rate(text: str) -> Fraction:
     """`25`, `29.97` or `30000/1001`."""
     if not 0 < Fraction(text) <= 1000:
@@ -165,8 +176,10 @@ def regions_of(text: str) -> list[str]:
 
 
 BATCH = Text(lambda text: _number(text, 1, 4096), "auto, or a number from 1 to 4096", none="auto")
+GAN_TOO = Option(also="--gan")
 LABEL = Text(lambda text: _number(text, 0), "auto, or the number of a class", none="auto")
 FACES = Text(_faces, "largest, all, or a number from 1 on", words=("largest", "all"))
+VECTOR = Text(_vector, "two numbers, as 0.3,-1")
 ROTATE = Text(_rotate, "auto, 0, 90, 180 or 270")
 DEVICE = Text(
     _device,

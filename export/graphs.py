@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from dseinvert.editing.apply import Edit, apply_edits
 from dseinvert.editing.directions import Direction
 from dseinvert.encoders import Encoder
+from dseinvert.encoders.kinds import CHANGE_WEIGHTS
 from dseinvert.errors import InputError, UsageError
 from dseinvert.generators import Generator
 from dseinvert.generators.pixels import to_bytes
@@ -169,6 +170,9 @@ def graphs(
     if model.encoder is None and what != "generator":
         raise UsageError(f"model {model.name!r} has no encoder", "--what generator")
     generator, encoder = model.generator, model.encoder
+    if encoder is not None and encoder.kind in CHANGE_WEIGHTS and what != "generator":
+        said = f"the encoder of {model.name} changes its generator's weights for each image"
+        raise UsageError(f"{said}, which no exported file does", "--what generator")
     sample = generator.sample([1, 2])
     images = generator.synthesize(sample)
     latent, named = (sample, False) if encoder is None else _encoded(encoder, images, sample)

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
 
+from dseinvert.encoders.kinds import CHANGE_WEIGHTS
 from dseinvert.export.exporting import write_graph
 from dseinvert.export.graphs import Graph, graphs
 from dseinvert.export.options import ExportOptions
@@ -29,7 +30,7 @@ def parity(given: argparse.Namespace) -> list[Table]:
     rows: dict[str, list[dict[str, Cell]]] = {name: [] for name in here}
     for name in watched("models", given.model or [*models.MODELS]):
         model = models.model_of(name)
-        for graph in graphs(model, "both" if model.encoder is not None else "generator"):
+        for graph in graphs(model, _what(model)):
             for runtime in here:
                 rows[runtime].append(_row(name, graph, _compared(model, graph, runtime)))
     note = (
@@ -37,6 +38,12 @@ def parity(given: argparse.Namespace) -> list[Table]:
         "output; of an encoder, also of what PyTorch draws of its latents."
     )
     return [Table(f"Parity with PyTorch, {name}", rows[name], note) for name in here]
+
+
+def _what(model: Model) -> str:
+    """All that can be exported of it."""
+    encoder = model.encoder
+    return "generator" if encoder is None or encoder.kind in CHANGE_WEIGHTS else "both"
 
 
 def _models() -> ModuleType:

@@ -15,7 +15,7 @@ from typing import get_args, get_type_hints
 
 from dseinvert.cli import inputs, known, outputs
 from dseinvert.cli.devices import check_backend, check_device
-from dseinvert.cli.inputs import IMAGES, LATENTS, VIDEOS
+from dseinvert.cli.inputs import IMAGES, LATENTS, OTHERS_LATENTS, VIDEOS
 from dseinvert.config import (
     DirectionsOptions,
     EditOptions,
@@ -47,7 +47,7 @@ from dseinvert.inversion.asked_baselines import parse_baselines
 from dseinvert.media.atomic import shown
 from dseinvert.names import suggested
 from dseinvert.run.flow.template import Template, parse_template
-from dseinvert.run.play.seeds import parse_seeds
+from dseinvert.run.play.seeds import parse_seeds, read_seeds
 from dseinvert.run.spread.shard import parse_shard
 from dseinvert.timecode import in_seconds
 from dseinvert.training.options import TrainOptions
@@ -83,6 +83,8 @@ def check_edit_run(paths: Sequence[str], options: EditOptions) -> None:
         _ = strip_name(text) if strips else check_edit(text)
     if options.strengths is not None:
         ends(options.strengths)
+    if moving and options.latents is not None:
+        raise UsageError("--latents is of pictures", "leave --sweep and --sliders out")
     _sweep(options.sweep)
     _where(options.mask, options.region, edited=bool(options.edits))
     _cosine(options.identity_floor)
@@ -90,7 +92,7 @@ def check_edit_run(paths: Sequence[str], options: EditOptions) -> None:
         several = len({*options.edits}) > 1 and not options.sliders
         _edits_apart(parse_template(options.name_template), several=several)
     _run_by(options.device, options.backend)
-    inputs.check_inputs(paths, LATENTS)
+    inputs.check_inputs(paths, LATENTS, OTHERS_LATENTS)
     inputs.check_file(options.identity, "--identity")
     outputs.check_folder(options.out)
     check = known.check_strips if strips else known.check_edits
@@ -137,7 +139,9 @@ def check_sample(options: SampleOptions) -> None:
     """See `check_images`."""
     if options.psi is not None and not math.isfinite(options.psi):
         raise UsageError(f"--psi {options.psi:g}", "a number: 1 = no truncation, 0 = the mean")
-    parse_seeds(options.seeds)
+    if options.rotate is not None and not math.isfinite(options.rotate):
+        raise UsageError(f"--rotate {options.rotate:g}", "a number of degrees")
+    read_seeds(options.seeds)
     _batch(options.batch)
     check_device(options.device)
     outputs.check_folder(options.out)
@@ -150,7 +154,7 @@ def check_mix(base: str, other: str, options: MixOptions) -> None:
     _batch(options.batch)
     check_device(options.device)
     for pattern in (base, other):
-        inputs.check_inputs([pattern], LATENTS)
+        inputs.check_inputs([pattern], LATENTS, OTHERS_LATENTS)
     outputs.check_folder(options.out)
     known.check_model(options.model)
 
@@ -164,7 +168,7 @@ def check_morph(paths: Sequence[str], options: MorphOptions) -> None:
         raise UsageError(f"--fps {options.fps}", "above 0, at most 240")
     check_device(options.device)
     outputs.check_animation(options.out)
-    inputs.check_inputs(paths, LATENTS)
+    inputs.check_inputs(paths, LATENTS, OTHERS_LATENTS)
     known.check_model(options.model)
 
 

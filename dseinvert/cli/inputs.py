@@ -46,6 +46,10 @@ LATENTS = Kind(
     *("latent files", "a latent file", frozenset({".safetensors"}), "dseinvert edit {}"),
     "name files that `dseinvert images` wrote",
 )
+OTHERS_LATENTS = Kind(
+    *("latent files", "a latent file", frozenset({".pt", ".pth", ".npz", ".npy"})),
+    *(LATENTS.verb, LATENTS.name_them),
+)
 MODELS = Kind(
     *("models", "the file of a model", frozenset({".pth", ".pt", ".pkl", ".ckpt", ".onnx"})),
     *("--model {}", "name a checkpoint file"),
@@ -149,7 +153,7 @@ def _problem(pattern: str, wanted: tuple[Kind, ...]) -> tuple[str, str] | None:
             return _folder(path, wanted)
     except (OSError, ValueError):
         return None
-    kind = _kind(path)
+    kind = _kind(path, wanted)
     if kind is None or kind in wanted:
         return None
     return f"{shown(path)} is {kind.one}", _instead(kind, path)
@@ -168,7 +172,7 @@ def _folder(path: Path, wanted: tuple[Kind, ...]) -> tuple[str, str] | None:
     others: Kind | None = None
     count = 0
     for count, file in enumerate(islice(_files(path), _LOOKED_AT), 1):
-        kind = _kind(file)
+        kind = _kind(file, wanted)
         if kind is None or kind in wanted or count == _LOOKED_AT:
             return None
         others = others or kind
@@ -184,10 +188,10 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (Path(place, name) for name in names if not name.startswith("."))
 
 
-def _kind(path: Path) -> Kind | None:
-    """By its suffix; None = it tells nothing."""
+def _kind(path: Path, wanted: tuple[Kind, ...]) -> Kind | None:
+    """By its suffix, one that is wanted first; None = it tells nothing."""
     suffix = path.suffix.lower()
-    return next((kind for kind in KINDS if suffix in kind.suffixes), None)
+    return next((kind for kind in (*wanted, *KINDS) if suffix in kind.suffixes), None)
 
 
 def _instead(kind: Kind, path: Path) -> str:

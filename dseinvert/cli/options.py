@@ -41,7 +41,7 @@ class Offered:
         """What typer makes an option of."""
         said, _, meaning = self.doc.partition(" None = ")
         option = typer.Option(
-            *([self.name] if self.written.name or self.written.alone else ()),
+            *self._names(),
             help=said.rstrip(";.") + "." if none_is_default else self.doc,
             show_default=(none_is_default and meaning.rstrip(".")) or True,
             min=self.written.least,
@@ -53,6 +53,13 @@ class Offered:
             default=self._default(),
             annotation=Annotated[self._typed(), option],
         )
+
+    def _names(self) -> list[str]:
+        """As typer has to be told; none where it finds the name by itself."""
+        told = self.written
+        if not (told.name or told.also or told.alone):
+            return []
+        return [self.name, told.also] if told.also else [self.name]
 
     def value(self, given: Any) -> Any:
         """The field's, from what was typed; UsageError where that makes no sense."""

@@ -21,5 +21,5 @@ def sample(options: SampleOptions, watcher: Watcher) -> Done:
     from dseinvert.run.play.sample import SHEET, run_sample
 
     done = run_sample(options, watcher)
-    watcher.note(f"{counted(len(done.seeds), 'sample')}; see {options.out / SHEET}")
+    watcher.note(f"{counted(len(done.seeds.numbers), 'sample')}; see {options.out / SHEET}")
     return Done(done.asdict)

@@ -45,10 +45,18 @@ class SqueezeExcite(nn.Module):
 
 
 class IRSEUnit(nn.Module):
-    """Norm, convolution, PReLU, strided convolution, squeeze-and-excitation, and a bypass."""
+    """Norm, convolution, PReLU, strided convolution, squeeze-and-excitation, and a bypass.
+
+    Without `squeeze` it is the plain block of ArcFace.
+    """
 
     def __init__(
-        self, in_channels: int, channels: int, stride: int, batch_norm: bool = False
+        self,
+        in_channels: int,
+        channels: int,
+        stride: int,
+        batch_norm: bool = False,
+        squeeze: bool = True,
     ) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(in_channels) if batch_norm else ScaleShift(in_channels)
@@ -56,7 +64,7 @@ class IRSEUnit(nn.Module):
         self.slope = nn.PReLU(channels)
         self.second = nn.Conv2d(channels, channels, 3, stride, padding=1)
         self.second_norm = _after(channels, batch_norm)
-        self.weigh = SqueezeExcite(channels)
+        self.weigh = SqueezeExcite(channels) if squeeze else nn.Identity()
         self.bypass = None
         if in_channels != channels:
             self.bypass = nn.Conv2d(in_channels, channels, 1, stride)

@@ -17,9 +17,13 @@ from dseinvert.encoders.dse import DSEConfig, DSEEncoder
 from dseinvert.encoders.dse_biggan import DSEBigGANConfig, DSEBigGANEncoder
 from dseinvert.encoders.dse_feature import DSEFeatureConfig, DSEFeatureEncoder
 from dseinvert.encoders.dse_pggan import DSEPGGANConfig, DSEPGGANEncoder
+from dseinvert.encoders.e2style import E2StyleConfig, E2StyleEncoder
 from dseinvert.encoders.feature_style import FeatureStyleConfig, FeatureStyleEncoder
+from dseinvert.encoders.hfgi import HFGIConfig, HFGIEncoder
+from dseinvert.encoders.hyperstyle import HyperStyleConfig, HyperStyleEncoder
 from dseinvert.encoders.psp import PSPConfig, PSPEncoder
 from dseinvert.encoders.restyle import ReStyleConfig, ReStyleEncoder
+from dseinvert.encoders.styleres import StyleResConfig, StyleResEncoder
 
 KINDS: dict[str, tuple[type[Any], type[nn.Module]]] = {
     DSEEncoder.kind: (DSEConfig, DSEEncoder),
@@ -28,10 +32,16 @@ KINDS: dict[str, tuple[type[Any], type[nn.Module]]] = {
     DSEPGGANEncoder.kind: (DSEPGGANConfig, DSEPGGANEncoder),
     DeepGanEncoder.kind: (DeepGanConfig, DeepGanEncoder),
     DeepGanBigEncoder.kind: (DeepGanBigConfig, DeepGanBigEncoder),
+    E2StyleEncoder.kind: (E2StyleConfig, E2StyleEncoder),
     FeatureStyleEncoder.kind: (FeatureStyleConfig, FeatureStyleEncoder),
+    HFGIEncoder.kind: (HFGIConfig, HFGIEncoder),
+    HyperStyleEncoder.kind: (HyperStyleConfig, HyperStyleEncoder),
     PSPEncoder.kind: (PSPConfig, PSPEncoder),
     ReStyleEncoder.kind: (ReStyleConfig, ReStyleEncoder),
+    StyleResEncoder.kind: (StyleResConfig, StyleResEncoder),
 }
+CHANGE_WEIGHTS = frozenset({HyperStyleEncoder.kind})
+"""Kinds whose latents change the generator's weights: for images alone, and not exported."""
 
 
 def build(numbers: Mapping[str, Any]) -> Any:

@@ -25,3 +25,5 @@ class Found:
     """How the images it knows are cropped: "ffhq", or "none" where that is not known."""
     notes: tuple[str, ...] = ()
     """What was in the file and left out, or had to be assumed; one line each."""
+    licence: str = ""
+    """On what terms it was published, for its card; "" = not known."""

@@ -45,16 +45,16 @@ def convert(content: Any, generator: Generator | None = None) -> Found:
     Raises:
         InputError: a tensor is missing or misshapen, or encoder and generator do not fit.
     """
-    state, options = content["state_dict"], _options(content)
+    state, options = content["state_dict"], options_of(content)
     encoder, decoder = below(state, "encoder."), below(state, "decoder.")
-    average = _average(content.get("latent_avg"))
+    average = average_of(content.get("latent_avg"))
     own = None
     if decoder:
         own = generator = state_to_generator(decoder, None if average is None else average[0])
     if generator is None:
         raise InputError("an encoder of the pSp family without its decoder", "give --gan")
     channels = psp_weights.in_channels(encoder)
-    faces = _said(options, FACES)
+    faces = said(options, FACES)
     notes = [_about(options, faces)]
     if average is None:
         notes.append("no latent_avg in the file: the generator's is measured or taken")
@@ -71,7 +71,7 @@ def convert(content: Any, generator: Generator | None = None) -> Found:
     return Found(_name(options, channels), own, built, {}, alignment, tuple(notes))
 
 
-def _options(content: Mapping[str, Any]) -> Mapping[str, Any]:
+def options_of(content: Mapping[str, Any]) -> Mapping[str, Any]:
     """Their command line: a dict, or an argparse.Namespace; else what the rest of the file tells.
 
     Of the codes whose encoders have such shapes, e4e's alone trains a critic of latents.
@@ -84,7 +84,7 @@ def _options(content: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"encoder_type": "Encoder4Editing"} if _CRITIC in content else {}
 
 
-def _average(latent: Any) -> Tensor | None:
+def average_of(latent: Any) -> Tensor | None:
     """The mean latent [1 or L, D]; None = the file has none."""
     if latent is None:
         return None
@@ -95,7 +95,7 @@ def _average(latent: Any) -> Tensor | None:
     return torch.atleast_2d(latent.float())
 
 
-def _said(options: Mapping[str, Any], words: tuple[str, ...]) -> bool:
+def said(options: Mapping[str, Any], words: tuple[str, ...]) -> bool:
     """Whether the data set, or the weights it started from, are named so."""
     said = f"{options.get('dataset_type', '')} {options.get('stylegan_weights', '')}".lower()
     return any(word in said for word in words)
@@ -118,7 +118,7 @@ def _config(state: State, options: Mapping[str, Any], generator: Generator) -> P
     kind, spec = options.get("encoder_type"), generator.spec
     try:
         config = psp_weights.config(state, spec.layers, spec.dim)
-        if _said(options, ("cars",)):
+        if said(options, ("cars",)):
             config = replace(config, crop=CARS)
         config = replace(config, relative=kind in RELATIVE)
     except ValueError as error:
@@ -138,16 +138,24 @@ def _start(
     wanted = config.in_channels == 6 or options.get("start_from_latent_avg", average is not None)
     if not wanted:
         return torch.zeros(config.layers, config.w_dim)
+    return mean_rows(average, config.layers, generator)
+
+
+def mean_rows(average: Tensor | None, layers: int, generator: Generator) -> Tensor:
+    """The mean latent [L, D], each row that of the file, or of the generator where it has none.
+
+    Raises:
+        InputError: that of the file is of another size.
+    """
     if average is None:  # their code then measures it
         average = generator.mean_latent().code[0]
     if len(average) > 1:
-        average = average[: config.layers]
+        average = average[:layers]
+    wanted = [layers, generator.spec.dim]
     try:
-        return average.expand(config.layers, config.w_dim).contiguous()
+        return average.expand(wanted).contiguous()
     except RuntimeError as error:
-        raise InputError(
-            f"latent_avg: expected {[config.layers, config.w_dim]}, found {list(average.shape)}"
-        ) from error
+        raise InputError(f"latent_avg: expected {wanted}, found {list(average.shape)}") from error
 
 
 def _build(

@@ -16,7 +16,16 @@ from torch import Tensor, nn
 from dseinvert.errors import InputError
 from dseinvert.generators import Generator, families
 from dseinvert.generators.blank import Bounded
-from dseinvert.importers import deep_gan_encoders, deep_gan_generators, directions, psp
+from dseinvert.importers import (
+    deep_gan_encoders,
+    deep_gan_generators,
+    directions,
+    e2style,
+    hfgi,
+    hyperstyle,
+    psp,
+    styleres,
+)
 from dseinvert.importers.found import Found
 from dseinvert.importers.wrapped import forms
 from dseinvert.names import json_value
@@ -38,7 +47,7 @@ class Reader(Protocol):
         """What it holds; InputError where a tensor is missing or misshapen."""
 
 
-ENCODERS: tuple[Reader, ...] = (psp, deep_gan_encoders)
+ENCODERS: tuple[Reader, ...] = (styleres, hyperstyle, hfgi, psp, e2style, deep_gan_encoders)
 """Readers of what is no family's own."""
 
 
@@ -169,6 +178,8 @@ def _open(path: Path) -> tuple[Any, str]:
         together = [path.with_name(name) for name in deep_gan_generators.FILES]
         return {file.name: load(file) for file in together if file.is_file()}, path.stem
     content = load(path)
+    if (beside := hyperstyle.neighbour(content, path)) is not None:
+        content = hyperstyle.together(content, load(beside))
     if path.name == weights.name and config.is_file():
         try:
             content = {path.name: content, config.name: json_value(config.read_bytes())}

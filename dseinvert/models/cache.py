@@ -130,7 +130,7 @@ def _write(part: Path, found: Found, name: str, card: Mapping[str, Any]) -> None
         found.encoder,
         name=name,
         description=f"{found.format}, {generator.resolution} px",
-        licence=card.get("licence", ""),
+        licence=card.get("licence", found.licence),
         alignment=found.alignment,
         more={key: value for key, value in card.items() if key != "licence"},
     )
@@ -151,7 +151,7 @@ def _write_with_encoder(
         gan.directions,
         name=name,
         description=f"{found.format}, for {gan.name}",
-        licence=gan.card.get("licence", ""),
+        licence=" ".join(filter(None, (gan.card.get("licence", ""), found.licence))),
         alignment=alignment,
         keep_generator=gan.folder / GENERATOR,
         more={**card, "generator_of": gan.name},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,13 @@ from dseinvert.encoders.dse import DSEConfig, DSEEncoder
 from dseinvert.encoders.dse_biggan import DSEBigGANConfig, DSEBigGANEncoder
 from dseinvert.encoders.dse_feature import DSEFeatureConfig, DSEFeatureEncoder
 from dseinvert.encoders.dse_pggan import DSEPGGANConfig, DSEPGGANEncoder
+from dseinvert.encoders.e2style import E2StyleConfig, E2StyleEncoder
 from dseinvert.encoders.feature_style import FeatureStyleConfig, FeatureStyleEncoder
+from dseinvert.encoders.hfgi import HFGIConfig, HFGIEncoder
+from dseinvert.encoders.hyperstyle import HyperStyleConfig, HyperStyleEncoder, Target
 from dseinvert.encoders.psp import PSPConfig, PSPEncoder
 from dseinvert.encoders.restyle import ReStyleConfig, ReStyleEncoder
+from dseinvert.encoders.styleres import StyleResConfig, StyleResEncoder
 from dseinvert.generators.biggan import BigGAN, BigGANConfig
 from dseinvert.generators.pggan import PGGAN, PGGANConfig
 from dseinvert.generators.stylegan1 import StyleGAN1, StyleGAN1Config
@@ -87,6 +92,19 @@ def psp(head: str = "pyramid", channels: int = 3, trunk: str = "irse") -> PSPCon
     )
 
 
+def hyperstyle() -> Any:
+    targets = (
+        Target("synthesis.convs.0.conv.weight", "shared", 16, 16, 3, 8),
+        Target("synthesis.to_rgbs.0.conv.weight", "colours", 3, 16, 1, 8),
+        Target("synthesis.convs.1.conv.weight", "separable", 16, 16, 3, 8),
+        Target("synthesis.convs.2.conv.weight", "channels", 16, 16, 3, 8),
+    )
+    network = replace(psp("w"), size=256, crop=(0.0, 1.0))
+    return HyperStyleEncoder(
+        HyperStyleConfig(network, targets, (8, 8, 16, 16), (1, 1, 1, 1), 12, 2)
+    )
+
+
 Parts = Callable[[], tuple[Any, Any]]
 MODELS: dict[str, Parts] = {
     "stylegan2, dse": lambda: (stylegan2(), dse()),
@@ -99,6 +117,19 @@ MODELS: dict[str, Parts] = {
     "stylegan2, restyle": lambda: (
         stylegan2(),
         ReStyleEncoder(ReStyleConfig(psp("last", channels=6), 2)),
+    ),
+    "stylegan2, e2style": lambda: (
+        stylegan2(),
+        E2StyleEncoder(E2StyleConfig(16, (3, 2, 1), (16, 16, 16), (1, 1, 1), 2, 32)),
+    ),
+    "stylegan2, hfgi": lambda: (
+        stylegan2(),
+        HFGIEncoder(HFGIConfig(psp(), 16, 8, (8, 8, 8), (8, 8, 8, 8))),
+    ),
+    "stylegan2, hyperstyle": lambda: (stylegan2(), hyperstyle()),
+    "stylegan2, styleres": lambda: (
+        stylegan2(),
+        StyleResEncoder(StyleResConfig(psp("last"), 16, 8, 8)),
     ),
     "stylegan2, deep-gan": lambda: (stylegan2(), DeepGanEncoder(DeepGanConfig((8, 16, 16), 16, 1))),
     "stylegan2 (resnet with classes), none": lambda: (

@@ -105,7 +105,11 @@ def _of_latents(folder: Path) -> dict[str, Reader]:
     of_directions = Reader(
         "d.safetensors", mutators.SAFETENSORS, [dump_directions(directions)], load_directions
     )
-    return {"latent": of_latents, "directions": of_directions}
+    tables = [{"a.png": {"latent": code[0], "noise": [torch.zeros(1)]}}, [code[0, 0]], code]
+    of_others = Reader(
+        "a.pt", mutators.PICKLE, [_torch_file(one, zipped=True) for one in tables], draw
+    )
+    return {"latent": of_latents, "directions": of_directions, "others' latents": of_others}
 
 
 def _of_models(place: Path, folder: Path) -> dict[str, Reader]:
@@ -206,15 +210,16 @@ def _of_tables(place: Path) -> dict[str, Reader]:
     }
 
 
+def _torch_file(content: Any, *, zipped: bool) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(content, buffer, _use_new_zipfile_serialization=zipped)
+    return buffer.getvalue()
+
+
 def _of_checkpoints() -> dict[str, Reader]:
     state = {"w": torch.ones(2, 3), "n": torch.arange(4), "s": {"a": [1, 2.5, None, "x"]}}
     network = {"generator_smooth": {"mapping.dense0.weight": torch.ones(4, 4)}, "step": 3}
     boundary = np.ones((1, 16), np.float32)
-
-    def torch_file(content: Any, zipped: bool) -> bytes:
-        buffer = io.BytesIO()
-        torch.save(content, buffer, _use_new_zipfile_serialization=zipped)
-        return buffer.getvalue()
 
     def numpy_file(write: Callable[..., None], *arrays: Any, **named: Any) -> bytes:
         buffer = io.BytesIO()
@@ -225,8 +230,11 @@ def _of_checkpoints() -> dict[str, Reader]:
     pickles = [pickle.dumps(one, protocol) for one in plain for protocol in (0, 2, 4, 5)]
     files = {
         "pickle": (mutators.PICKLE, pickles),
-        "zip": (mutators.PICKLE, [torch_file(one, True) for one in (state, network)]),
-        "legacy": (mutators.PICKLE, [torch_file(one, False) for one in (state, network)]),
+        "zip": (mutators.PICKLE, [_torch_file(one, zipped=True) for one in (state, network)]),
+        "legacy": (
+            mutators.PICKLE,
+            [_torch_file(one, zipped=False) for one in (state, network)],
+        ),
         "npy": (mutators.TEXT, [numpy_file(np.save, boundary), numpy_file(np.save, np.eye(3))]),
         "npz": (
             mutators.PLAIN,

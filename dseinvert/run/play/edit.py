@@ -6,17 +6,18 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import cv2
 import numpy as np
+import torch
 
 from dseinvert.config import EditOptions
-from dseinvert.editing.apply import check_edits
+from dseinvert.editing.apply import apply_edits, check_edits
 from dseinvert.editing.edits import (
     Edit,
     Edits,
@@ -33,6 +34,7 @@ from dseinvert.faces.align import quad_from_matrix
 from dseinvert.faces.crops import is_whole
 from dseinvert.faces.mask import Mask
 from dseinvert.faces.regions import open_where
+from dseinvert.importers.latents import Layout, dumps_foreign, not_carried
 from dseinvert.latent import Latent, concat
 from dseinvert.media.animation import SUFFIXES, write_animation
 from dseinvert.media.atomic import shown
@@ -40,7 +42,6 @@ from dseinvert.media.digest import file_sha256
 from dseinvert.media.form import FORMATS, PNG, Form, form_of
 from dseinvert.media.images import read_image
 from dseinvert.media.pixels import Pixels
-from dseinvert.media.scan import scan
 from dseinvert.media.sheet import sheet
 from dseinvert.models import Model, open_model, pick_device
 from dseinvert.models.keeper import open_keeper
@@ -60,7 +61,7 @@ from dseinvert.run.flow.stream import ahead, regroup, threads
 from dseinvert.run.flow.template import Claims, Template, check_names, parse_template
 from dseinvert.run.images.journal import read_all
 from dseinvert.run.inputs import Item, reason_of, unexpected
-from dseinvert.run.play.latents import read_latent
+from dseinvert.run.play.latents import latent_files, left_out, read_latent
 from dseinvert.run.play.place import Place
 from dseinvert.run.play.sliders import SUFFIX, Slider, slider_page
 from dseinvert.run.spread.books import Books, intact, opened_books
@@ -87,6 +88,8 @@ class Shots:
     """By what they show."""
     strengths: Mapping[str, float]
     """What `auto` came to, by label."""
+    codes: Mapping[str, bytes]
+    """Files of other programs for the edited latents, by label; empty = none is wanted."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,8 @@ class Asked:
     """Of the pictures."""
     template: Template | None = None
     """Of the names of pictures; None = the usual ones."""
+    layout: Layout | None = None
+    """Of the files of latents beside them; None = none is wanted."""
 
     @property
     def labels(self) -> list[str]:
@@ -142,6 +147,8 @@ class Loaded:
     """Whether that is framed as FFHQ frames a face."""
     reason: str = ""
     """Why it goes no further."""
+    notes: tuple[str, ...] = ()
+    """What was left out; a line each."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +161,8 @@ class Rendered:
     """Why there are none."""
     strengths: Mapping[str, float] = field(default_factory=dict)
     """What `auto` came to, by file."""
+    notes: tuple[str, ...] = ()
+    """What was left out of what was read, or written; a line each."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +187,8 @@ class Renderings:
 
     def summary(self) -> str:
         """One line for people."""
-        pictures = sum(len(one.files) for one in self.done)
+        codes = [f".{layout}" for layout in get_args(Layout)]
+        pictures = sum(Path(file).suffix not in codes for one in self.done for file in one.files)
         failed = f", {len(self.problems)} failed" if self.problems else ""
         done = counted(len(self.done), "latent file")
         return f"{counted(pictures, 'picture')} from {done}{failed}"
@@ -206,7 +216,7 @@ def run_edit(
         DseInvertError: what stops a whole run; what stops one file only is in the result.
     """
     device = pick_device(options.device)
-    found = scan(patterns, wanted=lambda path: path.suffix == ".safetensors")
+    found = latent_files(patterns)
     problems = [(shown(problem.path), problem.reason) for problem in found.problems]
     for problem in problems:
         watcher.problem(": ".join(problem))
@@ -239,6 +249,8 @@ def run_edit(
                 _log.info("%s: %s", shown(one.item.source), ", ".join(one.files))
                 for file, strength in one.strengths.items():
                     watcher.note(f"{file}: {strength:+.2f}")
+                for note in one.notes:
+                    watcher.note(note)
     if not (done or before):
         with suppress(OSError):
             options.out.rmdir()
@@ -256,6 +268,8 @@ def _asked(options: EditOptions, model: Model) -> Asked:
     if mask is not None and not options.edits:
         raise UsageError("--mask needs an --edit to show", "add --edit NAME=STRENGTH")
     moving = options.sweep is not None or options.sliders
+    if moving and options.latents is not None:
+        raise UsageError("--latents is of pictures", "leave --sweep and --sliders out")
     if options.sweep is not None and f".{options.sweep}" not in SUFFIXES:
         known = ", ".join(suffix[1:] for suffix in SUFFIXES)
         raise UsageError(f"--sweep {options.sweep}: not a kind of moving picture", known)
@@ -268,6 +282,7 @@ def _asked(options: EditOptions, model: Model) -> Asked:
             mask,
             form=form,
             template=template,
+            layout=options.latents,
         )
     texts = options.edits or (sorted(model.directions) if moving else ())
     if not texts:
@@ -280,7 +295,9 @@ def _asked(options: EditOptions, model: Model) -> Asked:
         name, at, rows = text.strip().partition("@")
         strips[f"{name}{steps[0]:+g}to{steps[-1]:+g}{at}{rows}"] = [*own]
         edits |= own
-    return Asked(edits, strips, mask, options.sweep, options.sliders, form, template)
+    return Asked(
+        edits, strips, mask, options.sweep, options.sliders, form, template, options.latents
+    )
 
 
 _CHANGES_NOTHING = frozenset({"out", "device", "backend", "batch", "model"})
@@ -363,7 +380,7 @@ def _rendered(drawing: _Drawing, items: Iterable[Item]) -> Iterator[Rendered]:
     stop, place = drawing.stop, drawing.place
     size = options.batch or auto_size(model.generator.resolution, model.generator.device)
     batch = BatchSize(size)
-    work = partial(_render, model, asked.drawn)
+    work = partial(_render, model, asked)
     taken = frozenset(folded(item.name) for item in drawing.items)
     write = partial(_write, place, drawing.claims, taken, asked, {"model": model.name})
     generator = model.generator
@@ -394,7 +411,16 @@ def _load(model: Model, asked: Asked, item: Item) -> Loaded:
     except Exception as error:  # the top of the batch loop: one file never stops the others
         return Loaded(item, reason=unexpected(error))
     rows = tuple(latent[i : i + 1] for i in range(len(latent)))
-    return Loaded(item, rows, original, _aligned(latent, model.generator.resolution))
+    aligned = _aligned(latent, model.generator.resolution)
+    return Loaded(item, rows, original, aligned, notes=_notes(item, latent, asked))
+
+
+def _notes(item: Item, latent: Latent, asked: Asked) -> tuple[str, ...]:
+    """What of a file, and of the files beside its pictures, is left out; a line each."""
+    lost = not_carried(latent) if asked.layout is not None else ()
+    what = f"{shown(item.source)}: .{asked.layout} files hold no {' and no '.join(lost)}"
+    said = [f"{what}: they draw other pictures"] if lost else []
+    return (*left_out(item.source, latent), *said)
 
 
 def _original(item: Item, latent: Latent, model: Model) -> Pixels:
@@ -443,13 +469,32 @@ def _kind(latent: Latent) -> tuple[object, ...]:
     return latent.space, latent.layer, latent.skip, drawn, tuple(shapes.items())
 
 
-def _render(model: Model, edits: Edits, rows: Sequence[Latent]) -> list[Shots]:
-    latent = concat(rows).to(model.generator.device)
+def _render(model: Model, asked: Asked, rows: Sequence[Latent]) -> list[Shots]:
+    edits, latent = asked.drawn, concat(rows).to(model.generator.device)
     settled = settle_all(model.generator, latent, edits)
     pictures = render_edits(model.generator, latent, settled)
+    codes = _codes(model, asked, latent, settled)
     return [
-        Shots({name: pictures[name][i] for name in edits}, strengths(edits, settled, i))
+        Shots({name: pictures[name][i] for name in edits}, strengths(edits, settled, i), codes[i])
         for i in range(len(rows))
+    ]
+
+
+@torch.inference_mode()
+def _codes(model: Model, asked: Asked, latent: Latent, settled: Edits) -> list[dict[str, bytes]]:
+    """The files of each latent, by label; without the parts that they have no place for."""
+    if asked.layout is None:
+        return [{} for _ in range(len(latent))]
+    bare = replace(latent, feature=None, layer=None, tuning={})
+    made = {
+        name: apply_edits(bare, settled[name], model.generator) for name in asked.edits or (RECON,)
+    }
+    return [
+        {
+            name: dumps_foreign(one[i : i + 1], model.generator, asked.layout)
+            for name, one in made.items()
+        }
+        for i in range(len(latent))
     ]
 
 
@@ -483,9 +528,12 @@ def _write(
             for shown_as, pixels in (made | _strips(asked, made)).items():
                 files.append(of(shown_as, suffix))
                 place.write(files[-1], asked.form.encode(pixels))
+            for shown_as, code in one.codes.items():
+                files.append(of(shown_as, asked.layout or ""))
+                place.write(files[-1], code)
         found |= {of(given, suffix): strength for given, strength in one.strengths.items()}
     place.sync()
-    return Rendered(loaded.item, tuple(files), strengths=found)
+    return Rendered(loaded.item, tuple(files), strengths=found, notes=loaded.notes)
 
 
 def _masked(asked: Asked, loaded: Loaded, pictures: Mapping[str, Pixels]) -> dict[str, Pixels]:

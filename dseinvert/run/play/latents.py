@@ -12,10 +12,12 @@ import torch
 from dseinvert.errors import InputError, NoInputError
 from dseinvert.generators.pixels import to_pixels
 from dseinvert.generators.tuned import synthesize
+from dseinvert.importers.latents import LEFT_OUT, SUFFIXES, read_foreign
 from dseinvert.latent import Latent, concat, load_latent
+from dseinvert.latent.latent import SUFFIX
 from dseinvert.media.atomic import shown
 from dseinvert.media.pixels import Pixels
-from dseinvert.media.scan import scan
+from dseinvert.media.scan import Scan, scan
 from dseinvert.models import Model
 from dseinvert.progress import Watcher
 from dseinvert.run.flow.batchsize import BatchSize, auto_size, in_batches
@@ -46,14 +48,17 @@ def read_latents(patterns: Sequence[str], model: Model, watcher: Watcher) -> Rea
     Raises:
         NoInputError: there are no files. InputError: the last of them, where none can be read.
     """
-    found = scan(patterns, wanted=lambda path: path.suffix == ".safetensors")
+    found = latent_files(patterns)
     problems = [InputError(f"{shown(one.path)}: {one.reason}") for one in found.problems]
     if not found.files and not problems:
         raise NoInputError("no latent files found", "name files that `dseinvert images` wrote")
     every: list[Named] = []
     for path, name in assign(found.files, {}, ()).items():
         try:
-            every += _named(name, read_latent(path, model))
+            latent = read_latent(path, model)
+            every += _named(name, latent)
+            for note in left_out(path, latent):
+                watcher.note(note)
         except InputError as error:
             problems.append(error)
     for problem in problems if every else problems[:-1]:
@@ -61,6 +66,23 @@ def read_latents(patterns: Sequence[str], model: Model, watcher: Watcher) -> Rea
     if not every:
         raise problems[-1]
     return Read(every, tuple(problems))
+
+
+def latent_files(patterns: Sequence[str]) -> Scan:
+    """The files that the patterns mean.
+
+    In folders those of this program are taken, and where there are none, those of others.
+    """
+    own = scan(patterns, wanted=lambda path: path.suffix == SUFFIX)
+    if own.files or own.problems:
+        return own
+    return scan(patterns, wanted=lambda path: path.suffix in SUFFIXES)
+
+
+def left_out(path: Path, latent: Latent) -> list[str]:
+    """A line about what of a file has no place in a latent; nothing where all has."""
+    parts = latent.origin.get(LEFT_OUT)
+    return [f"{shown(path)}: {parts} left out; the generator's own are used"] if parts else []
 
 
 def _named(name: str, latent: Latent) -> list[Named]:
@@ -71,8 +93,15 @@ def _named(name: str, latent: Latent) -> list[Named]:
 
 
 def read_latent(path: Path, model: Model) -> Latent:
-    """The latents in a file; InputError names `path` where they are none of this model's."""
-    latent = load_latent(path)
+    """The latents in a file; InputError names `path` where they are none of this model's.
+
+    Files of other programs do not say whose latents they hold: they are taken for this model's.
+    """
+    if path.suffix != SUFFIX:
+        found = read_foreign(path, model.generator)
+        latent = found.with_origin(generator=model.name, generator_sha256=model.sha256)
+    else:
+        latent = load_latent(path)
     try:
         model.check_latent(latent)
     except InputError as error:

@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from dseinvert.errors import UsageError
 
 MOST_SEEDS = 100_000
+NVLABS = "nv:"
+"""Before seeds that are drawn as NVlabs' scripts draw them."""
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Which samples, and how each is drawn."""
+
+    numbers: tuple[int, ...]
+    nvlabs: bool = False
+    """As generate.py of NVlabs draws it, by numpy; else by PyTorch."""
+
+
+def read_seeds(text: str) -> Seeds:
+    """`0-15,42`, or `nv:0-15,42`; raises as `parse_seeds`."""
+    word = text.strip()
+    nvlabs = word.startswith(NVLABS)
+    return Seeds(tuple(parse_seeds(word.removeprefix(NVLABS))), nvlabs)
 
 
 def parse_seeds(text: str) -> list[int]:

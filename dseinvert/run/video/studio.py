@@ -10,6 +10,7 @@ from dseinvert.config import VideoOptions
 from dseinvert.editing.cues import Cues, cues_of, share_of, told
 from dseinvert.editing.script import read_script
 from dseinvert.editing.when import Moment
+from dseinvert.encoders.kinds import CHANGE_WEIGHTS
 from dseinvert.errors import UsageError
 from dseinvert.export.backend import accelerated, backend_of
 from dseinvert.export.exporting import Told
@@ -106,7 +107,9 @@ class Studio:
 
 def open_studio(options: VideoOptions, model: Model) -> Studio:
     """Check the options against the model; refuses what cannot be honoured before work starts."""
-    model.require_encoder()
+    if model.require_encoder().kind in CHANGE_WEIGHTS:
+        said = f"the encoder of {model.name} changes its generator's weights for each frame"
+        raise UsageError(f"{said}, which the latents of a clip do not keep", "use `images`")
     detector = model.detector()
     if detector is None:
         raise UsageError(f"{model.name} draws no aligned faces", "use `images` on frames of it")
