@@ -83,7 +83,7 @@ def test_what_cannot_be_rendered_is_refused_in_one_line_and_the_rest_is_done(
         "nan": "NaN",
         "narrow": "[6, 7] in w+",
         "cut": "not a readable safetensors",
-        "code.pt": ".safetensors files only",
+        "code.pt": "no latents; it holds os.system",
         "gone": "no such file",
     }.items():
         lines = [line for line in told if f"/{name}" in line]
