@@ -68,6 +68,7 @@ def check_images(paths: Sequence[str], options: ImagesOptions) -> None:
     _named(options, paths)
     _run_by(options.device, options.backend)
     inputs.check_inputs(paths, IMAGES)
+    inputs.check_sets(*map(Path, paths))
     inputs.check_not_ours(paths, options.out)
     inputs.check_file(options.person, "--person")
     inputs.check_file(options.identity, "--identity")

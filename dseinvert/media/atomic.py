@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dseinvert.errors import OutputError
+from dseinvert.media.address import far
 from dseinvert.names import file_name, printable
 
 PART_SUFFIX = ".dse-part"
@@ -31,8 +32,8 @@ _ADVICE = {
 
 
 def shown(path: Path) -> str:
-    """`path` as one printable line, whatever its bytes are."""
-    return printable(str(path))
+    """`path` as one printable line, whatever its bytes are; its URL where it stands for one."""
+    return printable(far(path) or str(path))
 
 
 def within(folder: Path, name: str) -> Path:

@@ -62,6 +62,8 @@ class Entry:
     """The sha256 of every file written."""
     backend: str = ""
     """Who ran the networks, "torch" or "onnx 1.20"; no part of `key`, for their results agree."""
+    stamp: str = ""
+    """What a store said of the version of the source; "" = it lies in none."""
 
     @property
     def model(self) -> str:
@@ -71,7 +73,10 @@ class Entry:
 
 def dumps(entry: Entry) -> bytes:
     """One line, ASCII whatever the file names are."""
-    return json.dumps({"format": FORMAT, **asdict(entry)}, separators=(",", ":")).encode() + b"\n"
+    fields = {"format": FORMAT, **asdict(entry)}
+    if not entry.stamp:  # which other versions of this program do not know
+        del fields["stamp"]
+    return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
 
 
 def read(path: Path) -> dict[str, Entry]:
@@ -140,8 +145,9 @@ def _parse(line: bytes, folder: Path) -> Entry | None:
 def _checked(entry: Entry, folder: Path) -> Entry:
     """The entry; ValueError where it holds what this program does not write."""
     file_name(entry.name)
-    for plain in (entry.source, entry.shown, entry.sha256, entry.key, entry.reason, entry.backend):
+    for plain in (entry.source, entry.shown, entry.sha256, entry.key, entry.reason):
         text(plain)
+    text(entry.backend), text(entry.stamp)
     each(entry.warnings, text)
     text(table(entry.settings, text, lambda value: value).get("model", ""))
     table(entry.files, file_name, text)

@@ -33,7 +33,8 @@ from dseinvert.run.images.plan import Plan, make_plan
 from dseinvert.run.images.report import write_report
 from dseinvert.run.images.roles import USUAL
 from dseinvert.run.images.write import Target
-from dseinvert.run.inputs import Item, Prepared, look, preparer
+from dseinvert.run.inputs import Item, Prepared, preparer
+from dseinvert.run.sources import gathered
 from dseinvert.run.spread.notes import Notes, Order, deaths_in, noted, open_notes, ordered
 from dseinvert.run.spread.others import check_others
 from dseinvert.run.spread.shard import ALL, Part
@@ -54,24 +55,26 @@ def run_images(
     Raises:
         DseInvertError: what stops a whole run; what stops one input only is in the outcome.
     """
-    return run_part(*open_run(patterns, options, watcher), watcher, part)
+    with open_run(patterns, options, watcher) as (job, found):
+        return run_part(job, found, watcher, part)
 
 
+@contextmanager
 def open_run(
     patterns: Sequence[str], options: ImagesOptions, watcher: Watcher
-) -> tuple[ImagesJob, Scan]:
+) -> Iterator[tuple[ImagesJob, Scan]]:
     """The model with all that is asked of it, and the images; nothing is written.
 
     Raises:
         DseInvertError: as `run_images`.
     """
     device = pick_device(options.device)
-    found = look(patterns, watcher)
-    if not found.files:
-        raise NoInputError("no images found", "name image files, folders or globs")
-    _check_named(found, options)
-    opened = open_model(options.model, device)
-    return open_job(options, opened, len(found.files), watcher.note), found
+    with gathered(patterns, watcher) as found:
+        if not found.files:
+            raise NoInputError("no images found", "name image files, folders or globs")
+        _check_named(found, options)
+        opened = open_model(options.model, device)
+        yield open_job(options, opened, len(found.files), watcher.note), found
 
 
 def _check_named(found: Scan, options: ImagesOptions) -> None:
@@ -231,7 +234,8 @@ def made(
     """items -> [readers] -> crops -> [workers] -> faces -> [writers] -> entries, in order."""
     readers = min(_READERS, os.cpu_count() or 1)
     asked = job.wanted, job.options.max_pixels
-    prepare = preparer(job.model.generator.resolution, job.detector, *asked)
+    side = job.model.generator.resolution
+    prepare = preparer(side, job.detector, *asked, keep=job.options.paste)
     invert = partial(
         invert_faces,
         job.inverter,
