@@ -59,7 +59,6 @@ def preparer(
     detector: Detector | None,
     wanted: Wanted = EVERYBODY,
     max_pixels: int | None = None,
-    *,
     keep: bool = False,
 ) -> Callable[[Item], Prepared]:
     """A function for reader threads that reads an item and cuts out its faces at `side` pixels.

@@ -233,9 +233,8 @@ def made(
 ) -> Iterator[Entry]:
     """items -> [readers] -> crops -> [workers] -> faces -> [writers] -> entries, in order."""
     readers = min(_READERS, os.cpu_count() or 1)
-    asked = job.wanted, job.options.max_pixels
-    side = job.model.generator.resolution
-    prepare = preparer(side, job.detector, *asked, keep=job.options.paste)
+    asked = job.wanted, job.options.max_pixels, job.options.paste
+    prepare = preparer(job.model.generator.resolution, job.detector, *asked)
     invert = partial(
         invert_faces,
         job.inverter,
