@@ -6,12 +6,14 @@ import errno
 import os
 import shutil
 import stat
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dseinvert.errors import OutputError
+from dseinvert.media import stores
 from dseinvert.media.address import far
 from dseinvert.names import file_name, printable
 
@@ -73,7 +75,12 @@ def is_inside(folder: Path, path: Path) -> bool:
 
 
 def make_folder(folder: Path) -> None:
-    """Make the output folder and its parents; OutputError when that cannot be."""
+    """Make the output folder and its parents; OutputError when that cannot be.
+
+    Stores have no folders.
+    """
+    if far(folder):
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -97,8 +104,15 @@ def part_path(path: Path, mark: str = "") -> Path:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to; on success it becomes `path`, on failure it is gone.
 
-    Any OSError in the body or in the replacement becomes an OutputError.
+    Any OSError in the body or in the replacement becomes an OutputError. What goes into a store is
+    put there whole.
     """
+    if url := far(path):
+        with tempfile.TemporaryDirectory() as folder:
+            local = Path(folder, path.name)
+            yield local
+            stores.put(url, local.read_bytes())
+        return
     part = part_path(path)
     try:
         part.unlink(missing_ok=True)
@@ -126,6 +140,9 @@ def write_bytes(path: Path, data: bytes, *, sync: bool = True, mark: str = "") -
             they are there.
         mark: see `part_path`.
     """
+    if url := far(path):
+        stores.put(url, data)
+        return
     part = part_path(path, mark)
     try:
         part.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -103,6 +103,13 @@ def put(url: str, data: bytes) -> None:
     with _told(url, OutputError):
         files, path = _opened(url)
         files.pipe_file(path, data)
+
+
+def remove(url: str) -> None:
+    """Where there is such an object, it goes; OutputError where it cannot be."""
+    with _told(url, OutputError), suppress(FileNotFoundError):
+        files, path = _opened(url)
+        files.rm_file(path)
 
 
 def check(url: str) -> None:

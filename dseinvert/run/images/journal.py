@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 from dseinvert.errors import OutputError
+from dseinvert.media.address import far
 from dseinvert.media.atomic import is_inside, open_in_place, shown
 from dseinvert.media.form import FORMATS
 from dseinvert.media.lock import lock
 from dseinvert.names import each, file_name, json_value, number, table, text, word
 from dseinvert.run.inputs import Status
+from dseinvert.run.spread.shelf import lines
 
 NAME = "journal.jsonl"
 FORMAT = "dseinvert-journal-1"
@@ -101,11 +103,16 @@ def journals(folder: Path) -> list[Path]:
 def read_all(folder: Path) -> dict[str, Entry]:
     """As `read`, of all processes: what is done is done, by whom it may be."""
     known: dict[str, Entry] = {}
-    for path in journals(folder):
-        for name, entry in read(path).items():
+    for found in _of_store(folder) if far(folder) else map(read, journals(folder)):
+        for name, entry in found.items():
             if not _is_better(known.get(name), entry):
                 known[name] = entry
     return known
+
+
+def _of_store(folder: Path) -> Iterator[dict[str, Entry]]:
+    for entry in _sharing(_parse(line, folder) for line in lines(folder) if _MARK in line):
+        yield {entry.name: entry}
 
 
 def _is_better(one: Entry | None, later: Entry) -> bool:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dseinvert.errors import InputError
-from dseinvert.media.address import address, is_url
+from dseinvert.media.address import address, far, is_url
 from dseinvert.media.digest import file_sha256
 from dseinvert.media.scan import Problem, Scan
 from dseinvert.run.flow.keys import result_key
@@ -21,6 +21,7 @@ from dseinvert.run.images.roles import is_picture
 from dseinvert.run.inputs import Item, Status
 from dseinvert.run.spread.notes import ASIDE
 from dseinvert.run.spread.shard import ALL, Part
+from dseinvert.run.spread.shelf import names
 from dseinvert.version import __version__
 
 _HASHERS = 4
@@ -71,16 +72,18 @@ def make_plan(
     format = str(settings.get("form", "png")).partition(" ")[0]
     outputs = {path for path in inside if _is_output(path, known, format)}
     sources = [path for path in scan.files if path not in outputs]
-    names = _named(sources, known)
-    items = [Item(source, name, scan.contents.get(source)) for source, name in names.items()]
+    named = _named(sources, known)
+    items = [Item(source, name, scan.contents.get(source)) for source, name in named.items()]
     own = [item for item in items if part.shard.has(item.name)]
     failed = {entry.name for entry in known.values() if entry.status in ("failed", "refused")}
     aside = {name: known[name] for name in failed if known[name].reason.startswith(ASIDE)}
 
+    there = names(out) if far(out) and known and not overwrite else None
+
     def settled(item: Item) -> Entry | None:
         if overwrite or (part.retry and item.name in failed):
             return None
-        return aside.get(item.name) or _settled(item, known.get(item.name), out, settings)
+        return aside.get(item.name) or _settled(item, known.get(item.name), out, settings, there)
 
     with ThreadPoolExecutor(_HASHERS) as pool:
         earlier = list(pool.map(settled, own))
@@ -117,9 +120,16 @@ def _is_there(entry: Entry) -> bool:
 
 
 def _settled(
-    item: Item, entry: Entry | None, out: Path, settings: Mapping[str, Any]
+    item: Item,
+    entry: Entry | None,
+    out: Path,
+    settings: Mapping[str, Any],
+    there: Container[str] | None,
 ) -> Entry | None:
-    """The item's entry if doing it again would change nothing."""
+    """The item's entry if doing it again would change nothing.
+
+    `there`: what lies in a store, whose objects are whole. None = `out` is a folder.
+    """
     if entry is None or entry.status == "failed":
         return None
     if entry.status == "refused" and _LIFTED.search(entry.reason):
@@ -127,7 +137,8 @@ def _settled(
     try:
         unchanged = entry.key == entry_key(_sha256(item, entry), settings, entry.status)
         intact = unchanged and all(
-            _holds(out / name, sha256) for name, sha256 in entry.files.items()
+            _holds(out / name, sha256) if there is None else name in there
+            for name, sha256 in entry.files.items()
         )
     except InputError:
         return None
