@@ -205,7 +205,8 @@ def _says(stamp: str) -> Callable[[], str] | None:
 def _whole(one: stores.Stored) -> bytes:
     if one.size > MAX_BYTES:
         raise InputError(f"is larger than {MAX_BYTES >> 20} MiB, the limit for an image")
-    return stores.read(one.url)
+    # By its size, for which some libraries would ask first.
+    return stores.read(one.url, 0, one.size) if one.size else stores.read(one.url)
 
 
 def _stamp(url: str) -> str:

@@ -46,7 +46,7 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     plain = stores.read
 
     def counting(url: str, start: int | None = None, end: int | None = None) -> bytes:
-        counts[url if start is None else f"{url}@{start}"] += 1
+        counts[f"{url}@{start}" if start else url] += 1
         return plain(url, start, end)
 
     monkeypatch.setattr(stores, "read", counting)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,8 +42,9 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[fsspec.AbstractFileSyste
         monkeypatch.setenv(name, "testing")
     fsspec.filesystem("s3").clear_instance_cache()
     files = fsspec.filesystem("s3", use_listings_cache=False)
-    files.mkdir("faces")
+    files.makedirs("faces", exist_ok=True)
     yield files
+    files.rm("faces", recursive=True)  # all servers of a process hold the same
     files.clear_instance_cache()
     server.stop()
 
@@ -141,9 +143,9 @@ def test_a_killed_run_goes_on_in_a_bucket_to_the_bytes_of_a_folder(
     process = dse_process("images", *words)
     while process.poll() is None and not bucket.find("faces/out/journal/journal"):
         if len(bucket.find("faces/out")) > 3:
-            process.kill()
+            process.send_signal(signal.SIGKILL)
         time.sleep(0.01)
-    process.wait()
+    assert process.wait() == -signal.SIGKILL
     assert dse("images", *words) == 0
     made, local = stored(bucket, "faces/out"), outputs(tmp_path / "out")
     assert {*made} == {*local}
