@@ -44,6 +44,7 @@ from dseinvert.evaluation.protocols import parse_protocol
 from dseinvert.export.options import ExportOptions
 from dseinvert.inversion.asked import clip_refining, parse_refining
 from dseinvert.inversion.asked_baselines import parse_baselines
+from dseinvert.media.address import far
 from dseinvert.media.atomic import shown
 from dseinvert.names import suggested
 from dseinvert.run.flow.template import Template, parse_template
@@ -68,10 +69,14 @@ def check_images(paths: Sequence[str], options: ImagesOptions) -> None:
     _named(options, paths)
     _run_by(options.device, options.backend)
     inputs.check_inputs(paths, IMAGES)
+    inputs.check_sets(*map(Path, paths))
     inputs.check_not_ours(paths, options.out)
     inputs.check_file(options.person, "--person")
     inputs.check_file(options.identity, "--identity")
-    outputs.check_folder(options.out)
+    if far(options.out):
+        outputs.check_store(options.out, paths, keep_folders=options.keep_folders)
+    else:
+        outputs.check_folder(options.out)
     known.check_edits(options.model, options.edits)
 
 
@@ -304,7 +309,7 @@ def check_spread(spread: SpreadOptions) -> None:
 
 def check_run_folder(out: Path) -> None:
     """NoInputError where there is no folder of that name."""
-    if not inputs.is_folder(out):
+    if not far(out) and not inputs.is_folder(out):
         raise NoInputError(f"{out}: no such folder", "name the --out of a run")
 
 

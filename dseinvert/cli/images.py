@@ -13,6 +13,7 @@ from dseinvert.cli.process import spare_cores
 from dseinvert.cli.spread import after, here, spread_out
 from dseinvert.cli.verb import FAILS, Done, verb
 from dseinvert.config import ImagesOptions, SpreadOptions
+from dseinvert.media.atomic import shown
 from dseinvert.progress import Watcher
 
 
@@ -47,6 +48,6 @@ def images(
     if options.dry_run:
         return Done(outcome.asdict, outcome.preview(), code=outcome.exit_code)
     page = options.out if options.keep_folders else options.out / "index.html"
-    see = after(spread, options.out) or f"; see {page}"
+    see = after(spread, options.out) or f"; see {shown(page)}"
     watcher.note(outcome.summary() + see)
     return Done(outcome.asdict, code=outcome.exit_code)

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from dseinvert.errors import NoInputError, UsageError
+from dseinvert.media.address import far, is_plain
 from dseinvert.media.atomic import shown
 from dseinvert.media.formats import SUFFIXES, VIDEO_SUFFIXES
 from dseinvert.names import nearest, open_regular
@@ -121,11 +122,17 @@ def check_there(path: Path | None, option: str) -> None:
 
 
 def check_sets(*paths: Path) -> None:
-    """MissingError where a path is a set of pictures whose reader is not installed."""
+    """MissingError where what reads a set of pictures, or reaches a store, is not installed.
+
+    NoInputError: nobody knows a store of that kind.
+    """
     from dseinvert.media.sets import check_set
+    from dseinvert.media.stores import check
 
     for path in paths:
         check_set(path)
+        if url := far(Path(str(path).removeprefix("@"))):
+            check(url)
 
 
 def check_readable(path: Path) -> None:
@@ -145,6 +152,8 @@ def _followed(link: Path) -> bool:
 
 def _problem(pattern: str, wanted: tuple[Kind, ...]) -> tuple[str, str] | None:
     """What keeps an input from being used, and what to do; None = it may be usable."""
+    if not is_plain(pattern):
+        return None
     path = Path(pattern)
     try:
         if not path.exists():

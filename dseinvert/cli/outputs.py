@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from dseinvert.cli.inputs import is_folder
 from dseinvert.errors import OutputError, UsageError
+from dseinvert.media.address import far
 from dseinvert.media.atomic import shown
 from dseinvert.names import suggested
 
@@ -15,7 +17,12 @@ _SUFFIX = re.compile(r"\.[a-z][a-z0-9]{1,4}")
 
 
 def check_folder(out: Path, option: str = "--out") -> None:
-    """OutputError where a folder cannot be made or written to."""
+    """OutputError where a folder cannot be made or written to; of a store, see `check_store`."""
+    if far(out):
+        raise UsageError(
+            f"{option} {shown(out)}: only `images` writes into a store",
+            "name a folder, and copy it there",
+        )
     place = next(p for p in (out, *out.parents) if _exists(p))
     if not place.is_dir():
         raise OutputError(
@@ -28,6 +35,24 @@ def check_folder(out: Path, option: str = "--out") -> None:
             f"{shown(out)}: cannot write: {why} in {shown(place)}",
             "choose a folder you may write to",
         )
+
+
+def check_store(out: Path, paths: Sequence[str], *, keep_folders: bool) -> None:
+    """Refuse an --out in a store that cannot be reached, or whose pictures would become inputs.
+
+    Raises:
+        MissingError: what reaches it is not installed. UsageError: it lies in an input.
+        NoInputError: nobody knows a store of that kind.
+    """
+    from dseinvert.media.stores import check
+
+    check(far(out))
+    if keep_folders:
+        raise UsageError(f"--keep-folders: not into {shown(out)}", "choose a folder on a disk")
+    for path in map(Path, paths):
+        if far(path) and out.is_relative_to(path):
+            what = f"--out {shown(out)}: lies in the input {shown(path)}"
+            raise UsageError(what, "choose another prefix")
 
 
 def _read_only(place: Path) -> bool:

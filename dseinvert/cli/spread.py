@@ -11,8 +11,12 @@ from typing import Any
 from dseinvert.cli.verb import Done
 from dseinvert.config import SpreadOptions
 from dseinvert.errors import ExitCode, NoInputError
+from dseinvert.media.address import is_plain
 from dseinvert.media.formats import SUFFIXES
 from dseinvert.progress import Watcher
+
+_MANY = 1 << 16
+"""Inputs, where only the run itself can count them."""
 
 
 def spread_out(
@@ -46,6 +50,8 @@ def _inputs(run: str, paths: Sequence[str]) -> int:
     from dseinvert.media.scan import scan
     from dseinvert.run.video.plan import find_sources
 
+    if not all(map(is_plain, paths)):
+        return _MANY
     if run == "video":
         return len(find_sources(paths)[0])
     suffixes = {".safetensors"} if run == "edit" else SUFFIXES

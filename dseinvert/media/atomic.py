@@ -6,12 +6,15 @@ import errno
 import os
 import shutil
 import stat
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dseinvert.errors import OutputError
+from dseinvert.media import stores
+from dseinvert.media.address import far
 from dseinvert.names import file_name, printable
 
 PART_SUFFIX = ".dse-part"
@@ -31,8 +34,8 @@ _ADVICE = {
 
 
 def shown(path: Path) -> str:
-    """`path` as one printable line, whatever its bytes are."""
-    return printable(str(path))
+    """`path` as one printable line, whatever its bytes are; its URL where it stands for one."""
+    return printable(far(path) or str(path))
 
 
 def within(folder: Path, name: str) -> Path:
@@ -72,7 +75,12 @@ def is_inside(folder: Path, path: Path) -> bool:
 
 
 def make_folder(folder: Path) -> None:
-    """Make the output folder and its parents; OutputError when that cannot be."""
+    """Make the output folder and its parents; OutputError when that cannot be.
+
+    Stores have no folders.
+    """
+    if far(folder):
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -96,8 +104,15 @@ def part_path(path: Path, mark: str = "") -> Path:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to; on success it becomes `path`, on failure it is gone.
 
-    Any OSError in the body or in the replacement becomes an OutputError.
+    Any OSError in the body or in the replacement becomes an OutputError. What goes into a store is
+    put there whole.
     """
+    if url := far(path):
+        with tempfile.TemporaryDirectory() as folder:
+            local = Path(folder, path.name)
+            yield local
+            stores.put(url, local.read_bytes())
+        return
     part = part_path(path)
     try:
         part.unlink(missing_ok=True)
@@ -125,6 +140,9 @@ def write_bytes(path: Path, data: bytes, *, sync: bool = True, mark: str = "") -
             they are there.
         mark: see `part_path`.
     """
+    if url := far(path):
+        stores.put(url, data)
+        return
     part = part_path(path, mark)
     try:
         part.unlink(missing_ok=True)

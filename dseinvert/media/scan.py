@@ -25,11 +25,20 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class Content:
+    """How something is read that is no file of a disk."""
+
+    read: Callable[[], bytes]
+    stamp: Callable[[], str] | None = None
+    """Says which version of it a store has; None = its bytes tell."""
+
+
+@dataclass(frozen=True)
 class Scan:
     """What a command line means."""
 
     files: tuple[Path, ...]
-    """Existing regular files, in natural order, each real file once."""
+    """Existing regular files, in natural order, each real file once; and what `contents` names."""
 
     problems: tuple[Problem, ...]
     """What was named but cannot be had, and folders that cannot be read."""
@@ -39,6 +48,9 @@ class Scan:
 
     unread: Mapping[str, int] = field(default_factory=dict)
     """How many of these are pictures of a kind that cannot be read, by what there is to say."""
+
+    contents: Mapping[Path, Content] = field(default_factory=dict, repr=False)
+    """Of what is no file: in sets, and in stores."""
 
 
 def looks_like_image(path: Path) -> bool:

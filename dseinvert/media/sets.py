@@ -14,16 +14,20 @@ import tarfile
 import threading
 import zipfile
 import zlib
+from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
-from itertools import islice
+from itertools import accumulate, chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from dseinvert.errors import InputError, MissingError, NoInputError
+from dseinvert.media import stores
+from dseinvert.media.address import column_of, far
 from dseinvert.media.atomic import shown
 from dseinvert.media.formats import SUFFIXES
 from dseinvert.media.images import HEAD_BYTES, file_bytes, sniff
@@ -40,6 +44,10 @@ _LOOKED_AT = 200
 """Folders in a folder after which it is not asked any more what it is."""
 _AT_ONCE = 16
 """Rows of a parquet file that are read together."""
+_KEPT = 4
+"""Times as many, that are kept: threads do not ask quite in order."""
+_HEADERS, _COLUMNS = 4096, 1 << 20
+"""Bytes that are read together of a set in a store: of a tar's headers, of a table."""
 _TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 _SIZED = re.compile(r"(\d{1,5})-\d+")
 DAMAGES = (
@@ -74,6 +82,7 @@ def kind_of(path: Path) -> str:
             return _of_folder(path)
     except (OSError, ValueError):
         return ""
+    path = Path(column_of(str(path))[0])
     name = path.name.lower()
     if name.endswith(_TARS):
         return "tar"
@@ -161,6 +170,17 @@ def _named(path: Path, what: str) -> Iterator[None]:
 
 
 @contextmanager
+def _file(path: Path, block: int) -> Iterator[tuple[BinaryIO, int]]:
+    """A set's file, from wherever it lies, and its size."""
+    if url := far(path):
+        with stores.opened(url, block) as (file, size):
+            yield file, size
+        return
+    with open_regular(path) as file:  # reading a pipe might never end
+        yield file, os.fstat(file.fileno()).st_size
+
+
+@contextmanager
 def _folder(path: Path) -> Iterator[list[Member]]:
     found = scan([str(path)])
     for problem in found.problems:
@@ -177,9 +197,9 @@ def _below(file: Path, folder: Path) -> str:
 @contextmanager
 def _zip(path: Path) -> Iterator[list[Member]]:
     """As NVlabs' dataset_tool writes them, or any other."""
-    with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+    with _file(path, _COLUMNS) as (file, size), zipfile.ZipFile(file) as archive:
         infos = [one for one in archive.infolist() if _is_picture(one.filename)]
-        _check_total(sum(one.file_size for one in infos), path)
+        _check_total(sum(one.file_size for one in infos), size)
         lock = threading.Lock()
         yield _sorted(Member(one.filename, partial(_unzipped, archive, one, lock)) for one in infos)
 
@@ -192,12 +212,35 @@ def _unzipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo, lock: threading.L
 
 @contextmanager
 def _tar(path: Path) -> Iterator[list[Member]]:
-    with open_regular(path):  # reading a pipe might never end
-        size = path.stat().st_size
-    with opened_tar(path, size) as tar:
-        lock = threading.Lock()
+    with _file(path, _HEADERS) as (file, size), opened_tar(file, size) as (tar, packed):
         members = [one for one in tar if _is_picture(one.name)]
-        yield _sorted(Member(one.name, partial(_untarred, tar, one, lock)) for one in members)
+        if packed or any(one.issparse() for one in members):
+            if far(path):
+                raise ValueError("it is compressed, which is read from a disk only; copy it")
+            lock = threading.Lock()
+            yield _sorted(Member(one.name, partial(_untarred, tar, one, lock)) for one in members)
+            return
+    yield _sorted(Member(one.name, _ranged(path, one)) for one in members)
+
+
+def _ranged(path: Path, member: tarfile.TarInfo) -> Callable[[], bytes]:
+    """What reads a member of a plain tar, and nothing else of it."""
+    return partial(_range, path, member.name, member.offset_data, member.size, member.isreg())
+
+
+def _range(path: Path, name: str, start: int, size: int, plain: bool) -> bytes:
+    _check_one(name, size)
+    if not plain:
+        raise InputError(f"its member {printable(name)[:200]} is no plain file")
+    if url := far(path):
+        data = stores.read(url, start, start + size) if size else b""
+    else:
+        with open_regular(path) as file:
+            file.seek(start)
+            data = file.read(size)
+    if len(data) < size:
+        raise EOFError(f"it ends before its member {printable(name)[:200]} does")
+    return data
 
 
 def _untarred(tar: tarfile.TarFile, member: tarfile.TarInfo, lock: threading.Lock) -> bytes:
@@ -215,16 +258,16 @@ def _lmdb(path: Path) -> Iterator[list[Member]]:
     """LSUN's, rosinality's and others': pictures under any keys, of several sizes the largest."""
     with open_regular(path / "data.mdb" if path.is_dir() else path) as file:
         size = os.fstat(file.fileno()).st_size
-        found, lock = _largest([*_pictures(file, size, path)]), threading.Lock()
+        found, lock = _largest([*_pictures(file, size)]), threading.Lock()
         yield [Member(_name(one.key), partial(_value, file, one, lock)) for one in found]
 
 
-def _pictures(file: BinaryIO, size: int, path: Path) -> Iterator[Record]:
+def _pictures(file: BinaryIO, size: int) -> Iterator[Record]:
     """What begins as a picture does."""
     total = 0
     for record in records(file, size):
         total += record.size
-        _check_total(total, path, size)
+        _check_total(total, size)
         file.seek(record.start)
         if sniff(file.read(min(record.size, HEAD_BYTES))):
             yield record
@@ -253,59 +296,107 @@ def _value(file: BinaryIO, record: Record, lock: threading.Lock) -> bytes:
 @contextmanager
 def _parquet(path: Path) -> Iterator[list[Member]]:
     """A data set as the Hugging Face hub keeps it: files with a column of pictures."""
+    table, column = column_of(str(path))
+    path = Path(table)
     files = sorted(path.rglob("*.parquet"), key=natural) if path.is_dir() else [path]
     members = []
-    for file in files:
-        rows = _Rows(file)
-        name = _below(file, path) if path.is_dir() else file.name
-        names = (f"{name.removesuffix('.parquet')}/{row:07d}" for row in range(rows.count))
-        members += [Member(one, partial(rows.picture, row)) for row, one in enumerate(names)]
-    yield members
+    with ExitStack() as stack:
+        for file in files:
+            rows = _Rows(*stack.enter_context(_file(file, _COLUMNS)), column)
+            name = _below(file, path) if path.is_dir() else file.name
+            names = (f"{name.removesuffix('.parquet')}/{row:07d}" for row in range(rows.count))
+            members += [Member(one, partial(rows.picture, row)) for row, one in enumerate(names)]
+        yield members
 
 
 class _Rows:
     """The pictures of one parquet file, read a few rows at a time, best in their order."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: BinaryIO, size: int, column: str) -> None:
         from pyarrow import parquet
 
-        with open_regular(file):
-            self._size = file.stat().st_size
         self._file, self._lock = parquet.ParquetFile(file), threading.Lock()
-        self._column = _column(self._file.schema_arrow)
-        groups = map(self._file.metadata.row_group, range(self._file.metadata.num_row_groups))
-        _check_total(sum(group.total_byte_size for group in groups), file)
-        self.count = int(self._file.metadata.num_rows)
-        if not 0 <= self.count <= self._size:
-            raise ValueError(f"{self.count} rows in {self._size} bytes")
-        self._first, self._some = 0, []  # type: tuple[int, list[Any]]
+        self._column = _column(self._file.schema_arrow, column)
+        about = self._file.metadata
+        groups = [about.row_group(group) for group in range(about.num_row_groups)]
+        _check_total(sum(group.total_byte_size for group in groups), size)
+        self.count = int(about.num_rows)
+        if not 0 <= self.count <= size:
+            raise ValueError(f"{self.count} rows in {size} bytes")
+        self._starts = [0, *accumulate(int(group.num_rows) for group in groups)]
+        self._first, self._next = 0, 0
+        self._kept = deque(maxlen=_KEPT)  # type: deque[list[Any]]
         self._batches = iter(())  # type: Iterator[Any]
 
     def picture(self, row: int) -> bytes:
         """The bytes of a row's picture."""
         with self._lock:
-            if row < self._first or not self._some:
-                self._begin()
-            while row >= self._first + len(self._some):
-                self._first += len(self._some)
-                self._some = next(self._batches).column(0).to_pylist()
-            value = self._some[row - self._first]
+            ahead = self._starts[self._group(self._next) + 1]
+            if not self._kept or not self._first <= row < ahead:
+                self._begin(row)
+            while row >= self._next:
+                self._read_on()
+            value = next(islice(self._rows(), row - self._first, None))
         data = value.get("bytes") if isinstance(value, dict) else value
         if not isinstance(data, bytes):
             raise InputError(f"row {row} holds no picture, at most the name of one")
         _check_one(f"row {row}", len(data))
         return data
 
-    def _begin(self) -> None:
-        batches = self._file.iter_batches(_AT_ONCE, columns=[self._column], use_threads=False)
+    def _rows(self) -> Iterator[Any]:
+        return chain.from_iterable(self._kept)
+
+    def _group(self, row: int) -> int:
+        """The row group that a row is in; the last one for what is behind all."""
+        return min(bisect_right(self._starts, row), len(self._starts) - 1) - 1
+
+    def _begin(self, row: int) -> None:
+        """At the row group of a row: a share of a table need not read all of it."""
+        group = self._group(row)
+        groups = [*range(group, len(self._starts) - 1)]
+        batches = self._file.iter_batches(
+            _AT_ONCE, row_groups=groups, columns=[self._column], use_threads=False
+        )
         self._batches = (batch for batch in batches if batch.num_rows)
-        self._first, self._some = 0, next(self._batches).column(0).to_pylist()
+        self._first = self._next = self._starts[group]
+        self._kept.clear()
+
+    def _read_on(self) -> None:
+        rows = next(self._batches).column(0).to_pylist()
+        if len(self._kept) == _KEPT:
+            self._first += len(self._kept[0])
+        self._kept.append(rows)
+        self._next += len(rows)
 
 
-def _column(schema: Any) -> str:
+def names_in(path: Path) -> list[str] | None:
+    """What a column of words holds, as paths or URLs; None = it holds pictures.
+
+    Raises:
+        InputError: there is no such column. MissingError: see `opened_set`.
+    """
+    check_set(path)
+    table, column = column_of(str(path))
+    with _named(Path(table), "table in parquet"), _file(Path(table), _COLUMNS) as (file, _):
+        from pyarrow import parquet, types
+
+        rows = parquet.ParquetFile(file)
+        _column(rows.schema_arrow, column)
+        kind = rows.schema_arrow.field(column).type
+        if not (types.is_string(kind) or types.is_large_string(kind)):
+            return None
+        batches = rows.iter_batches(columns=[column], use_threads=False)
+        return [str(one) for batch in batches for one in batch.column(0).to_pylist() if one]
+
+
+def _column(schema: Any, named: str = "") -> str:
     """The column with the pictures: a struct with their bytes, as the hub has it, or bytes."""
     from pyarrow import types
 
+    if named:
+        if named not in schema.names:
+            raise ValueError(f"no column {named} among {', '.join(schema.names)}")
+        return named
     structs = [f.name for f in schema if types.is_struct(f.type) and _has_bytes(f.type)]
     binary = [f.name for f in schema if types.is_binary(f.type) or types.is_large_binary(f.type)]
     for name in (*structs, *binary):
@@ -331,9 +422,9 @@ def _check_one(name: str, size: int) -> None:
         raise InputError(f"its member {printable(name)[:200]} is too large for a picture")
 
 
-def _check_total(total: int, path: Path, size: int | None = None) -> None:
-    """ValueError where a file of `size` bytes says it holds far more; None = ask it."""
-    if total > max(_LEAST, _TIMES * (path.stat().st_size if size is None else size)):
+def _check_total(total: int, size: int) -> None:
+    """ValueError where a file of `size` bytes says it holds far more."""
+    if total > max(_LEAST, _TIMES * size):
         raise ValueError("it would be unpacked to far more than a file of its size may")
 
 

@@ -8,34 +8,38 @@ import io
 import lzma
 import tarfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
+from typing import BinaryIO
 
 _UNPACKED, _TIMES = 1 << 25, 6
 """Bytes that any tar may be unpacked to, and those for each byte of its file."""
-_PACKED: dict[bytes, Callable[[Path], io.BufferedIOBase]] = {
-    b"\x1f\x8b": gzip.GzipFile,
+_PACKED: dict[bytes, Callable[[BinaryIO], io.BufferedIOBase]] = {
+    b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ": lzma.LZMAFile,
 }
 
 
 @contextmanager
-def opened_tar(path: Path, size: int) -> Iterator[tarfile.TarFile]:
-    """The tar in a file of `size` bytes; ValueError where more is read of it than that allows."""
-    with path.open("rb") as file:
-        start = file.read(6)
+def opened_tar(file: BinaryIO, size: int) -> Iterator[tuple[tarfile.TarFile, bool]]:
+    """The tar in a file of `size` bytes, and whether it is compressed.
+
+    ValueError where more is read of it than its size allows.
+    """
+    start = file.read(6)
+    file.seek(0)
     unpack = next((one for mark, one in _PACKED.items() if start.startswith(mark)), None)
-    with path.open("rb") if unpack is None else unpack(path) as opened:
-        within = _Within(opened, max(_UNPACKED, _TIMES * size) if unpack else 2 * size + 4096)
-        with tarfile.open(fileobj=within, mode="r:") as tar:
-            yield tar
+    most = 2 * size + 4096 if unpack is None else max(_UNPACKED, _TIMES * size)
+    with ExitStack() as stack:
+        inner = file if unpack is None else stack.enter_context(unpack(file))
+        tar = stack.enter_context(tarfile.open(fileobj=_Within(inner, most), mode="r:"))
+        yield tar, unpack is not None
 
 
 class _Within(io.RawIOBase):
     """A file that is read up to `most` bytes; ValueError beyond."""
 
-    def __init__(self, file: io.BufferedIOBase, most: int) -> None:
+    def __init__(self, file: BinaryIO | io.BufferedIOBase, most: int) -> None:
         super().__init__()
         self._file, self._most = file, most
 

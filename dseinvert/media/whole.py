@@ -82,9 +82,13 @@ def open_whole(path: Path, max_pixels: int | None = None, *, keep_gps: bool = Fa
         InputError: as `open_image`.
     """
     with naming(path):
-        data = file_bytes(path)
-        with decoded(data, max_pixels) as (image, _):
-            turn, lying = orientation(image, []), _lying(image, data, keep_gps)
+        return whole_of(file_bytes(path), max_pixels, keep_gps=keep_gps)
+
+
+def whole_of(data: bytes, max_pixels: int | None = None, *, keep_gps: bool = False) -> Whole:
+    """The same of a file's bytes."""
+    with decoded(data, max_pixels) as (image, _):
+        turn, lying = orientation(image, []), _lying(image, data, keep_gps)
     del image, data  # before copies are made
     give_back(lying.colours.size // 3)
     return _upright(lying, turn)

@@ -42,7 +42,8 @@ from dseinvert.models import Model, open_model, pick_device
 from dseinvert.progress import Watcher
 from dseinvert.run.flow.batchsize import auto_size
 from dseinvert.run.flow.names import assign, face_names, folded
-from dseinvert.run.inputs import Item, pictures_of, read_faces
+from dseinvert.run.inputs import Item, read_faces
+from dseinvert.run.sources import pictures_of
 from dseinvert.similarity.identity import open_identity
 from dseinvert.similarity.losses import Distance
 from dseinvert.similarity.perceptual import open_distance, trunk_file

@@ -9,7 +9,8 @@ from dseinvert.faces.crops import Wanted
 from dseinvert.media.pixels import Pixels
 from dseinvert.models import Model, open_model, pick_device
 from dseinvert.progress import Watcher
-from dseinvert.run.inputs import Item, pictures_of, read_faces
+from dseinvert.run.inputs import Item, read_faces
+from dseinvert.run.sources import pictures_of
 from dseinvert.training.adapt import Adapted, adapt, check, picture_side
 from dseinvert.training.options import FinetuneOptions
 from dseinvert.training.team import ALONE, Team, own_device

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,8 +16,7 @@ from dseinvert.media.atomic import shown
 from dseinvert.media.digest import file_sha256
 from dseinvert.media.images import Picture, decode_image, open_image
 from dseinvert.media.pixels import Pixels
-from dseinvert.media.scan import Scan, scan
-from dseinvert.media.sets import kind_of, opened_set
+from dseinvert.media.scan import Content, Scan, scan
 from dseinvert.progress import Watcher
 from dseinvert.run.flow.stream import ahead, threads
 
@@ -29,22 +27,13 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Found:
-    """A picture: a file, or one in a set, whose path is the set's with its name behind."""
-
-    source: Path
-    content: Callable[[], bytes] | None = None
-    """As in Item."""
-
-
-@dataclass(frozen=True)
 class Item:
     """One input with the name that its outputs get."""
 
     source: Path
     name: str
-    content: Callable[[], bytes] | None = None
-    """Gives its bytes where it lies in a set; None = it is a file."""
+    content: Content | None = None
+    """Of what lies in a set or a store; None = it is a file."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +48,10 @@ class Prepared:
     warnings: tuple[str, ...] = ()
     status: Status = "done"
     reason: str = ""
+    stamp: str = ""
+    """Of a store, as in Content; "" = there is none."""
+    data: bytes = field(default=b"", repr=False)
+    """The photo as it came from a set or store, where that is asked for."""
 
 
 def preparer(
@@ -66,58 +59,50 @@ def preparer(
     detector: Detector | None,
     wanted: Wanted = EVERYBODY,
     max_pixels: int | None = None,
+    keep: bool = False,
 ) -> Callable[[Item], Prepared]:
     """A function for reader threads that reads an item and cuts out its faces at `side` pixels.
 
-    `detector` None = take the image as it is; `max_pixels` as in `open_image`. The function never
-    raises.
+    `detector` None = take the image as it is; `max_pixels` as in `open_image`; `keep`: what comes
+    from a set or store is kept, rather than fetched once more. The function never raises.
     """
 
     def prepare(item: Item) -> Prepared:
+        fetched = Prepared(item)
         try:
-            return _prepare(item, side, detector, wanted, max_pixels)
+            fetched = _fetched(item)
+            done = _prepare(fetched, side, detector, wanted, max_pixels)
+            return done if keep else replace(done, data=b"")
         except InputError as error:
-            sha256 = _hash_of(item.source)
-            return Prepared(item, sha256, status="refused", reason=reason_of(item, error))
+            sha256 = fetched.sha256 or _hash_of(item)
+            told = replace(fetched, sha256=sha256, data=b"")
+            return replace(told, status="refused", reason=reason_of(item, error))
         except Exception as error:  # the top of the batch loop: one input never stops the others
             return Prepared(item, status="failed", reason=unexpected(error))
 
     return prepare
 
 
-def _hash_of(path: Path) -> str:
+def _hash_of(item: Item) -> str:
     """For a refusal to be remembered; nothing where the file cannot be read."""
     try:
-        return file_sha256(path)
+        return file_sha256(item.source) if item.content is None else ""
     except InputError:
         return ""
 
 
 def look(patterns: Sequence[str], watcher: Watcher) -> Scan:
     """The pictures that `patterns` mean; what cannot be looked at is told."""
-    found = scan(patterns)
+    return told(scan(patterns), watcher)
+
+
+def told(found: Scan, watcher: Watcher) -> Scan:
+    """What was found; what cannot be had of it is told."""
     for problem in found.problems:
         watcher.problem(f"{shown(problem.path)}: {problem.reason}")
     for what, count in found.unread.items():
         watcher.note(f"in the folders, {count} passed over: each {what}")
     return found
-
-
-@contextmanager
-def pictures_of(patterns: Sequence[str], watcher: Watcher) -> Iterator[list[Found]]:
-    """The pictures that `patterns` mean, those in sets too; they can be read inside the context.
-
-    Raises:
-        InputError, NoInputError, MissingError: a set that cannot be read; see `opened_set`.
-    """
-    sets = [one for one in patterns if kind_of(Path(one))]
-    plain = [one for one in patterns if one not in sets]
-    with ExitStack() as stack:
-        found = [Found(file) for file in (look(plain, watcher).files if plain else ())]
-        for one in sets:
-            members = stack.enter_context(opened_set(Path(one)))
-            found += [Found(Path(one, member.name), member.read) for member in members]
-        yield found
 
 
 def read_faces(
@@ -140,23 +125,43 @@ def read_faces(
             yield one
 
 
+def _fetched(item: Item) -> Prepared:
+    """What comes from a set or store: its bytes, once. Of a file nothing is read yet."""
+    content = item.content
+    if content is None:
+        return Prepared(item)
+    stamp = "" if content.stamp is None else content.stamp()
+    data = content.read()
+    return Prepared(item, hashlib.sha256(data).hexdigest(), stamp=stamp, data=data)
+
+
 def _prepare(
-    item: Item, side: int, detector: Detector | None, wanted: Wanted, max_pixels: int | None
+    fetched: Prepared,
+    side: int,
+    detector: Detector | None,
+    wanted: Wanted,
+    max_pixels: int | None,
 ) -> Prepared:
-    sha256, picture = _opened(item, max_pixels)
+    sha256, picture = _opened(fetched, max_pixels)
     photo, height, width = picture.pixels, *picture.pixels.shape[:2]
     crops = faces_of(photo, side, detector, wanted)
-    told = _not_square(photo) if detector is None else notes(crops, width, height)
-    warnings = (*picture.warnings, *told)
+    said = _not_square(photo) if detector is None else notes(crops, width, height)
     seen: dict[str, Any] = {} if crops else {"status": "skipped", "reason": _none_of(wanted)}
-    return Prepared(item, sha256, (width, height), tuple(crops), warnings, **seen)
+    return replace(
+        fetched,
+        sha256=sha256,
+        size=(width, height),
+        crops=tuple(crops),
+        warnings=(*picture.warnings, *said),
+        **seen,
+    )
 
 
-def _opened(item: Item, max_pixels: int | None) -> tuple[str, Picture]:
-    if item.content is None:
-        return file_sha256(item.source), open_image(item.source, max_pixels)
-    data = item.content()
-    return hashlib.sha256(data).hexdigest(), decode_image(data, max_pixels)
+def _opened(fetched: Prepared, max_pixels: int | None) -> tuple[str, Picture]:
+    source = fetched.item.source
+    if fetched.item.content is None:
+        return file_sha256(source), open_image(source, max_pixels)
+    return fetched.sha256, decode_image(fetched.data, max_pixels)
 
 
 def _none_of(wanted: Wanted) -> str:

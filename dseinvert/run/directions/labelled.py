@@ -22,8 +22,9 @@ from dseinvert.media.sets import kind_of
 from dseinvert.models import Model
 from dseinvert.progress import Watcher
 from dseinvert.run.directions.labels import Table, read_table
-from dseinvert.run.inputs import Found, Item, pictures_of, read_faces
+from dseinvert.run.inputs import Item, read_faces
 from dseinvert.run.play.latents import read_latent
+from dseinvert.run.sources import Found, pictures_of
 
 AT_ONCE = 32
 _SUFFIX = ".safetensors"

@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from dseinvert.media.address import address
 from dseinvert.names import UNSEEN
 
 _LONGEST = 120  # bytes; labels and suffixes come on top, and file systems allow 255
@@ -39,7 +40,7 @@ def assign(
         reserved: names that no other source may get.
     """
     sources = list(sources)
-    names = {s: before[str(s.absolute())] for s in sources if str(s.absolute()) in before}
+    names = {s: before[address(s)] for s in sources if address(s) in before}
     owners: dict[str, Path | None] = {folded(name): None for name in reserved}
     owners |= {folded(name): source for source, name in names.items()}
     for source in sources:
@@ -59,7 +60,7 @@ def _candidates(source: Path, owner: Path | None) -> Iterator[str]:
     yield stem
     yield from (by_suffix, by_folder) if _siblings(source, owner) else (by_folder, by_suffix)
     yield f"{by_folder}_{suffix}"
-    digest = _digest(str(source.absolute()))
+    digest = _digest(address(source))
     for count in range(1 << 30):
         yield f"{stem}_{digest}{count or ''}"
 

@@ -66,14 +66,14 @@ def run_folders(
     Raises:
         DseInvertError: what stops a whole run; what stops one input only is in the outcome.
     """
-    job, found = open_run(patterns, options, watcher)
     parts: list[Outcome] = []
-    for folder, own in _by_folder(patterns, found, options.out).items():
-        here = replace(job, options=replace(options, out=options.out / folder))
-        with suppress(NoInputError):  # a folder of nothing but our own pictures
-            parts.append(run_part(here, own, watcher, part))
-        if parts and parts[-1].stopped is not None:
-            break
+    with open_run(patterns, options, watcher) as (job, found):
+        for folder, own in _by_folder(patterns, found, options.out).items():
+            here = replace(job, options=replace(options, out=options.out / folder))
+            with suppress(NoInputError):  # a folder of nothing but our own pictures
+                parts.append(run_part(here, own, watcher, part))
+            if parts and parts[-1].stopped is not None:
+                break
     if not parts:
         raise NoInputError("all images found are outputs of this program", "name other inputs")
     return Folders(options.out, tuple(parts))
@@ -91,7 +91,8 @@ def _by_folder(patterns: Sequence[str], found: Scan, out: Path) -> dict[Path, Sc
         )
         if not ours:
             groups.setdefault(folder, []).append(file)
-    scans = {folder: Scan(tuple(files), ()) for folder, files in groups.items()}
+    held = found.contents
+    scans = {folder: Scan(tuple(files), (), contents=held) for folder, files in groups.items()}
     for first in list(scans)[:1]:
         scans[first] = replace(scans[first], problems=found.problems)
     return scans

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 from dseinvert.errors import OutputError
+from dseinvert.media.address import far
 from dseinvert.media.atomic import is_inside, open_in_place, shown
 from dseinvert.media.form import FORMATS
 from dseinvert.media.lock import lock
 from dseinvert.names import each, file_name, json_value, number, table, text, word
 from dseinvert.run.inputs import Status
+from dseinvert.run.spread.shelf import lines
 
 NAME = "journal.jsonl"
 FORMAT = "dseinvert-journal-1"
@@ -62,6 +64,8 @@ class Entry:
     """The sha256 of every file written."""
     backend: str = ""
     """Who ran the networks, "torch" or "onnx 1.20"; no part of `key`, for their results agree."""
+    stamp: str = ""
+    """What a store said of the version of the source; "" = it lies in none."""
 
     @property
     def model(self) -> str:
@@ -71,7 +75,10 @@ class Entry:
 
 def dumps(entry: Entry) -> bytes:
     """One line, ASCII whatever the file names are."""
-    return json.dumps({"format": FORMAT, **asdict(entry)}, separators=(",", ":")).encode() + b"\n"
+    fields = {"format": FORMAT, **asdict(entry)}
+    if not entry.stamp:  # which other versions of this program do not know
+        del fields["stamp"]
+    return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
 
 
 def read(path: Path) -> dict[str, Entry]:
@@ -96,11 +103,16 @@ def journals(folder: Path) -> list[Path]:
 def read_all(folder: Path) -> dict[str, Entry]:
     """As `read`, of all processes: what is done is done, by whom it may be."""
     known: dict[str, Entry] = {}
-    for path in journals(folder):
-        for name, entry in read(path).items():
+    for found in _of_store(folder) if far(folder) else map(read, journals(folder)):
+        for name, entry in found.items():
             if not _is_better(known.get(name), entry):
                 known[name] = entry
     return known
+
+
+def _of_store(folder: Path) -> Iterator[dict[str, Entry]]:
+    for entry in _sharing(_parse(line, folder) for line in lines(folder) if _MARK in line):
+        yield {entry.name: entry}
 
 
 def _is_better(one: Entry | None, later: Entry) -> bool:
@@ -140,8 +152,9 @@ def _parse(line: bytes, folder: Path) -> Entry | None:
 def _checked(entry: Entry, folder: Path) -> Entry:
     """The entry; ValueError where it holds what this program does not write."""
     file_name(entry.name)
-    for plain in (entry.source, entry.shown, entry.sha256, entry.key, entry.reason, entry.backend):
+    for plain in (entry.source, entry.shown, entry.sha256, entry.key, entry.reason):
         text(plain)
+    text(entry.backend), text(entry.stamp)
     each(entry.warnings, text)
     text(table(entry.settings, text, lambda value: value).get("model", ""))
     table(entry.files, file_name, text)

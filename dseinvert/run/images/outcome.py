@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dseinvert.errors import ExitCode
+from dseinvert.media.address import far
 from dseinvert.media.atomic import shown
 from dseinvert.names import counted
 from dseinvert.run.images.journal import Entry
@@ -66,8 +67,8 @@ class Outcome:
         """Ready for JSON; plain values and lists only."""
         earlier = {entry.name for entry in self.plan.settled}
         return {
-            "out": str(self.out),
-            "page": str(self.out / "index.html"),
+            "out": far(self.out) or str(self.out),
+            "page": far(self.out / "index.html") or str(self.out / "index.html"),
             "exit_code": int(self.exit_code),
             "dry_run": self.dry,
             "todo": [

@@ -12,9 +12,11 @@ from urllib.parse import quote
 import cv2
 
 from dseinvert.errors import InputError
+from dseinvert.media import stores
+from dseinvert.media.address import far
 from dseinvert.media.atomic import is_inside, replacing
 from dseinvert.media.formats import marked
-from dseinvert.media.images import HEAD_BYTES, encode_jpeg, read_image
+from dseinvert.media.images import HEAD_BYTES, decode_image, encode_jpeg
 from dseinvert.media.pixels import Pixels
 from dseinvert.names import counted, read_regular
 from dseinvert.run.images.journal import Entry, FaceEntry
@@ -176,11 +178,12 @@ def _data_uri(path: Path) -> str:
     try:
         if not is_inside(path.parent, path):
             return ""
-        data = read_regular(path)
+        url = far(path)
+        data = stores.read(url) if url else read_regular(path)
         if len(data) <= _EMBEDDED_BYTES:
             kind = _KINDS.get(marked(data[:HEAD_BYTES]))
             return data_uri(kind, data) if kind else ""
-        pixels = read_image(path)
+        pixels = decode_image(data).pixels
     except (OSError, InputError):
         return ""
     return jpeg_uri(pixels)

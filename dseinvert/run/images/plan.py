@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dseinvert.errors import InputError
+from dseinvert.media.address import address, far, is_url
 from dseinvert.media.digest import file_sha256
 from dseinvert.media.scan import Problem, Scan
 from dseinvert.run.flow.keys import result_key
@@ -19,6 +21,7 @@ from dseinvert.run.images.roles import is_picture
 from dseinvert.run.inputs import Item, Status
 from dseinvert.run.spread.notes import ASIDE
 from dseinvert.run.spread.shard import ALL, Part
+from dseinvert.run.spread.shelf import names
 from dseinvert.version import __version__
 
 _HASHERS = 4
@@ -69,15 +72,18 @@ def make_plan(
     format = str(settings.get("form", "png")).partition(" ")[0]
     outputs = {path for path in inside if _is_output(path, known, format)}
     sources = [path for path in scan.files if path not in outputs]
-    items = [Item(source, name) for source, name in _named(sources, known).items()]
+    named = _named(sources, known)
+    items = [Item(source, name, scan.contents.get(source)) for source, name in named.items()]
     own = [item for item in items if part.shard.has(item.name)]
     failed = {entry.name for entry in known.values() if entry.status in ("failed", "refused")}
     aside = {name: known[name] for name in failed if known[name].reason.startswith(ASIDE)}
 
+    there = names(out) if far(out) and known and not overwrite else None
+
     def settled(item: Item) -> Entry | None:
         if overwrite or (part.retry and item.name in failed):
             return None
-        return aside.get(item.name) or _settled(item, known.get(item.name), out, settings)
+        return aside.get(item.name) or _settled(item, known.get(item.name), out, settings, there)
 
     with ThreadPoolExecutor(_HASHERS) as pool:
         earlier = list(pool.map(settled, own))
@@ -95,34 +101,61 @@ def make_plan(
 def _left(known: Mapping[str, Entry], items: Sequence[Item], out: Path) -> tuple[str, ...]:
     """Of renamed or removed inputs: nobody would look for their outputs, which stay as they are."""
     named = {item.name for item in items}
-    gone = (e for e in known.values() if e.name not in named and not Path(e.source).exists())
+    gone = (e for e in known.values() if e.name not in named and not _is_there(e))
     return tuple(e.name for e in gone if any((out / file).exists() for file in e.files))
 
 
 def _named(sources: list[Path], known: Mapping[str, Entry]) -> dict[Path, str]:
     """Names as in earlier runs; the names of files that have vanished are free again."""
-    here = {str(source.absolute()) for source in sources}
-    alive = [e for e in known.values() if e.source in here or Path(e.source).exists()]
+    here = {address(source) for source in sources}
+    alive = [e for e in known.values() if e.source in here or _is_there(e)]
     reserved = {name for e in alive for name in (e.name, *(face.name for face in e.faces))}
     return assign(sources, {entry.source: entry.name for entry in alive}, reserved)
 
 
+def _is_there(entry: Entry) -> bool:
+    """Whether its source is; a store is not asked, nor a set looked into."""
+    source = Path(entry.source)
+    return is_url(entry.source) or source.exists() or any(one.is_file() for one in source.parents)
+
+
 def _settled(
-    item: Item, entry: Entry | None, out: Path, settings: Mapping[str, Any]
+    item: Item,
+    entry: Entry | None,
+    out: Path,
+    settings: Mapping[str, Any],
+    there: Container[str] | None,
 ) -> Entry | None:
-    """The item's entry if doing it again would change nothing."""
+    """The item's entry if doing it again would change nothing.
+
+    `there`: what lies in a store, whose objects are whole. None = `out` is a folder.
+    """
     if entry is None or entry.status == "failed":
         return None
     if entry.status == "refused" and _LIFTED.search(entry.reason):
         return None
     try:
-        unchanged = entry.key == entry_key(file_sha256(item.source), settings, entry.status)
+        unchanged = entry.key == entry_key(_sha256(item, entry), settings, entry.status)
         intact = unchanged and all(
-            _holds(out / name, sha256) for name, sha256 in entry.files.items()
+            _holds(out / name, sha256) if there is None else name in there
+            for name, sha256 in entry.files.items()
         )
     except InputError:
         return None
     return entry if intact else None
+
+
+def _sha256(item: Item, entry: Entry) -> str:
+    """Of an input; where a store says whether it is as it was, nothing is fetched.
+
+    "" = it is another one.
+    """
+    content = item.content
+    if content is None:
+        return file_sha256(item.source)
+    if entry.stamp and content.stamp is not None:
+        return entry.sha256 if content.stamp() == entry.stamp else ""
+    return hashlib.sha256(content.read()).hexdigest()
 
 
 def _holds(path: Path, sha256: str) -> bool:

@@ -16,6 +16,7 @@ from dseinvert.config import ImagesOptions
 from dseinvert.errors import NoInputError, UsageError
 from dseinvert.export.backend import backend_of
 from dseinvert.inversion.asked import UNLIMITED, Refining
+from dseinvert.media.address import far
 from dseinvert.media.atomic import make_folder, remove_stale_parts, shown
 from dseinvert.media.scan import Scan
 from dseinvert.models import open_model, pick_device
@@ -27,16 +28,18 @@ from dseinvert.run.flow.stream import ahead, regroup, threads
 from dseinvert.run.flow.template import Claims, Template, check_names, parse_template
 from dseinvert.run.images.compute import InvertedFace, Watching, invert_faces
 from dseinvert.run.images.job import ImagesJob, open_job
-from dseinvert.run.images.journal import Entry, Journal, journals, open_journal, read_all
+from dseinvert.run.images.journal import Entry, Journal, dumps, journals, open_journal, read_all
 from dseinvert.run.images.outcome import Outcome
 from dseinvert.run.images.plan import Plan, make_plan
 from dseinvert.run.images.report import write_report
 from dseinvert.run.images.roles import USUAL
 from dseinvert.run.images.write import Target
-from dseinvert.run.inputs import Item, Prepared, look, preparer
+from dseinvert.run.inputs import Item, Prepared, preparer
+from dseinvert.run.sources import gathered
 from dseinvert.run.spread.notes import Notes, Order, deaths_in, noted, open_notes, ordered
 from dseinvert.run.spread.others import check_others
 from dseinvert.run.spread.shard import ALL, Part
+from dseinvert.run.spread.shelf import Shelf, check_place, open_shelf
 from dseinvert.stop import Stop, stoppable
 
 _log = logging.getLogger(__name__)
@@ -54,24 +57,28 @@ def run_images(
     Raises:
         DseInvertError: what stops a whole run; what stops one input only is in the outcome.
     """
-    return run_part(*open_run(patterns, options, watcher), watcher, part)
+    with open_run(patterns, options, watcher) as (job, found):
+        return run_part(job, found, watcher, part)
 
 
+@contextmanager
 def open_run(
     patterns: Sequence[str], options: ImagesOptions, watcher: Watcher
-) -> tuple[ImagesJob, Scan]:
+) -> Iterator[tuple[ImagesJob, Scan]]:
     """The model with all that is asked of it, and the images; nothing is written.
 
     Raises:
         DseInvertError: as `run_images`.
     """
     device = pick_device(options.device)
-    found = look(patterns, watcher)
-    if not found.files:
-        raise NoInputError("no images found", "name image files, folders or globs")
-    _check_named(found, options)
-    opened = open_model(options.model, device)
-    return open_job(options, opened, len(found.files), watcher.note), found
+    with gathered(patterns, watcher) as found:
+        if not found.files:
+            raise NoInputError("no images found", "name image files, folders or globs")
+        _check_named(found, options)
+        if not options.dry_run:
+            check_place(options.out)
+        opened = open_model(options.model, device)
+        yield open_job(options, opened, len(found.files), watcher.note), found
 
 
 def _check_named(found: Scan, options: ImagesOptions) -> None:
@@ -88,14 +95,14 @@ class Books:
     """Where a process writes down what it does."""
 
     part: Part
-    journal: Journal
-    notes: Notes
+    journal: Journal | Shelf
+    notes: Notes | Shelf
     mark: str
     """Of its temporary files."""
 
     def record(self, entry: Entry) -> Entry:
-        """The entry, now on disk."""
-        self.journal.append(entry)
+        """The entry, now on disk; in a store, with the next few."""
+        self.journal.write(dumps(entry))
         self.notes.done(entry.name, entry.status)
         return entry
 
@@ -142,6 +149,10 @@ def run_part(job: ImagesJob, found: Scan, watcher: Watcher, part: Part = ALL) ->
 def opened_books(out: Path, part: Part) -> Iterator[Books]:
     """The journal and notes of a process, locked; what killed ones left half-written is gone."""
     shard = part.shard
+    if far(out):
+        with open_shelf(out, shard) as shelf:
+            yield Books(part, shelf, shelf, shard.mark)
+        return
     with (
         open_journal(out, shard.journal) as journal,
         open_notes(journal.path, keep=not shard.whole, faults=shard.hand is not None) as notes,
@@ -230,7 +241,7 @@ def made(
 ) -> Iterator[Entry]:
     """items -> [readers] -> crops -> [workers] -> faces -> [writers] -> entries, in order."""
     readers = min(_READERS, os.cpu_count() or 1)
-    asked = job.wanted, job.options.max_pixels
+    asked = job.wanted, job.options.max_pixels, job.options.paste
     prepare = preparer(job.model.generator.resolution, job.detector, *asked)
     invert = partial(
         invert_faces,

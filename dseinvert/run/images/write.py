@@ -15,11 +15,12 @@ from dseinvert.errors import InputError, OutputError
 from dseinvert.faces.align import crop_matrix, matrix_to_list
 from dseinvert.faces.mask import Blend, Mask, paste_shown
 from dseinvert.latent import dumps
+from dseinvert.media.address import address, far
 from dseinvert.media.atomic import shown, sync_folder, within, write_bytes
 from dseinvert.media.digest import file_sha256
 from dseinvert.media.form import PNG, Form
 from dseinvert.media.pixels import Pixels
-from dseinvert.media.whole import Whole, open_whole
+from dseinvert.media.whole import Whole, open_whole, whole_of
 from dseinvert.run.flow.names import face_names
 from dseinvert.run.flow.template import Claims, Template
 from dseinvert.run.images.compute import InvertedFace
@@ -138,10 +139,8 @@ class Target:
 
     def _pasted(self, prepared: Prepared, edited: list[tuple[InvertedFace, Pixels]]) -> Whole:
         """The photo of an input with its edited faces in it."""
-        source, masked = prepared.item.source, self.mask is not None
-        if file_sha256(source) != prepared.sha256:
-            raise InputError("changed while it was worked on", "run the same command again")
-        photo = open_whole(source, self.max_pixels, keep_gps=self.keep_gps)
+        masked = self.mask is not None
+        photo = self._photo(prepared)
         pasted = photo.colours
         for face, pixels in edited:
             pasted = paste_shown(
@@ -149,9 +148,17 @@ class Target:
             )
         return photo.repainted(pasted)
 
+    def _photo(self, prepared: Prepared) -> Whole:
+        source = prepared.item.source
+        if prepared.item.content is not None:
+            return whole_of(prepared.data, self.max_pixels, keep_gps=self.keep_gps)
+        if file_sha256(source) != prepared.sha256:
+            raise InputError("changed while it was worked on", "run the same command again")
+        return open_whole(source, self.max_pixels, keep_gps=self.keep_gps)
+
     def _origin(self, prepared: Prepared, entry: FaceEntry) -> dict[str, str]:
         return {
-            "source": str(prepared.item.source),
+            "source": far(prepared.item.source) or str(prepared.item.source),
             "source_sha256": prepared.sha256,
             "source_size": "{}x{}".format(*prepared.size),
             "crop_matrix": json.dumps(entry.crop),
@@ -171,7 +178,7 @@ class Target:
     def _entry(self, prepared: Prepared, status: Status, **outcome: Any) -> Entry:
         return Entry(
             name=prepared.item.name,
-            source=str(prepared.item.source.absolute()),
+            source=address(prepared.item.source),
             shown=shown(prepared.item.source),
             sha256=prepared.sha256,
             key=entry_key(prepared.sha256, self.settings, status),
@@ -179,6 +186,7 @@ class Target:
             warnings=list(prepared.warnings),
             settings=dict(self.settings),
             backend=self.backend,
+            stamp=prepared.stamp,
             **outcome,
         )
 

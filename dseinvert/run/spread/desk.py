@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dseinvert.config import ImagesOptions, SpreadOptions
-from dseinvert.errors import ExitCode, NoInputError
-from dseinvert.media.atomic import make_folder
+from dseinvert.errors import ExitCode, NoInputError, UsageError
+from dseinvert.media.atomic import make_folder, shown
 from dseinvert.media.scan import Scan
 from dseinvert.models import open_model, pick_device
 from dseinvert.progress import Watcher
@@ -17,7 +18,8 @@ from dseinvert.run.images.job import ImagesJob, open_job
 from dseinvert.run.images.journal import read_all
 from dseinvert.run.images.plan import Plan
 from dseinvert.run.images.run import Books, opened_books, plan_of, target_of
-from dseinvert.run.inputs import Item, Prepared, look
+from dseinvert.run.inputs import Item, Prepared
+from dseinvert.run.sources import gathered
 from dseinvert.run.spread.hands import Handed, Made
 from dseinvert.run.spread.notes import Deaths, deaths_in
 from dseinvert.run.spread.others import check_others
@@ -72,10 +74,11 @@ def open_desk(
     Raises:
         DseInvertError: what stops a whole run.
     """
-    job, count, found = _opened(patterns, options, watcher)
     part = Part(WHOLE, spread.retry_failed)
-    make_folder(options.out)
-    with opened_books(options.out, part) as books:
+    with gathered(patterns, watcher) as found, ExitStack() as stack:
+        job, count = _opened(found, options)
+        make_folder(options.out)
+        books = stack.enter_context(opened_books(options.out, part))
         check_others(options.out, WHOLE, job.settings, anew=options.overwrite)
         plan = plan_of(job, found, read_all(options.out), part)
         names = replace(plan, todo=(), settled=(), problems=(), left=())
@@ -97,13 +100,21 @@ def open_desk(
         )
 
 
-def _opened(
-    patterns: Sequence[str], options: ImagesOptions, watcher: Watcher
-) -> tuple[ImagesJob, int, Scan]:
-    """The model's settings, without any of its networks being made fast."""
-    found = look(patterns, watcher)
+def _opened(found: Scan, options: ImagesOptions) -> tuple[ImagesJob, int]:
+    """The model's settings, without any of its networks being made fast, and how many images."""
     if not found.files:
         raise NoInputError("no images found", "name image files, folders or globs")
+    _check_sent(found)
     model = open_model(options.model, pick_device("cpu"))
     job = open_job(replace(options, dry_run=True), model, len(found.files))
-    return job, len(found.files), found
+    return job, len(found.files)
+
+
+def _check_sent(found: Scan) -> None:
+    """UsageError for pictures of sets that no other process can be told how to read."""
+    for path, content in found.contents.items():
+        try:
+            pickle.dumps(content)
+        except TypeError:
+            what = f"--engine ray: {shown(path.parent)}: only plain tars and single files are sent"
+            raise UsageError(what, "--shard K/N reads every set") from None

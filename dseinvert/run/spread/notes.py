@@ -20,6 +20,7 @@ from threading import Lock
 from typing import Any, Generic, Protocol, TypeVar
 
 from dseinvert.errors import OutputError
+from dseinvert.media.address import far
 from dseinvert.media.atomic import open_in_place, output_error
 from dseinvert.media.lock import lock
 from dseinvert.names import json_value, open_regular
@@ -157,7 +158,14 @@ class Notes:
             raise output_error(self._path, error) from error
 
 
-def noted(items: Iterable[Item], notes: Notes, *, alone: bool = False) -> Iterator[Item]:
+class Beginning(Protocol):
+    """Where it is noted that an item begins."""
+
+    def begin(self, name: str, *, alone: bool = False) -> None:
+        """See `Notes`."""
+
+
+def noted(items: Iterable[Item], notes: Beginning, *, alone: bool = False) -> Iterator[Item]:
     """The items, of each of which it is noted that it begins."""
     for item in items:
         notes.begin(item.name, alone=alone)
@@ -247,6 +255,8 @@ def deaths_in(folder: Path, own: str) -> dict[str, Deaths]:
     `own` is the name of the caller's journal, which the caller has locked.
     """
     found: dict[str, Deaths] = {}
+    if far(folder):  # where nothing is noted of what is in flight
+        return found
     for path in sorted(folder.glob(".journal*.notes")):
         journal = journal_of(path)
         runs = read_notes(path)

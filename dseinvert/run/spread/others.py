@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from dseinvert.errors import OutputError
+from dseinvert.media.address import far
 from dseinvert.media.atomic import shown
 from dseinvert.run.spread.notes import Run, at_work, journal_of, read_notes
 from dseinvert.run.spread.shard import Shard
+from dseinvert.run.spread.shelf import SILENT, runs
 from dseinvert.version import __version__
 
 _NAMED = 3
@@ -23,6 +26,9 @@ def check_others(folder: Path, shard: Shard, settings: Mapping[str, Any], *, ane
     Shards of one count are one run, whether they are at work or have ended; of other runs, those
     that are at work count. anew: what has ended is going to be done again.
     """
+    if far(folder):
+        _check_store(folder, shard, settings, anew=anew)
+        return
     for path in sorted(folder.glob(".journal*.notes")):
         journal = journal_of(path)
         if journal.name == shard.journal:
@@ -32,6 +38,18 @@ def check_others(folder: Path, shard: Shard, settings: Mapping[str, Any], *, ane
             continue
         for run in read_notes(path)[-1:]:
             _check(folder, journal.stem.removeprefix("journal-"), run, settings, active=active)
+
+
+def _check_store(folder: Path, shard: Shard, settings: Mapping[str, Any], *, anew: bool) -> None:
+    """As `check_others`; no lock tells who is at work, but what a process said last does."""
+    mine = shard.journal.removesuffix(".jsonl")
+    for one in runs(folder):
+        active = not one.ended and time.time() - one.last < SILENT
+        sibling = _siblings(f"{one.name}.jsonl", shard.journal)
+        own = one.name == mine
+        if (active and not (own and anew)) or (sibling and not (own or anew)):
+            name = one.name.removeprefix("journal-")
+            _check(folder, name, Run(one.facts), settings, active=active)
 
 
 def _siblings(one: str, other: str) -> bool:

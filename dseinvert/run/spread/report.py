@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from dseinvert.errors import ExitCode, NoInputError
+from dseinvert.media import stores
+from dseinvert.media.address import far
 from dseinvert.media.atomic import remove_stale_parts, shown, write_bytes
 from dseinvert.media.scan import natural
 from dseinvert.media.tables import Cell, table_bytes
@@ -55,7 +57,7 @@ class Report:
     def asdict(self) -> dict[str, Any]:
         """Ready for JSON."""
         return {
-            "out": str(self.out),
+            "out": far(self.out) or str(self.out),
             "exit_code": int(self.exit_code),
             "done": self.done,
             "faces": self.faces,
@@ -71,7 +73,7 @@ def report(out: Path) -> list[Report]:
     Raises:
         NoInputError: there is no journal. OutputError: the folder cannot be written to.
     """
-    folders = sorted({path.parent for path in out.rglob("journal*.jsonl")})
+    folders = [out] if far(out) else sorted({p.parent for p in out.rglob("journal*.jsonl")})
     made = [one for folder in folders if (one := report_folder(folder)) is not None]
     if not made:
         raise NoInputError(f"{shown(out)}: no run has written here yet", "name the --out of a run")
@@ -80,10 +82,10 @@ def report(out: Path) -> list[Report]:
 
 def report_folder(folder: Path) -> Report | None:
     """The report of one folder; None = its journals are empty."""
-    entries, lines = read_all(folder), read_ledgers(folder)
+    entries, lines = read_all(folder), {} if far(folder) else read_ledgers(folder)
     if not entries and not lines:
         return None
-    if not any(at_work(path) for path in journals(folder)):
+    if not far(folder) and not any(at_work(path) for path in journals(folder)):
         remove_stale_parts(folder)
     made = _images(folder, list(entries.values())) if entries else []
     everything: list[Entry | Line] = [*entries.values(), *lines.values()]
@@ -124,7 +126,10 @@ def _failed(folder: Path, undone: Sequence[Entry | Line]) -> list[str]:
     """The list of what is not done; where all is, an older list goes."""
     path = folder / FAILED
     if not undone:
-        path.unlink(missing_ok=True)
+        if far(path):
+            stores.remove(far(path))
+        else:
+            path.unlink(missing_ok=True)
         return []
     rows: list[list[Cell]] = [["source", "name", "status", "reason"]]
     rows += [[one.shown, one.name, one.status, one.reason] for one in undone]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+import time
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from dseinvert.errors import NoInputError
+from dseinvert.media.address import far
 from dseinvert.media.atomic import shown
 from dseinvert.names import open_regular
 from dseinvert.run.spread.notes import Run, at_work, notes_path, read_notes
+from dseinvert.run.spread.shelf import SILENT, Told, runs
 
 State = Literal["at work", "ended", "stopped", "died"]
 _DONE = (b'"status":"done"', b'"status":"skipped"')
@@ -85,7 +89,7 @@ class Progress:
     def asdict(self) -> dict[str, Any]:
         """Ready for JSON."""
         return {
-            "out": str(self.out),
+            "out": far(self.out) or str(self.out),
             "shards": [{**asdict(row), "seconds_left": row.seconds} for row in self.rows],
             "left": self.left,
             "rate": self.rate,
@@ -99,7 +103,7 @@ def status(out: Path) -> list[Progress]:
     Raises:
         NoInputError: there is no journal.
     """
-    folders = sorted({path.parent for path in out.rglob("journal*.jsonl")})
+    folders = [out] if far(out) else sorted({p.parent for p in out.rglob("journal*.jsonl")})
     found = [Progress(folder, rows) for folder in folders if (rows := _rows(folder))]
     if not found:
         raise NoInputError(f"{shown(out)}: no run has written here yet", "name the --out of a run")
@@ -108,7 +112,10 @@ def status(out: Path) -> list[Progress]:
 
 def _rows(folder: Path) -> tuple[Row, ...]:
     """Those of the last run; of earlier ones with another number of shards, what is at work."""
-    rows = [_row(path) for path in sorted(folder.glob("journal*.jsonl"), key=_number)]
+    if far(folder):
+        rows = [_of_store(one) for one in runs(folder)]
+    else:
+        rows = [_row(path) for path in sorted(folder.glob("journal*.jsonl"), key=_number)]
     newest = max(rows, key=lambda row: row.at, default=None)
     if newest is None:
         return ()
@@ -133,6 +140,13 @@ def _row(journal: Path) -> Row:
         done, failed = _counted(journal)
         return Row(name, "at work" if active else "ended", done, failed, None, 0.0, 0.0)
     return _of(name, runs[-1], active=active)
+
+
+def _of_store(one: Told) -> Row:
+    """No lock tells that a process is at work: what it said last does."""
+    run = Run(one.facts, counts=Counter(one.counts), ended=one.ended, last=one.last)
+    active = not one.ended and time.time() - one.last < SILENT
+    return _of(one.name.partition("-")[2] or "all", run, active=active)
 
 
 def _of(name: str, run: Run, *, active: bool) -> Row:

@@ -1,0 +1,188 @@
+"""What is written into a store is what would lie in a folder, and a run goes on there as well."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from dseinvert.cli.main import run
+from dseinvert.run.images.journal import read_all
+from tests.forked import Forked
+from tests.run.spread.test_shards import outputs
+
+Run = Callable[..., int]
+OPTIONS = ("--no-align", "--edit", "age=2", "--batch", "2", "-q")
+
+
+@pytest.fixture
+def memory() -> Iterator[fsspec.AbstractFileSystem]:
+    """An empty store in this process."""
+    files = fsspec.filesystem("memory")
+    files.store.clear()
+    yield files
+    files.store.clear()
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[fsspec.AbstractFileSystem]:
+    """An empty bucket `faces` of a server on this machine, which children reach too."""
+    pytest.importorskip("s3fs")
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    fsspec.filesystem("s3").clear_instance_cache()
+    files = fsspec.filesystem("s3", use_listings_cache=False)
+    files.makedirs("faces", exist_ok=True)
+    yield files
+    files.rm("faces", recursive=True)  # all servers of a process hold the same
+    files.clear_instance_cache()
+    server.stop()
+
+
+def stored(files: fsspec.AbstractFileSystem, prefix: str) -> dict[str, bytes]:
+    """All below a prefix, without what the processes wrote down of it."""
+    paths = files.find(prefix)
+    return {p.rpartition("/")[2]: files.cat_file(p) for p in paths if "/journal/" not in p}
+
+
+def test_a_store_holds_the_bytes_that_a_folder_holds(
+    dse: Run, pictures: Path, tmp_path: Path, memory: fsspec.AbstractFileSystem
+) -> None:
+    for out in (tmp_path / "out", "memory://out"):
+        assert dse("images", pictures, "--out", out, *OPTIONS) == 0
+    assert stored(memory, "/out") == outputs(tmp_path / "out")
+    assert len(read_all(Path("memory://out"))) == 7
+    assert [p for p in memory.find("/out") if "part" in p] == []
+
+
+def test_what_is_done_in_a_store_is_not_done_again(
+    dse: Run,
+    pictures: Path,
+    memory: fsspec.AbstractFileSystem,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert dse("images", pictures, "--out", "memory://out", *OPTIONS) == 0
+    memory.rm_file("/out/p3.recon.png")
+    capsys.readouterr()
+    assert dse("images", pictures, "--out", "memory://out", *OPTIONS, "--json") == 0
+    items = json.loads(capsys.readouterr().out)["items"]
+    assert [one["name"] for one in items if not one["earlier"]] == ["p3"]
+    assert memory.exists("/out/p3.recon.png")
+
+
+def test_shards_into_a_store_are_reported_and_told_of(
+    dse: Run,
+    pictures: Path,
+    tmp_path: Path,
+    memory: fsspec.AbstractFileSystem,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert dse("images", pictures, "--out", tmp_path / "out", *OPTIONS) == 0
+    for number in (2, 1):
+        words = ("--out", "memory://out", *OPTIONS, "--shard", f"{number}/2")
+        assert dse("images", pictures, *words) == 0
+    assert run(["report", "memory://out"]) == 0
+    assert stored(memory, "/out") == outputs(tmp_path / "out")
+    capsys.readouterr()
+    assert run(["status", "memory://out", "--json"]) == 0
+    (folder,) = json.loads(capsys.readouterr().out)
+    assert folder["out"] == "memory://out" and folder["left"] == 0
+    assert sum(row["done"] for row in folder["shards"]) == 7
+    other = ("--no-align", "--edit", "age=3", "-q", "--shard", "2/2")
+    assert dse("images", pictures, "--out", "memory://out", *other) == 6
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "memory://out: 1-of-2 was done here with another edits" in line
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["images", "memory://in", "--out", "memory://in/out"], 2, "lies in the input"),
+        (["images", "{photos}", "--out", "gs://bucket/out"], 4, "pip install 'dseinvert[gcs]'"),
+        (["images", "{photos}", "--out", "memory://o", "--keep-folders"], 2, "on a disk"),
+        (["sample", "--out", "memory://out"], 2, "only `images` writes into a store"),
+        (["status", "memory://none"], 3, "no run has written here"),
+        (["report", "memory://none"], 3, "no run has written here"),
+    ],
+)
+def test_what_no_store_takes_is_one_line(
+    words: list[str],
+    code: int,
+    said: str,
+    pictures: Path,
+    memory: fsspec.AbstractFileSystem,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    memory.pipe_file("/in/p0.png", (pictures / "p0.png").read_bytes())
+    assert run([word.format(photos=pictures) for word in words]) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+
+
+def test_a_killed_run_goes_on_in_a_bucket_to_the_bytes_of_a_folder(
+    dse: Run,
+    dse_process: Callable[..., Forked],
+    pictures: Path,
+    tmp_path: Path,
+    bucket: fsspec.AbstractFileSystem,
+) -> None:
+    assert dse("images", pictures, "--out", tmp_path / "out", *OPTIONS) == 0
+    for file in pictures.iterdir():
+        bucket.pipe_file(f"faces/in/{file.name}", file.read_bytes())
+    words = ("s3://faces/in", "--out", "s3://faces/out", *OPTIONS)
+    process = dse_process("images", *words)
+    while process.poll() is None and not bucket.find("faces/out/journal/journal"):
+        if len(bucket.find("faces/out")) > 3:
+            process.send_signal(signal.SIGKILL)
+        time.sleep(0.01)
+    assert process.wait() == -signal.SIGKILL
+    assert dse("images", *words) == 0
+    made, local = stored(bucket, "faces/out"), outputs(tmp_path / "out")
+    assert {*made} == {*local}
+    assert all(made[name] == local[name] for name in local if name.endswith(".png"))
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [(("s3://absent/in", "--out", "{out}"), 3), (("{photos}", "--out", "s3://absent/out"), 6)],
+)
+def test_a_bucket_that_is_not_there_is_one_line_before_the_model_is_loaded(
+    words: tuple[str, ...],
+    code: int,
+    pictures: Path,
+    tmp_path: Path,
+    bucket: fsspec.AbstractFileSystem,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("dseinvert.run.images.run.open_model", None)
+    said = [word.format(photos=pictures, out=tmp_path / "out") for word in words]
+    assert run(["images", *said, "-q"]) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "s3://absent" in line and "no such bucket" in line
+
+
+def test_missing_credentials_are_one_line(
+    bucket: fsspec.AbstractFileSystem,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    bucket.clear_instance_cache()
+    assert run(["images", "s3://faces/in", "--out", str(tmp_path / "out"), "-q"]) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "s3://faces/in" in line and "AWS_PROFILE" in line
