@@ -93,12 +93,15 @@ def carried(
     patch: Patch,
     weight: Singles | None = None,
     tone: Tone | None = None,
+    hidden: NDArray[np.bool_] | None = None,
 ) -> NDArray[Any]:
     """The photo uint8 or uint16 [H, W, 3] with a patch of `carry` in the quad; a new array.
 
     Args:
         weight: of the patch at each pixel of `window_of(photo, quad)`, in 0 .. 1; None = 1.
         tone: that of a photo without colours; None = it has some.
+        hidden: [H, W] where colours cannot be seen, such as beside a head that was cut out: they
+            stay as they are, and none of them moves into sight. None = nowhere.
 
     Where the patch or its weight is 0, the photo stays as it is, bit for bit.
     """
@@ -115,28 +118,38 @@ def carried(
             )
             here *= weight[rows, columns, None]
         if here.any():
-            result[block] = _moved(photo, block, quad, here, tone)
+            result[block] = _moved(photo, block, quad, here, tone, hidden)
     return result
 
 
 def _moved(
-    photo: NDArray[Any], block: Window, quad: Floats, here: Patch, tone: Tone | None
+    photo: NDArray[Any],
+    block: Window,
+    quad: Floats,
+    here: Patch,
+    tone: Tone | None,
+    hidden: NDArray[np.bool_] | None,
 ) -> NDArray[Any]:
     """One block of the photo with its part of the patch [h, w, 5]."""
     corners = np.asarray(quad, np.float64)
     sides = np.stack([corners[3] - corners[0], corners[1] - corners[0]]).astype(np.float32)
-    moved = _fetched(photo, block, here[..., 3:] @ sides)
+    moved = _fetched(photo, block, here[..., 3:] @ sides, hidden)
     level = np.float32(257 if photo.dtype == np.uint16 else 1)
     change = here[..., :3]
     if tone is not None:
         change = tone(np.rint(moved / level).clip(0, 255).astype(np.uint8), change)
-    return np.rint(moved + level * change).clip(0, 255 * level).astype(photo.dtype)
+    result = np.rint(moved + level * change).clip(0, 255 * level).astype(photo.dtype)
+    return result if hidden is None else np.where(hidden[block][..., None], photo[block], result)
 
 
-def _fetched(photo: NDArray[Any], block: Window, offset: Singles) -> Singles:
+def _fetched(
+    photo: NDArray[Any], block: Window, offset: Singles, hidden: NDArray[np.bool_] | None
+) -> Singles:
     """The pixels of a block from `offset` [h, w, 2] pixels away, between pixels cubic."""
     offset = np.rint(offset * _STEPS) / _STEPS  # so that it is exact wherever a block begins
-    reach = int(np.ceil(np.abs(offset).max())) + 3
+    reach = int(np.ceil(np.hypot(*np.moveaxis(offset, -1, 0)).max())) + 3
+    if hidden is not None:  # what stands in for a hidden pixel is as far away again
+        reach *= 2
     y, x = (np.arange(part.start, part.stop, dtype=np.float32) for part in block)
     around = tuple(
         slice(max(0, part.start - reach), min(size, part.stop + reach))
@@ -144,7 +157,7 @@ def _fetched(photo: NDArray[Any], block: Window, offset: Singles) -> Singles:
     )
     return np.asarray(
         cv2.remap(
-            photo[around].astype(np.float32),
+            _in_sight(photo, around, hidden).astype(np.float32),
             x[None] - around[1].start + offset[..., 0],
             y[:, None] - around[0].start + offset[..., 1],
             cv2.INTER_CUBIC,
@@ -152,6 +165,22 @@ def _fetched(photo: NDArray[Any], block: Window, offset: Singles) -> Singles:
         ),
         np.float32,
     )
+
+
+def _in_sight(
+    photo: NDArray[Any], around: tuple[slice, ...], hidden: NDArray[np.bool_] | None
+) -> NDArray[Any]:
+    """A part of the photo, with the nearest colour that is seen where one is hidden."""
+    if hidden is None or not hidden[around].any() or hidden[around].all():
+        return photo[around]
+    under = hidden[around].astype(np.uint8)
+    _, labels = cv2.distanceTransformWithLabels(
+        under, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    seen = np.flatnonzero(under == 0)
+    nearest = np.zeros(labels.max() + 1, np.intp)
+    nearest[labels.ravel()[seen]] = seen
+    return np.asarray(photo[around].reshape(-1, 3)[nearest[labels]])
 
 
 def _seen_from(block: Window, patch: Patch, quad: Floats) -> Patch:

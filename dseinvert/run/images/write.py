@@ -142,10 +142,16 @@ class Target:
         if file_sha256(source) != prepared.sha256:
             raise InputError("changed while it was worked on", "run the same command again")
         photo = open_whole(source, self.max_pixels, keep_gps=self.keep_gps)
-        pasted = photo.colours
+        pasted, hidden = photo.colours, photo.hidden
         for face, pixels in edited:
             pasted = paste_shown(
-                pasted, face.crop, pixels, face.recon, masked=masked, blend=self.blend
+                pasted,
+                face.crop,
+                pixels,
+                face.recon,
+                masked=masked,
+                blend=self.blend,
+                hidden=hidden,
             )
         return photo.repainted(pasted)
 
