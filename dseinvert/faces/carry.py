@@ -39,8 +39,8 @@ _CONTRAST = 40.0
 # How far what motion explains is seen, and how smooth motion is, in pixels of SIDE; the square of
 # the grey levels that count as nothing; what holds a motion that little speaks for back.
 _NEAR, _SMOOTH, _NOISE, _STILL = 4.0, 5.0, 9.0, 0.15
-# The longest motion, in sides of the crop.
-_LONGEST = 0.06
+# The longest motion, and how far within a mask motion ends, in sides of the crop.
+_LONGEST, _RIM = 0.06, 6 / 256
 # The side of the largest part of a photo, in pixels, that is done at once; steps of a pixel in
 # which OpenCV looks between pixels.
 _BLOCK, _STEPS = 1024, np.float32(32)
@@ -56,14 +56,15 @@ def carry(
 
     Args:
         edited, reconstruction: [N, N, 3] in 0 .. 255 of one quad in the FFHQ framing.
-        mask: [M, M] in 0 .. 1, how much of the edit is shown; only the face itself moves.
+        mask: [M, M] in 0 .. 1, how much of the edit is shown; only the face itself moves, and only
+            well within the mask.
         trust: [K, K] in 0 .. 1, how true the change is of the photo, such as `agreement`; None = 1.
 
     Where nothing was changed all of it is 0.
     """
     side = len(mask)
     flow = _sized(motion(edited, reconstruction), side)
-    flow = (mask * face_mask(side))[..., None] * flow
+    flow = (_within(mask) * face_mask(side))[..., None] * flow
     after, before = (_sized(one.astype(np.float32), side) for one in (edited, reconstruction))
     change = mask[..., None] * (after - warp(before, flow * np.float32(side)))
     if trust is not None:
@@ -199,6 +200,12 @@ def _blocks(window: Window) -> Iterator[Window]:
                 slice(top, min(top + _BLOCK, rows.stop)),
                 slice(left, min(left + _BLOCK, columns.stop)),
             )
+
+
+def _within(mask: Singles) -> Singles:
+    """A mask [N, N] with a rim of nothing, for an outline that half moves is seen twice."""
+    width = 1 + 2 * round(_RIM * len(mask))
+    return np.asarray(cv2.erode(mask, np.ones((width, width))), np.float32)
 
 
 def _features(one: Singles, other: Singles) -> tuple[Pixels, Pixels]:
