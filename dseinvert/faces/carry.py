@@ -39,8 +39,8 @@ _CONTRAST = 40.0
 # How far what motion explains is seen, and how smooth motion is, in pixels of SIDE; the square of
 # the grey levels that count as nothing; what holds a motion that little speaks for back.
 _NEAR, _SMOOTH, _NOISE, _STILL = 4.0, 5.0, 9.0, 0.15
-# The longest motion, in sides of the crop.
-_LONGEST = 0.06
+# The longest motion, and how far within a mask motion ends, in sides of the crop.
+_LONGEST, _RIM = 0.06, 6 / 256
 # The side of the largest part of a photo, in pixels, that is done at once; steps of a pixel in
 # which OpenCV looks between pixels.
 _BLOCK, _STEPS = 1024, np.float32(32)
@@ -56,14 +56,15 @@ def carry(
 
     Args:
         edited, reconstruction: [N, N, 3] in 0 .. 255 of one quad in the FFHQ framing.
-        mask: [M, M] in 0 .. 1, how much of the edit is shown; only the face itself moves.
+        mask: [M, M] in 0 .. 1, how much of the edit is shown; only the face itself moves, and only
+            well within the mask.
         trust: [K, K] in 0 .. 1, how true the change is of the photo, such as `agreement`; None = 1.
 
     Where nothing was changed all of it is 0.
     """
     side = len(mask)
     flow = _sized(motion(edited, reconstruction), side)
-    flow = (mask * face_mask(side))[..., None] * flow
+    flow = (_within(mask) * face_mask(side))[..., None] * flow
     after, before = (_sized(one.astype(np.float32), side) for one in (edited, reconstruction))
     change = mask[..., None] * (after - warp(before, flow * np.float32(side)))
     if trust is not None:
@@ -93,12 +94,15 @@ def carried(
     patch: Patch,
     weight: Singles | None = None,
     tone: Tone | None = None,
+    hidden: NDArray[np.bool_] | None = None,
 ) -> NDArray[Any]:
     """The photo uint8 or uint16 [H, W, 3] with a patch of `carry` in the quad; a new array.
 
     Args:
         weight: of the patch at each pixel of `window_of(photo, quad)`, in 0 .. 1; None = 1.
         tone: that of a photo without colours; None = it has some.
+        hidden: [H, W] where colours cannot be seen, such as beside a head that was cut out: they
+            stay as they are, and none of them moves into sight. None = nowhere.
 
     Where the patch or its weight is 0, the photo stays as it is, bit for bit.
     """
@@ -115,28 +119,38 @@ def carried(
             )
             here *= weight[rows, columns, None]
         if here.any():
-            result[block] = _moved(photo, block, quad, here, tone)
+            result[block] = _moved(photo, block, quad, here, tone, hidden)
     return result
 
 
 def _moved(
-    photo: NDArray[Any], block: Window, quad: Floats, here: Patch, tone: Tone | None
+    photo: NDArray[Any],
+    block: Window,
+    quad: Floats,
+    here: Patch,
+    tone: Tone | None,
+    hidden: NDArray[np.bool_] | None,
 ) -> NDArray[Any]:
     """One block of the photo with its part of the patch [h, w, 5]."""
     corners = np.asarray(quad, np.float64)
     sides = np.stack([corners[3] - corners[0], corners[1] - corners[0]]).astype(np.float32)
-    moved = _fetched(photo, block, here[..., 3:] @ sides)
+    moved = _fetched(photo, block, here[..., 3:] @ sides, hidden)
     level = np.float32(257 if photo.dtype == np.uint16 else 1)
     change = here[..., :3]
     if tone is not None:
         change = tone(np.rint(moved / level).clip(0, 255).astype(np.uint8), change)
-    return np.rint(moved + level * change).clip(0, 255 * level).astype(photo.dtype)
+    result = np.rint(moved + level * change).clip(0, 255 * level).astype(photo.dtype)
+    return result if hidden is None else np.where(hidden[block][..., None], photo[block], result)
 
 
-def _fetched(photo: NDArray[Any], block: Window, offset: Singles) -> Singles:
+def _fetched(
+    photo: NDArray[Any], block: Window, offset: Singles, hidden: NDArray[np.bool_] | None
+) -> Singles:
     """The pixels of a block from `offset` [h, w, 2] pixels away, between pixels cubic."""
     offset = np.rint(offset * _STEPS) / _STEPS  # so that it is exact wherever a block begins
-    reach = int(np.ceil(np.abs(offset).max())) + 3
+    reach = int(np.ceil(np.hypot(*np.moveaxis(offset, -1, 0)).max())) + 3
+    if hidden is not None:  # what stands in for a hidden pixel is as far away again
+        reach *= 2
     y, x = (np.arange(part.start, part.stop, dtype=np.float32) for part in block)
     around = tuple(
         slice(max(0, part.start - reach), min(size, part.stop + reach))
@@ -144,7 +158,7 @@ def _fetched(photo: NDArray[Any], block: Window, offset: Singles) -> Singles:
     )
     return np.asarray(
         cv2.remap(
-            photo[around].astype(np.float32),
+            _in_sight(photo, around, hidden).astype(np.float32),
             x[None] - around[1].start + offset[..., 0],
             y[:, None] - around[0].start + offset[..., 1],
             cv2.INTER_CUBIC,
@@ -152,6 +166,22 @@ def _fetched(photo: NDArray[Any], block: Window, offset: Singles) -> Singles:
         ),
         np.float32,
     )
+
+
+def _in_sight(
+    photo: NDArray[Any], around: tuple[slice, ...], hidden: NDArray[np.bool_] | None
+) -> NDArray[Any]:
+    """A part of the photo, with the nearest colour that is seen where one is hidden."""
+    if hidden is None or not hidden[around].any() or hidden[around].all():
+        return photo[around]
+    under = hidden[around].astype(np.uint8)
+    _, labels = cv2.distanceTransformWithLabels(
+        under, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    seen = np.flatnonzero(under == 0)
+    nearest = np.zeros(labels.max() + 1, np.intp)
+    nearest[labels.ravel()[seen]] = seen
+    return np.asarray(photo[around].reshape(-1, 3)[nearest[labels]])
 
 
 def _seen_from(block: Window, patch: Patch, quad: Floats) -> Patch:
@@ -170,6 +200,12 @@ def _blocks(window: Window) -> Iterator[Window]:
                 slice(top, min(top + _BLOCK, rows.stop)),
                 slice(left, min(left + _BLOCK, columns.stop)),
             )
+
+
+def _within(mask: Singles) -> Singles:
+    """A mask [N, N] with a rim of nothing, for an outline that half moves is seen twice."""
+    width = 1 + 2 * round(_RIM * len(mask))
+    return np.asarray(cv2.erode(mask, np.ones((width, width))), np.float32)
 
 
 def _features(one: Singles, other: Singles) -> tuple[Pixels, Pixels]:

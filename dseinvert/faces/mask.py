@@ -114,17 +114,23 @@ def paste_shown(
     *,
     masked: bool,
     blend: Blend = "moved",
+    hidden: NDArray[np.bool_] | None = None,
 ) -> Pixels:
-    """`paste_edit` of a crop that a mask has met already, where `masked`, or that none will."""
+    """`paste_edit` of a crop that a mask has met already, where `masked`, or that none will.
+
+    `hidden` [H, W] is where the photo's colours cannot be seen, which then stay where they are
+    when others move; None = nowhere.
+    """
     tone = tone_in(photo, crop.pixels)
     if blend == "moved" and crop.aligned:
         side = max(SIDE, len(shown))
         if masked:  # the photo's own pixels are what it differs from
             patch = carry(shown, crop.pixels, crop_mask(side))
         else:
-            reach = head_mask(side) * before(crop.pixels, shown, side) * crop_mask(side)
-            patch = carry(shown, recon, reach, trust_in(crop.pixels, shown, recon))
-        return carried(photo, crop.quad, patch, tone=tone)
+            reach = head_mask(side) * before(crop.pixels, shown, side)
+            trust = agreement(crop.pixels, recon)
+            patch = carry(shown, recon, reach * crop_mask(side), trust)
+        return carried(photo, crop.quad, patch, tone=tone, hidden=hidden)
     if masked:
         return paste_difference(photo, shown, crop.pixels, crop.quad, tone=tone)
     trusted = trust_in if crop.aligned else _agreed

@@ -199,6 +199,7 @@ def encode_jpeg(image: np.ndarray, quality: int = 92) -> bytes:
 def _encoded(image: np.ndarray, **options: Any) -> bytes:
     file = io.BytesIO()
     Image.fromarray(image).save(file, **options)
+    give_back(image.shape[0] * image.shape[1])
     return file.getvalue()
 
 

@@ -29,6 +29,8 @@ from dseinvert.media.pixels import Pixels
 
 _ACROSS = (5, 6, 7, 8)
 """Orientations that change width and height."""
+# The part of full alpha at which colours are no longer those of the picture.
+_UNSEEN = 32
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -48,6 +50,13 @@ class Whole:
     """Whether the file has a single channel."""
     notes: tuple[str, ...]
     """What of it is not kept, a phrase each."""
+
+    @property
+    def hidden(self) -> NDArray[np.bool_] | None:
+        """[H, W] where alpha lets nothing, or next to nothing, be seen; None = nowhere."""
+        if self.alpha is None:
+            return None
+        return np.asarray(self.alpha <= np.iinfo(self.alpha.dtype).max // _UNSEEN)
 
     def repainted(self, colours: Pixels) -> Whole:
         """The same file with other `colours`: what differs is added to the samples."""

@@ -213,3 +213,23 @@ def test_a_grey_photo_stays_grey() -> None:
     patch = carry(coloured, RECON, crop_mask(SIDE))
     result = carried(photo_of(WHOLE, 512, 512), WHOLE, patch, tone=GREY)
     assert np.ptp(result.astype(int), axis=-1).max() <= 1
+
+
+@pytest.mark.parametrize("block", [37, 1024])
+def test_hidden_colours_stay_and_do_not_move_into_sight(
+    monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    """A head that was cut out: what was behind it may have become any colour."""
+    monkeypatch.setattr(room, "_BLOCK", block)
+    photo = photo_of(WHOLE, 512, 512)
+    hidden = np.zeros((512, 512), bool)
+    hidden[:, 310:] = True  # from within the corner of the mouth on, which is pulled out
+    green, black = photo.copy(), photo.copy()
+    green[hidden], black[hidden] = (0, 255, 0), 0
+    patch = carry(RECON, SMILE, crop_mask(SIDE))  # back: what is hidden would come in
+    assert not np.array_equal(carried(green, WHOLE, patch)[~hidden], green[~hidden])
+    of_green, of_black = (carried(one, WHOLE, patch, hidden=hidden) for one in (green, black))
+    np.testing.assert_array_equal(of_green[~hidden], of_black[~hidden])
+    np.testing.assert_array_equal(of_green[hidden], green[hidden])
+    moved = (of_green[:, 300:310].astype(int) - photo[:, 300:310]).any(-1)
+    assert moved.sum() > 20 and np.ptp(of_green[~hidden].astype(int), axis=-1).max() <= 1

@@ -377,3 +377,14 @@ def test_10_bits_of_an_avif_stay(tmp_path: Path) -> None:
     photo = open_whole(path)
     assert photo.samples.dtype == np.uint16 and photo.notes == ()
     assert np.abs(photo.samples / 257 - 90).max() < 1 and (photo.colours == 90).all()
+
+
+@pytest.mark.parametrize("most", [255, 65535])
+def test_what_alpha_hides_is_known(tmp_path: Path, most: int) -> None:
+    rgba = np.full((4, 4, 4), most // 2, np.uint8 if most == 255 else np.uint16)
+    rgba[..., 3] = most * np.array([[0.0], [0.01], [0.5], [1.0]])
+    cv2.imwrite(str(tmp_path / "cut.png"), rgba)
+    hidden = open_whole(tmp_path / "cut.png").hidden
+    assert hidden is not None and hidden.all(axis=1).tolist() == [True, True, False, False]
+    cv2.imwrite(str(tmp_path / "plain.png"), rgba[..., :3])
+    assert open_whole(tmp_path / "plain.png").hidden is None

@@ -141,10 +141,16 @@ class Target:
         """The photo of an input with its edited faces in it."""
         masked = self.mask is not None
         photo = self._photo(prepared)
-        pasted = photo.colours
+        pasted, hidden = photo.colours, photo.hidden
         for face, pixels in edited:
             pasted = paste_shown(
-                pasted, face.crop, pixels, face.recon, masked=masked, blend=self.blend
+                pasted,
+                face.crop,
+                pixels,
+                face.recon,
+                masked=masked,
+                blend=self.blend,
+                hidden=hidden,
             )
         return photo.repainted(pasted)
 
