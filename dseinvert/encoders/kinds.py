@@ -40,6 +40,8 @@ KINDS: dict[str, tuple[type[Any], type[nn.Module]]] = {
     ReStyleEncoder.kind: (ReStyleConfig, ReStyleEncoder),
     StyleResEncoder.kind: (StyleResConfig, StyleResEncoder),
 }
+LOOKS_AGAIN = frozenset({HFGIEncoder.kind, StyleResEncoder.kind})
+"""Those whose F comes of what their own reconstruction leaves: their weights are not tuned."""
 CHANGE_WEIGHTS = frozenset({HyperStyleEncoder.kind})
 """Kinds whose latents change the generator's weights: for images alone, and not exported."""
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from dseinvert.encoders import Encoder
-from dseinvert.errors import MissingError
+from dseinvert.encoders.kinds import CHANGE_WEIGHTS, LOOKS_AGAIN
+from dseinvert.errors import MissingError, UsageError
 from dseinvert.generators import Generator
 from dseinvert.inversion.asked import Refining
 from dseinvert.inversion.methods import Given, method_of
@@ -40,12 +41,21 @@ def open_refining(
     """
     if not asked.stages:
         return None
+    _check_encoder(asked, encoder)
     space = asked.space or own_space(generator, encoder)
     check_space(generator, space)
     given = Given(generator, encoder, space, distance)
     parts = [(method_of(stage.method).images(given), stage.steps) for stage in asked.stages]
     value, goal = _goal(asked, generator.device)
     return in_turn(parts), Budget(asked.steps, asked.seconds, value, goal)
+
+
+def _check_encoder(asked: Refining, encoder: Encoder) -> None:
+    """UsageError for an encoder that cannot be tuned, or begins with a changed generator."""
+    kind = encoder.kind
+    tuned = any(stage.method == "encoder" for stage in asked.stages)
+    if kind in CHANGE_WEIGHTS or (tuned and kind in LOOKS_AGAIN):
+        raise UsageError(f"--refine {asked.text}: not with an encoder of {kind}", "leave it out")
 
 
 def own_space(generator: Generator, encoder: Encoder) -> SpaceName:

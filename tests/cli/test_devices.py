@@ -98,6 +98,6 @@ def test_a_backend_that_is_not_installed_is_told_early(monkeypatch: pytest.Monke
 
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingError, match="openvino needs the package"):
-        devices.check_backend("openvino")
-    devices.check_backend("auto")
-    devices.check_backend("torch")
+        devices.check_backend("openvino", "auto")
+    devices.check_backend("auto", "auto")
+    devices.check_backend("torch", "cpu")

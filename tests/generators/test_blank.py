@@ -93,7 +93,8 @@ def test_a_generator_that_is_opened_is_the_one_that_was_saved(family: str, tmp_p
         assert torch.equal(opened.synthesize(latent), generator.synthesize(latent))
 
 
-@pytest.mark.parametrize("kind", sorted(kinds.KINDS))
+# Those of importers/test_inverters.py are opened there.
+@pytest.mark.parametrize("kind", sorted(kinds.KINDS.keys() & ENCODERS.keys()))
 def test_an_encoder_that_is_opened_is_the_one_that_was_saved(kind: str, tmp_path: Path):
     torch.manual_seed(0)
     family, numbers = ENCODERS[kind]

@@ -51,7 +51,9 @@ def test_the_order_of_readers_does_not_matter(name: str) -> None:
 
 
 def test_every_reader_is_tried_here() -> None:
-    assert {reader.__name__.rpartition(".")[2] for reader in readers()} == {*CONTENTS}
+    elsewhere = {"e2style", "hfgi", "hyperstyle", "styleres"}  # test_inverters.py
+    names = {reader.__name__.rpartition(".")[2] for reader in readers()}
+    assert names - elsewhere == {*CONTENTS} and names >= elsewhere
 
 
 def test_a_known_format_is_named(foreign_gan: Path) -> None:

@@ -22,7 +22,9 @@ from dseinvert.latent import Latent, load_latent
 from dseinvert.models import Model, save_model
 from tests.export.models_of_every_kind import MODELS, model_of
 
-ENCODERS = [name for name in MODELS if not name.endswith("none")]
+# Those that change the generator for each image, or look again, are refused below.
+PER_IMAGE = ("hfgi", "hyperstyle", "styleres")
+ENCODERS = [name for name in MODELS if not name.endswith(("none", *PER_IMAGE))]
 WORKS = [("latent:1", space) for space in SPACES]
 WORKS += [("sam:6", "z+"), ("latent:1,generator:1", "w"), ("encoder:1,latent:1", "z+")]
 
@@ -132,3 +134,10 @@ def test_a_run_says_what_it_kept_and_writes_the_encoders_latent(
     assert all(one.origin["refined"] == "latent:1 z" for one in latents)
     journal = (tmp_path / "4" / "journal.jsonl").read_text()
     assert journal.count("found nothing better than it began with") == len(kept)
+
+
+@pytest.mark.parametrize("name", PER_IMAGE)
+def test_an_encoder_that_cannot_be_tuned_says_so(name: str) -> None:
+    model = model_of(f"stylegan2, {name}")
+    with pytest.raises(UsageError, match=f"not with an encoder of {name}"):
+        open_refining(parse_refining("encoder:1", None), model.generator, model.require_encoder())
