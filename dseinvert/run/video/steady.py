@@ -80,7 +80,9 @@ def _checked(
     time: NDArray[Any], crop: NDArray[Any], change: NDArray[Any]
 ) -> tuple[float, Pixels, NDArray[np.float32]]:
     """What was kept; ValueError for what `_arrays` does not write."""
-    square = all(one.ndim == 3 and one.shape == (len(one), len(one), 3) for one in (crop, change))
+    square = all(one.ndim == 3 and len(one) == one.shape[1] for one in (crop, change))
+    # A change is of colours, or also says where pixels come from.
+    square = square and crop.shape[2] == 3 and change.shape[2] in (3, 5)
     kinds = crop.dtype == np.uint8 and change.dtype == np.float32
     if not (square and kinds and time.shape == (1,) and np.isfinite(time).all()):
         raise ValueError("no state of a steadier")
