@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,7 @@ from measure.sets import FRESH, REAL, SCORES, Judges, cosine, inverting, judges,
 from measure.tables import Cell, Table, watched
 from recipe.detail import detail, share_kept
 from recipe.gan.frechet import frechet, spread
+from recipe.labels.attributes import parted
 from recipe.order import HELD_OUT
 from recipe.sharp import STORED, critics_pictures
 
@@ -229,11 +230,6 @@ def edits(
 def pointed(images: Tensor, panel: Judges) -> Tensor:
     """[N, 3, S, S] -> the 68 points of each, [N, 68, 2]."""
     return torch.cat([panel.landmarks(part) for part in images.split(50)])
-
-
-def parted(latent: Latent, batch: int) -> Iterator[Latent]:
-    """A latent in batches."""
-    return (latent[i : i + batch] for i in range(0, len(latent), batch))
 
 
 def brought(images: Tensor, side: int) -> Tensor:
