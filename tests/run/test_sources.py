@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import fsspec
@@ -19,15 +19,6 @@ from tests.run.spread.test_shards import outputs
 
 Run = Callable[..., int]
 OPTIONS = ("--no-align", "--edit", "age=2", "--batch", "2", "-q")
-
-
-@pytest.fixture
-def memory() -> Iterator[fsspec.AbstractFileSystem]:
-    """An empty store in this process."""
-    files = fsspec.filesystem("memory")
-    files.store.clear()
-    yield files
-    files.store.clear()
 
 
 @pytest.fixture

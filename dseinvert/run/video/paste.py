@@ -76,11 +76,11 @@ def _patches(studio: Studio, face: ClipFace, frame: Pixels, drawn: Drawn) -> Pat
     floats = {label: drawn[label].astype(np.float32) for label in studio.edits}
     if studio.paste == "replace":
         return floats
-    recon = drawn[RECON]
     source = crop(frame, face.quad, AGREEMENT_SIDE)
-    trust, tone = agreement(source, recon)[..., None], tone_of(source)
     if studio.moved:
         return _carried(studio, face, source, drawn)
+    recon = drawn[RECON]
+    trust, tone = agreement(source, recon)[..., None], tone_of(source)
     changes = {label: trust * (patch - recon) for label, patch in floats.items()}
     for label, change in changes.items():
         change *= before(source, drawn[label], len(recon))[..., None]

@@ -21,15 +21,6 @@ OPTIONS = ("--no-align", "--edit", "age=2", "--batch", "2", "-q")
 
 
 @pytest.fixture
-def memory() -> Iterator[fsspec.AbstractFileSystem]:
-    """An empty store in this process."""
-    files = fsspec.filesystem("memory")
-    files.store.clear()
-    yield files
-    files.store.clear()
-
-
-@pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[fsspec.AbstractFileSystem]:
     """An empty bucket `faces` of a server on this machine, which children reach too."""
     pytest.importorskip("s3fs")
