@@ -116,12 +116,13 @@ def pggan(source: Source, classes: int, *, fused: bool) -> PGGAN:
     return _filled(PGGAN(PGGANConfig(max(channels), channels, inputs - classes, classes)), weights)
 
 
-def stylegan1(source: Source, fused: Callable[[int], bool]) -> StyleGAN1:
+def stylegan1(source: Source, fused: Callable[[int], bool], *, tanh: bool = False) -> StyleGAN1:
     """A StyleGAN; all its sizes follow from the shapes.
 
     Args:
         source: its tensors.
         fused: whether the network doubles to a resolution with a transposed convolution.
+        tanh: whether one with an output for each row of w+ ends with it.
 
     Raises:
         InputError: half-grown, or a tensor is missing, misshapen or not finite.
@@ -130,9 +131,9 @@ def stylegan1(source: Source, fused: Callable[[int], bool]) -> StyleGAN1:
     layers = _even(source.count("bias", "style.weight"), "a StyleGAN")
     channels = _channels([source.shape("bias", i, 1)[0] for i in range(0, layers, 2)])
     w_dim = source.shape("style.weight", 0, 2)[1]
-    config = StyleGAN1Config(
-        resolution=max(channels), channels=channels, **_mapping_numbers(source, w_dim, layers)
-    )
+    numbers = _mapping_numbers(source, w_dim, layers)
+    tanh = tanh and numbers["own_rows"]
+    config = StyleGAN1Config(max(channels), channels, **numbers, tanh=tanh)
     weights = {
         "synthesis.layers.0.source.value": source.take("const", 0, 1, channels[4], 4, 4),
         **_mapping(source, config),

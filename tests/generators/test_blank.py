@@ -54,7 +54,9 @@ ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
         "stylegan2",
         PSP | dict(layer=3, side=8, channels=8),
     ),
+    "idinvert": ("stylegan1", dict(layers=6, w_dim=8, widths=(4, 6, 6))),
     "psp": ("stylegan2", PSP),
+    "style-feature": ("stylegan2", PSP | dict(channels=8, depth=1, edits=True)),
     "restyle": ("stylegan2", dict(network=PSP | dict(relative=True, in_channels=6), iterations=2)),
 }
 """The smallest of each kind, and the family it is for."""

@@ -51,7 +51,14 @@ def test_the_order_of_readers_does_not_matter(name: str) -> None:
 
 
 def test_every_reader_is_tried_here() -> None:
-    elsewhere = {"e2style", "hfgi", "hyperstyle", "styleres"}  # test_inverters.py
+    elsewhere = {
+        "e2style",
+        "hfgi",
+        "hyperstyle",
+        "idinvert",
+        "style_feature",
+        "styleres",
+    }  # test_inverters.py
     names = {reader.__name__.rpartition(".")[2] for reader in readers()}
     assert names - elsewhere == {*CONTENTS} and names >= elsewhere
 
