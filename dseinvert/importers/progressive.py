@@ -87,8 +87,10 @@ class Source:
         return doubling_kernel(kernel if fused else kernel.flip(2, 3))
 
 
-def pggan(source: Source, classes: int, *, fused: bool) -> PGGAN:
+def pggan(source: Source, classes: int, *, fused: bool, pixels: Tensor | None = None) -> PGGAN:
     """A PGGAN; all its sizes but `classes` follow from the shapes.
+
+    `pixels` [C, 4, 4] are biases of the first layer's pixels; None = they have none of their own.
 
     Raises:
         InputError: half-grown, or a tensor is missing, misshapen or not finite.
@@ -113,7 +115,10 @@ def pggan(source: Source, classes: int, *, fused: bool) -> PGGAN:
             continue
         weights[f"convs.{index}.weight"] = kernel
     weights |= _rgb(source, "to_rgb", len(widths) - 1, widths[-1])
-    return _filled(PGGAN(PGGANConfig(max(channels), channels, inputs - classes, classes)), weights)
+    sizes = (max(channels), channels, inputs - classes, classes)
+    if pixels is not None:
+        weights["pixels"] = pixels
+    return _filled(PGGAN(PGGANConfig(*sizes, pixels is not None)), weights)
 
 
 def stylegan1(source: Source, fused: Callable[[int], bool], *, tanh: bool = False) -> StyleGAN1:

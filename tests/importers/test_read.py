@@ -34,6 +34,7 @@ CONTENTS: dict[str, Callable[[], Any]] = {
     "stylegan3": lambda: contents.stylegan3("stylegan3-t"),
     "tensorflow": lambda: contents.tensorflow("stylegan1"),
     "genforce": lambda: {"generator_smooth": contents.genforce("pggan-genforce")},
+    "gan_zoo": contents.gan_zoo,
     "biggan": lambda: contents.biggan(reference("biggan-128")),
     "rosinality": contents.rosinality,
     "psp": lambda: contents.psp("psp"),
