@@ -184,8 +184,7 @@ def stylegan2(
         clamp: bound of the convolutions' outputs; None = none.
 
     Raises:
-        InputError: a tensor is missing, misshapen or not finite, or its label joins z in a way
-            that is not known here.
+        InputError: a tensor is missing, misshapen or not finite.
     """
     convs = source.count("bias", "weight")
     _even(convs + 1, "a StyleGAN2")
@@ -252,15 +251,11 @@ def _style(
 
 
 def _stylegan2_mapping_numbers(source: Source) -> dict[str, Any]:
-    if source.has("embedding"):
-        raise InputError(
-            f"layer {source.name('embedding')}: a StyleGAN2 of before adaptive augmentation with "
-            "classes, which is not known here"
-        )
     layers = source.count("mapping.weight", "mapping.bias")
     width, inputs = source.shape("mapping.weight", 0, 2)
-    embedded, classes = source.shape("embed.weight", 0, 2) if source.has("embed.weight") else (0, 0)
-    if inputs <= embedded:
+    embedded, classes = _label(source)
+    together = source.has("embedding")
+    if inputs <= embedded or (together and inputs != 2 * embedded):
         name = source.name("mapping.weight")
         raise InputError(f"layer {name}: {inputs} inputs, {embedded} of them of the label")
     return {
@@ -269,13 +264,28 @@ def _stylegan2_mapping_numbers(source: Source) -> dict[str, Any]:
         "mapping_width": width if layers > 1 else None,
         "classes": classes,
         "embed_dim": embedded or None,
+        "normed_together": together,
     }
+
+
+def _label(source: Source) -> tuple[int, int]:
+    """Width of the label's embedding, and of the label; zeros where there is none."""
+    if source.has("embedding"):
+        classes, embedded = source.shape("embedding", 0, 2)
+    elif source.has("embed.weight"):
+        embedded, classes = source.shape("embed.weight", 0, 2)
+    else:
+        return 0, 0
+    return embedded, classes
 
 
 def _stylegan2_mapping(source: Source, config: StyleGAN2Config) -> dict[str, Tensor]:
     weights = {"mapping.w_avg": source.take("w_avg", 0, config.w_dim)}
     inputs, embedded = config.z_dim, config.embed_dim or 0
-    if embedded:
+    if config.normed_together:  # the embedding of before has neither a bias nor a run-time scale
+        weights["mapping.embed.weight"] = source.take("embedding", 0, config.classes, embedded).t()
+        weights["mapping.embed.bias"] = torch.zeros(embedded)
+    elif embedded:
         embed = source.weight("embed.weight", 0, embedded, config.classes, gain=1)
         weights["mapping.embed.weight"] = embed
         weights["mapping.embed.bias"] = source.take("embed.bias", 0, embedded)

@@ -144,6 +144,10 @@ MODELS: dict[str, Parts] = {
         stylegan2(architecture="resnet", classes=3),
         None,
     ),
+    "stylegan2 (classes of before), none": lambda: (
+        stylegan2(classes=3, embed_dim=16, normed_together=True),
+        None,
+    ),
     "stylegan2 (grey and clamped), none": lambda: (stylegan2(image_channels=1, clamp=256.0), None),
     "stylegan1, dse": lambda: (stylegan1(), dse()),
     "stylegan1, idinvert": lambda: (

@@ -93,6 +93,17 @@ def test_the_image_of_in_domain_inversion_passes_through_tanh():
     assert torch.equal(drawn, generator.synthesize(latent).tanh())
 
 
+def test_a_stylegan2_with_classes_is_read():
+    plain = state_of("stylegan2-genforce")
+    width, inputs = plain["mapping.dense0.weight"].shape
+    label = torch.randn(4, inputs)
+    wide = torch.cat([plain["mapping.dense0.weight"], torch.randn(width, inputs) * 100], dim=1)
+    content = plain | {"mapping.label_weight": label, "mapping.dense0.weight": wide}
+    generator = genforce.convert(content).generator
+    assert generator.spec.classes == 4 and generator.config.normed_together
+    assert torch.equal(generator.mapping.embed.weight, label.t())
+
+
 def test_rows_of_their_own_are_kept():
     generator = genforce.convert(state_of("stylegan1-idinvert")).generator
     assert generator.config.own_rows
