@@ -22,9 +22,6 @@ from dseinvert.generators import Generator
 from dseinvert.generators.ops import leaky
 from dseinvert.latent import Latent
 
-UNITS = 3
-"""Blocks at each scale."""
-
 
 @dataclass(frozen=True)
 class HFGIConfig:
@@ -40,6 +37,8 @@ class HFGIConfig:
     """Channels of the network that reads the details, at each scale."""
     aligns: tuple[int, ...] = (16, 32, 48, 64)
     """Channels of the network that aligns them, at each scale."""
+    units: int = 3
+    """Blocks at each scale, of at most 3."""
 
     def __post_init__(self) -> None:
         if isinstance(self.network, Mapping):  # read from JSON
@@ -48,6 +47,8 @@ class HFGIConfig:
             object.__setattr__(self, name, tuple(getattr(self, name)))
             if len(getattr(self, name)) != count:
                 raise ValueError(f"{name} are {count} numbers")
+        if self.units not in (1, 2, 3):
+            raise ValueError(f"units must be 1, 2 or 3, not {self.units}")
 
     @property
     def layer(self) -> int:
@@ -91,7 +92,7 @@ class Reader(nn.Module):
     def __init__(self, config: HFGIConfig) -> None:
         super().__init__()
         self.stem = Stem(3, config.reads[0])
-        self.scales = _down(config.reads)
+        self.scales = _down(config.reads, config.units)
         sizes = (config.reads[-1], config.hidden, config.channels)
         self.scale, self.shift = Writer(*sizes), Writer(*sizes)
 
@@ -109,9 +110,9 @@ class Aligner(nn.Module):
     def __init__(self, config: HFGIConfig) -> None:
         super().__init__()
         self.stem = Stem(6, config.aligns[0])
-        self.down = _down(config.aligns)
+        self.down = _down(config.aligns, config.units)
         self.up = nn.ModuleList(
-            nn.Sequential(*_units(before, widths, 1)) for before, widths in upward(config.aligns)
+            nn.Sequential(*_units(before, widths, 1)) for before, widths in upward(config)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -175,21 +176,22 @@ class HFGIEncoder(nn.Module):
         self._generator = (generator,)
 
 
-def upward(aligns: Sequence[int]) -> list[tuple[int, tuple[int, ...]]]:
+def upward(config: HFGIConfig) -> list[tuple[int, tuple[int, ...]]]:
     """On the aligner's way up: channels that come in, and those of each block."""
-    first, second, third, last = aligns
-    return [
+    first, second, third, last = config.aligns
+    scales = [
         (last + third, (last, second, second)),
         (2 * second, (second, first, first)),
         (2 * first, (first, 3, 3)),
     ]
+    return [(before, widths[-config.units :]) for before, widths in scales]
 
 
-def _down(widths: Sequence[int]) -> nn.ModuleList:
+def _down(widths: Sequence[int], units: int) -> nn.ModuleList:
     """Blocks that halve the map, for each width after the first."""
     steps = pairwise(widths)
     return nn.ModuleList(
-        nn.Sequential(*_units(before, (width,) * UNITS, 2)) for before, width in steps
+        nn.Sequential(*_units(before, (width,) * units, 2)) for before, width in steps
     )
 
 

@@ -21,8 +21,10 @@ from dseinvert.encoders.e2style import E2StyleConfig, E2StyleEncoder
 from dseinvert.encoders.feature_style import FeatureStyleConfig, FeatureStyleEncoder
 from dseinvert.encoders.hfgi import HFGIConfig, HFGIEncoder
 from dseinvert.encoders.hyperstyle import HyperStyleConfig, HyperStyleEncoder
+from dseinvert.encoders.idinvert import IDInvertConfig, IDInvertEncoder
 from dseinvert.encoders.psp import PSPConfig, PSPEncoder
 from dseinvert.encoders.restyle import ReStyleConfig, ReStyleEncoder
+from dseinvert.encoders.style_feature import StyleFeatureConfig, StyleFeatureEncoder
 from dseinvert.encoders.styleres import StyleResConfig, StyleResEncoder
 
 KINDS: dict[str, tuple[type[Any], type[nn.Module]]] = {
@@ -36,12 +38,14 @@ KINDS: dict[str, tuple[type[Any], type[nn.Module]]] = {
     FeatureStyleEncoder.kind: (FeatureStyleConfig, FeatureStyleEncoder),
     HFGIEncoder.kind: (HFGIConfig, HFGIEncoder),
     HyperStyleEncoder.kind: (HyperStyleConfig, HyperStyleEncoder),
+    IDInvertEncoder.kind: (IDInvertConfig, IDInvertEncoder),
     PSPEncoder.kind: (PSPConfig, PSPEncoder),
     ReStyleEncoder.kind: (ReStyleConfig, ReStyleEncoder),
+    StyleFeatureEncoder.kind: (StyleFeatureConfig, StyleFeatureEncoder),
     StyleResEncoder.kind: (StyleResConfig, StyleResEncoder),
 }
-LOOKS_AGAIN = frozenset({HFGIEncoder.kind, StyleResEncoder.kind})
-"""Those whose F comes of what their own reconstruction leaves: their weights are not tuned."""
+LOOKS_AGAIN = frozenset({HFGIEncoder.kind, StyleFeatureEncoder.kind, StyleResEncoder.kind})
+"""Those whose F comes of their own reconstruction: their weights are not tuned."""
 CHANGE_WEIGHTS = frozenset({HyperStyleEncoder.kind})
 """Kinds whose latents change the generator's weights: for images alone, and not exported."""
 

@@ -32,7 +32,7 @@ class Family:
 
 FAMILIES: dict[str, Family] = {
     BigGAN.family: Family(BigGANConfig, BigGAN, (".biggan",)),
-    PGGAN.family: Family(PGGANConfig, PGGAN, (".tensorflow", ".genforce")),
+    PGGAN.family: Family(PGGANConfig, PGGAN, (".tensorflow", ".genforce", ".gan_zoo")),
     StyleGAN1.family: Family(
         StyleGAN1Config,
         StyleGAN1,

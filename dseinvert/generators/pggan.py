@@ -27,6 +27,8 @@ class PGGANConfig:
     z_dim: int = 512
     classes: int = 0
     """Width of the label that is joined to z; 0 = none."""
+    pixel_bias: bool = False
+    """Whether each of the first 4x4 pixels has its own bias, as in the PyTorch GAN zoo."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", checked_channels(self.resolution, self.channels))
@@ -108,6 +110,9 @@ class PGGAN(nn.Module):
         for before, width in pairwise(widths):
             layers += [doubling_conv(before, width), conv(width, width)]
         self.convs = nn.ModuleList(layers)
+        self.pixels: nn.Parameter | None = None
+        if config.pixel_bias:
+            self.pixels = nn.Parameter(torch.zeros(widths[0], 4, 4))
         self.to_rgb = conv(widths[-1], 3, 1, gain=1)
 
     @property
@@ -193,8 +198,11 @@ class PGGAN(nn.Module):
         return self._between(x, 0, last)
 
     def _between(self, x: Tensor, first: int, last: int) -> Tensor:
-        for layer in self.convs[first:last]:
-            x = _activated(layer(x))
+        for index in range(first, last):
+            x = self.convs[index](x)
+            if index == 0 and self.pixels is not None:
+                x = x + self.pixels
+            x = _activated(x)
         return x
 
     def _known(self, layer: int) -> int:

@@ -37,6 +37,8 @@ class StyleGAN1Config:
     """Width of the label whose embedding is joined to z; 0 = none."""
     own_rows: bool = False
     """Whether the mapping network has an output for each row of w+, as in In-Domain Inversion."""
+    tanh: bool = False
+    """Whether the image passes through tanh, as there."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", checked_channels(self.resolution, self.channels))
@@ -156,6 +158,7 @@ class Synthesis(nn.Module):
         layers = [StyledLayer(source, out, config.w_dim, res) for source, out, res in sources]
         self.layers = nn.ModuleList(layers)
         self.to_rgb = conv(width, 3, 1, gain=1)
+        self.tanh = config.tanh
 
     def forward(
         self,
@@ -175,7 +178,8 @@ class Synthesis(nn.Module):
             self._known(layer)
         x = ws if feature is None else feature
         first = 0 if feature is None else layer
-        return self.to_rgb(self._between(x, ws, first, len(self.layers), noise, style))
+        image = self.to_rgb(self._between(x, ws, first, len(self.layers), noise, style))
+        return image.tanh() if self.tanh else image
 
     def features(
         self,

@@ -48,6 +48,8 @@ class StyleGAN2Config:
     """Width of the label that the mapping network takes beside z."""
     embed_dim: int | None = None
     """Width of the label's embedding; None = w_dim."""
+    normed_together: bool = False
+    """Whether z and the embedding are normalised as one, as before adaptive augmentation."""
     architecture: Architecture = "skip"
     """RGB images summed over all resolutions, one at the end, or one after residual blocks."""
     image_channels: int = 3
@@ -87,7 +89,7 @@ class StyleGAN2Config:
 class Mapping(nn.Module):
     """z -> w: normalisation and a stack of fully connected layers; remembers the mean of w.
 
-    With classes, the label's embedding is normalised as well and stands beside z.
+    With classes, the label's embedding stands beside z; each is normalised, or both as one.
     """
 
     w_avg: Tensor
@@ -100,9 +102,11 @@ class Mapping(nn.Module):
         width: int | None = None,
         classes: int = 0,
         embed_dim: int | None = None,
+        normed_together: bool = False,
     ) -> None:
         super().__init__()
         self.z_dim = z_dim
+        self.together = normed_together
         self.classes = classes
         embedded = (embed_dim or w_dim) if classes else 0
         self.embed = linear(classes, embedded) if classes else None
@@ -112,13 +116,18 @@ class Mapping(nn.Module):
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """z [B, z_dim], label [B, classes] where there are any -> [B, w_dim]."""
-        x = normalize_2nd_moment(z)
-        label = checked_label(label, self.classes)
-        if self.embed is not None and label is not None:
-            x = torch.cat([x, normalize_2nd_moment(self.embed(label))], dim=1)
+        x = self._inputs(z, checked_label(label, self.classes))
         for layer in self.layers:
             x = leaky(layer(x))
         return x
+
+    def _inputs(self, z: Tensor, label: Tensor | None) -> Tensor:
+        if self.embed is None or label is None:
+            return normalize_2nd_moment(z)
+        if self.together:
+            return normalize_2nd_moment(torch.cat([z, self.embed(label)], dim=1))
+        parts = (z, self.embed(label))
+        return torch.cat([normalize_2nd_moment(part) for part in parts], dim=1)
 
 
 class Synthesis(nn.Module):
@@ -292,6 +301,7 @@ class StyleGAN2(StyleBased):
             config.mapping_width,
             config.classes,
             config.embed_dim,
+            config.normed_together,
         )
         self.synthesis = Synthesis(config)
 

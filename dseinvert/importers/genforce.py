@@ -165,15 +165,18 @@ def _stylegan2(state: State) -> Found:
     return Found("", generator=stylegan2(Source(state, _namer(STYLEGAN2))))
 
 
-def _stylegan_old(names: Names) -> Callable[[State], Found]:
-    """Their fused kernels go by another name, as [H, W, I, O]."""
+def _stylegan_old(names: Names, *, tanh: bool = False) -> Callable[[State], Found]:
+    """Their fused kernels go by another name, as [H, W, I, O].
+
+    All that In-Domain Inversion published end with tanh, which their weights do not tell.
+    """
     fused = "synthesis.layer{0}.weight"
 
     def build(state: State) -> Found:
         source = Source(_kernels(state), _fused_namer(names, fused, state))
-        return Found(
-            "", generator=stylegan1(source, lambda res: fused.format(_first(res)) in state)
-        )
+        network = stylegan1(source, lambda res: fused.format(_first(res)) in state, tanh=tanh)
+        notes = ("its image passes through tanh, as published",) if network.config.tanh else ()
+        return Found("", generator=network, notes=notes)
 
     return build
 
@@ -226,7 +229,7 @@ KINDS: tuple[tuple[tuple[str, ...], str, Callable[[State], Found]], ...] = (
     (
         ("synthesis.layer0.const", "synthesis.layer0.epilogue.bias"),
         "StyleGAN of In-Domain Inversion",
-        _stylegan_old(STYLEGAN_IDINVERT),
+        _stylegan_old(STYLEGAN_IDINVERT, tanh=True),
     ),
     (
         ("synthesis.layer0.first_layer", "synthesis.layer0.epilogue.bias"),

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dseinvert.encoders.hfgi import UNITS, HFGIConfig, HFGIEncoder, upward
+from dseinvert.encoders.hfgi import HFGIConfig, HFGIEncoder, upward
 from dseinvert.encoders.psp import PSPEncoder
 from dseinvert.errors import InputError
 from dseinvert.generators import Generator
@@ -87,7 +87,7 @@ def _reader(state: State, config: HFGIConfig) -> Pairs:
     yield from _stem(state, 3, config.reads[0])
     for scale, (before, width) in enumerate(pairwise(config.reads)):
         names = (f"conv_layer{scale + 2}", f"scales.{scale}")
-        yield from _units(state, *names, before, (width,) * UNITS)
+        yield from _units(state, *names, before, (width,) * config.units)
     for theirs, ours in (("condition_scale3", "scale"), ("condition_shift3", "shift")):
         width, hidden = config.reads[-1], config.hidden
         yield from _equal_conv(state, f"{theirs}.0", f"{ours}.first", hidden, width)
@@ -98,8 +98,8 @@ def _aligner(state: State, config: HFGIConfig) -> Pairs:
     yield from _stem(state, 6, config.aligns[0])
     for scale, (before, width) in enumerate(pairwise(config.aligns)):
         names = (f"conv_layer{scale + 2}", f"down.{scale}")
-        yield from _units(state, *names, before, (width,) * UNITS)
-    for scale, (before, widths) in enumerate(upward(config.aligns)):
+        yield from _units(state, *names, before, (width,) * config.units)
+    for scale, (before, widths) in enumerate(upward(config)):
         yield from _units(state, f"dconv_layer{scale + 1}", f"up.{scale}", before, widths)
 
 

@@ -1,7 +1,7 @@
 """Latents in the layouts of other programs: theirs in, and ours out.
 
-pSp's and e4e's latents.pt, the pivots of PTI, projected_w.npz of NVlabs, the files of rosinality's
-projector, and arrays that lie alone.
+pSp's and e4e's latents.pt, ReStyle's and HyperStyle's latents.npy, the pivots of PTI,
+projected_w.npz of NVlabs, the files of rosinality's projector, and arrays that lie alone.
 """
 
 from __future__ import annotations
@@ -54,13 +54,14 @@ class _Part:
 def read_foreign(path: Path, generator: Generator) -> Latent:
     """The latents of a file, one after the other; nothing in it is run.
 
-    One row of w is spread over all rows. What the file cannot tell is the generator they belong to:
-    they are taken for latents of the one that is given.
+    One row of w is spread over all rows; of the steps that ReStyle keeps the last is taken. What
+    the file cannot tell is the generator they belong to: they are taken for latents of the one that
+    is given.
 
     Raises:
         InputError: no latents, of other sizes than the generator takes, damaged, or holding NaN.
     """
-    content = load(path)
+    content = _last_steps(load(path)) if path.suffix == ".npy" else load(path)
     try:
         parts = [*_parts(content, _SLACK + path.stat().st_size)]
         if not parts or len({part.z for part in parts}) > 1:
@@ -102,6 +103,16 @@ def not_carried(latent: Latent) -> tuple[str, ...]:
     """What such a file leaves out of a latent, and what it draws without will differ by."""
     own = [name for name in OPTIONAL if getattr(latent, name) is not None]
     return (*own, *(["tuning"] if latent.tuning else ()))
+
+
+def _last_steps(content: Any) -> Any:
+    """ReStyle's table of images, each with a list of what its steps found: the last of each."""
+    if not isinstance(content, Mapping):
+        return content
+    return {
+        name: found[-1] if isinstance(found, list) and found else found
+        for name, found in content.items()
+    }
 
 
 def _parts(content: Any, allowed: int) -> Iterator[_Part]:

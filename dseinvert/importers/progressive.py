@@ -87,8 +87,10 @@ class Source:
         return doubling_kernel(kernel if fused else kernel.flip(2, 3))
 
 
-def pggan(source: Source, classes: int, *, fused: bool) -> PGGAN:
+def pggan(source: Source, classes: int, *, fused: bool, pixels: Tensor | None = None) -> PGGAN:
     """A PGGAN; all its sizes but `classes` follow from the shapes.
+
+    `pixels` [C, 4, 4] are biases of the first layer's pixels; None = they have none of their own.
 
     Raises:
         InputError: half-grown, or a tensor is missing, misshapen or not finite.
@@ -113,15 +115,19 @@ def pggan(source: Source, classes: int, *, fused: bool) -> PGGAN:
             continue
         weights[f"convs.{index}.weight"] = kernel
     weights |= _rgb(source, "to_rgb", len(widths) - 1, widths[-1])
-    return _filled(PGGAN(PGGANConfig(max(channels), channels, inputs - classes, classes)), weights)
+    sizes = (max(channels), channels, inputs - classes, classes)
+    if pixels is not None:
+        weights["pixels"] = pixels
+    return _filled(PGGAN(PGGANConfig(*sizes, pixels is not None)), weights)
 
 
-def stylegan1(source: Source, fused: Callable[[int], bool]) -> StyleGAN1:
+def stylegan1(source: Source, fused: Callable[[int], bool], *, tanh: bool = False) -> StyleGAN1:
     """A StyleGAN; all its sizes follow from the shapes.
 
     Args:
         source: its tensors.
         fused: whether the network doubles to a resolution with a transposed convolution.
+        tanh: whether one with an output for each row of w+ ends with it.
 
     Raises:
         InputError: half-grown, or a tensor is missing, misshapen or not finite.
@@ -130,9 +136,9 @@ def stylegan1(source: Source, fused: Callable[[int], bool]) -> StyleGAN1:
     layers = _even(source.count("bias", "style.weight"), "a StyleGAN")
     channels = _channels([source.shape("bias", i, 1)[0] for i in range(0, layers, 2)])
     w_dim = source.shape("style.weight", 0, 2)[1]
-    config = StyleGAN1Config(
-        resolution=max(channels), channels=channels, **_mapping_numbers(source, w_dim, layers)
-    )
+    numbers = _mapping_numbers(source, w_dim, layers)
+    tanh = tanh and numbers["own_rows"]
+    config = StyleGAN1Config(max(channels), channels, **numbers, tanh=tanh)
     weights = {
         "synthesis.layers.0.source.value": source.take("const", 0, 1, channels[4], 4, 4),
         **_mapping(source, config),
@@ -178,8 +184,7 @@ def stylegan2(
         clamp: bound of the convolutions' outputs; None = none.
 
     Raises:
-        InputError: a tensor is missing, misshapen or not finite, or its label joins z in a way
-            that is not known here.
+        InputError: a tensor is missing, misshapen or not finite.
     """
     convs = source.count("bias", "weight")
     _even(convs + 1, "a StyleGAN2")
@@ -246,15 +251,11 @@ def _style(
 
 
 def _stylegan2_mapping_numbers(source: Source) -> dict[str, Any]:
-    if source.has("embedding"):
-        raise InputError(
-            f"layer {source.name('embedding')}: a StyleGAN2 of before adaptive augmentation with "
-            "classes, which is not known here"
-        )
     layers = source.count("mapping.weight", "mapping.bias")
     width, inputs = source.shape("mapping.weight", 0, 2)
-    embedded, classes = source.shape("embed.weight", 0, 2) if source.has("embed.weight") else (0, 0)
-    if inputs <= embedded:
+    embedded, classes = _label(source)
+    together = source.has("embedding")
+    if inputs <= embedded or (together and inputs != 2 * embedded):
         name = source.name("mapping.weight")
         raise InputError(f"layer {name}: {inputs} inputs, {embedded} of them of the label")
     return {
@@ -263,13 +264,28 @@ def _stylegan2_mapping_numbers(source: Source) -> dict[str, Any]:
         "mapping_width": width if layers > 1 else None,
         "classes": classes,
         "embed_dim": embedded or None,
+        "normed_together": together,
     }
+
+
+def _label(source: Source) -> tuple[int, int]:
+    """Width of the label's embedding, and of the label; zeros where there is none."""
+    if source.has("embedding"):
+        classes, embedded = source.shape("embedding", 0, 2)
+    elif source.has("embed.weight"):
+        embedded, classes = source.shape("embed.weight", 0, 2)
+    else:
+        return 0, 0
+    return embedded, classes
 
 
 def _stylegan2_mapping(source: Source, config: StyleGAN2Config) -> dict[str, Tensor]:
     weights = {"mapping.w_avg": source.take("w_avg", 0, config.w_dim)}
     inputs, embedded = config.z_dim, config.embed_dim or 0
-    if embedded:
+    if config.normed_together:  # the embedding of before has neither a bias nor a run-time scale
+        weights["mapping.embed.weight"] = source.take("embedding", 0, config.classes, embedded).t()
+        weights["mapping.embed.bias"] = torch.zeros(embedded)
+    elif embedded:
         embed = source.weight("embed.weight", 0, embedded, config.classes, gain=1)
         weights["mapping.embed.weight"] = embed
         weights["mapping.embed.bias"] = source.take("embed.bias", 0, embedded)

@@ -23,7 +23,9 @@ from dseinvert.importers import (
     e2style,
     hfgi,
     hyperstyle,
+    idinvert,
     psp,
+    style_feature,
     styleres,
 )
 from dseinvert.importers.found import Found
@@ -47,7 +49,10 @@ class Reader(Protocol):
         """What it holds; InputError where a tensor is missing or misshapen."""
 
 
-ENCODERS: tuple[Reader, ...] = (styleres, hyperstyle, hfgi, psp, e2style, deep_gan_encoders)
+ENCODERS: tuple[Reader, ...] = (
+    *(styleres, hyperstyle, hfgi, psp, e2style, style_feature, idinvert),
+    deep_gan_encoders,
+)
 """Readers of what is no family's own."""
 
 
@@ -178,8 +183,9 @@ def _open(path: Path) -> tuple[Any, str]:
         together = [path.with_name(name) for name in deep_gan_generators.FILES]
         return {file.name: load(file) for file in together if file.is_file()}, path.stem
     content = load(path)
-    if (beside := hyperstyle.neighbour(content, path)) is not None:
-        content = hyperstyle.together(content, load(beside))
+    for reader in (hyperstyle, idinvert):
+        if (beside := reader.neighbour(content, path)) is not None:
+            content = reader.together(content, load(beside))
     if path.name == weights.name and config.is_file():
         try:
             content = {path.name: content, config.name: json_value(config.read_bytes())}

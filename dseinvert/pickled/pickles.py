@@ -113,7 +113,7 @@ def _content(data: bytes, budget: Budget, *, nested: bool) -> Any:
     if nested:
         raise ValueError("a pickle inside the pickle")
     if data.startswith(b"\x93NUMPY"):
-        return _npy(data)
+        return _npy(data, budget)
     if data[8:9] == b"{" and int.from_bytes(data[:8], "little") < len(data):
         return _safetensors(data)
     return _raw(data, budget)
@@ -144,8 +144,12 @@ def _unpickle(file: io.BytesIO, persistent: Callable[[Any], Any], budget: Budget
 # ---- numpy
 
 
-def _npy(data: bytes) -> Any:
-    """numpy refuses objects, but makes room for what a header claims before it reads."""
+def _npy(data: bytes, budget: Budget | None = None) -> Any:
+    """numpy makes room for what a header claims before it reads.
+
+    Args:
+        budget: of an array of objects, which is a pickle; None = such are refused.
+    """
     file = io.BytesIO(data)
     read_header = _NPY_HEADERS.get(np.lib.format.read_magic(file))
     if read_header is None:
@@ -154,12 +158,34 @@ def _npy(data: bytes) -> Any:
         shape, fortran, dtype = read_header(file)
     except (SyntaxError, TokenError, RecursionError, MemoryError) as error:  # it parses Python
         raise ValueError("an array with a damaged header") from error
+    if dtype.kind == "O" and budget is not None and len(shape) < 2:
+        return _objects(file, shape, budget)
     if dtype.kind not in _NUMBERS or not all(0 <= side < 2**48 for side in shape):
         raise ValueError(f"an array {list(shape)} of {dtype}, which are no numbers")
     left = data[file.tell() :]
     if math.prod(shape) * dtype.itemsize != len(left):
         raise ValueError(f"an array {list(shape)} of {dtype} with {len(left)} bytes")
     return np.frombuffer(bytearray(left), dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def _objects(file: io.BytesIO, shape: tuple[int, ...], budget: Budget) -> Any:
+    """What `numpy.save` was given: one object, or a list of them, pickled inside an array."""
+    held: list[tuple[Any, Any]] = []
+
+    def state(array: Any, described: Any) -> None:
+        if isinstance(described, tuple) and isinstance(described[-1], list):
+            held.append((array, described[-1]))
+        else:
+            REBUILD["state of ndarray"](array, described)
+
+    own = {**REBUILD, "state of ndarray": state}
+    array = unpickle(file, own, _refuse, budget)
+    if file.read(1):
+        raise ValueError("bytes after the end of the pickle")
+    if len(held) != 1 or held[0][0] is not array or len(held[0][1]) != math.prod(shape):
+        raise ValueError("an array of objects in which there are others")
+    items: list[Any] = held[0][1]
+    return items if shape else items[0]
 
 
 # ---- PyTorch

@@ -23,8 +23,10 @@ from dseinvert.encoders.e2style import E2StyleConfig, E2StyleEncoder
 from dseinvert.encoders.feature_style import FeatureStyleConfig, FeatureStyleEncoder
 from dseinvert.encoders.hfgi import HFGIConfig, HFGIEncoder
 from dseinvert.encoders.hyperstyle import HyperStyleConfig, HyperStyleEncoder, Target
+from dseinvert.encoders.idinvert import IDInvertConfig, IDInvertEncoder
 from dseinvert.encoders.psp import PSPConfig, PSPEncoder
 from dseinvert.encoders.restyle import ReStyleConfig, ReStyleEncoder
+from dseinvert.encoders.style_feature import StyleFeatureConfig, StyleFeatureEncoder
 from dseinvert.encoders.styleres import StyleResConfig, StyleResEncoder
 from dseinvert.generators.biggan import BigGAN, BigGANConfig
 from dseinvert.generators.pggan import PGGAN, PGGANConfig
@@ -124,9 +126,15 @@ MODELS: dict[str, Parts] = {
     ),
     "stylegan2, hfgi": lambda: (
         stylegan2(),
-        HFGIEncoder(HFGIConfig(psp(), 16, 8, (8, 8, 8), (8, 8, 8, 8))),
+        HFGIEncoder(HFGIConfig(psp(), 16, 8, (8, 8, 8), (8, 8, 8, 8), units=1)),
     ),
     "stylegan2, hyperstyle": lambda: (stylegan2(), hyperstyle()),
+    "stylegan2, style-feature": lambda: (
+        stylegan2(),
+        StyleFeatureEncoder(
+            StyleFeatureConfig(6, 16, 16, (8, 8, 16, 16), (1, 1, 1, 1), 1, True, 32)
+        ),
+    ),
     "stylegan2, styleres": lambda: (
         stylegan2(),
         StyleResEncoder(StyleResConfig(psp("last"), 16, 8, 8)),
@@ -136,8 +144,16 @@ MODELS: dict[str, Parts] = {
         stylegan2(architecture="resnet", classes=3),
         None,
     ),
+    "stylegan2 (classes of before), none": lambda: (
+        stylegan2(classes=3, embed_dim=16, normed_together=True),
+        None,
+    ),
     "stylegan2 (grey and clamped), none": lambda: (stylegan2(image_channels=1, clamp=256.0), None),
     "stylegan1, dse": lambda: (stylegan1(), dse()),
+    "stylegan1, idinvert": lambda: (
+        stylegan1(own_rows=True, tanh=True),
+        IDInvertEncoder(IDInvertConfig(6, 16, (8, 16, 16), 5, norm_last=True)),
+    ),
     "stylegan1 (classes), none": lambda: (stylegan1(classes=3), None),
     "stylegan3, dse": lambda: (stylegan3(), dse(8)),
     "stylegan3 (R), none": lambda: (

@@ -19,7 +19,7 @@ CHANNELS = {4: 8, 8: 8, 16: 4}
 ROWS = dict(resolution=16, channels=CHANNELS, w_dim=8, z_dim=8, mapping_layers=2)
 GENERATORS: dict[str, dict[str, Any]] = {
     "biggan": dict(channels=(16, 16, 8, 8, 4), attention=2, z_dim=4, class_dim=6, classes=5),
-    "pggan": dict(resolution=16, channels=CHANNELS, z_dim=8),
+    "pggan": dict(resolution=16, channels=CHANNELS, z_dim=8, pixel_bias=True),
     "stylegan1": dict(**ROWS, mapping_width=8, classes=3),
     "stylegan2": dict(
         resolution=32,
@@ -54,7 +54,9 @@ ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
         "stylegan2",
         PSP | dict(layer=3, side=8, channels=8),
     ),
+    "idinvert": ("stylegan1", dict(layers=6, w_dim=8, widths=(4, 6, 6))),
     "psp": ("stylegan2", PSP),
+    "style-feature": ("stylegan2", PSP | dict(channels=8, depth=1, edits=True)),
     "restyle": ("stylegan2", dict(network=PSP | dict(relative=True, in_channels=6), iterations=2)),
 }
 """The smallest of each kind, and the family it is for."""

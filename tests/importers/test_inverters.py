@@ -23,7 +23,7 @@ from dseinvert.media.images import read_image
 from dseinvert.models import open_model
 from dseinvert.models.cache import add
 from dseinvert.run.video.studio import open_studio
-from tests.references import contents, inverters
+from tests.references import contents, inverters, weights
 from tests.references.encoder_weights import pictures as blocks
 
 
@@ -277,3 +277,116 @@ def test_styleres_draws_what_the_published_networks_do(
         plain.generator.synthesize(Latent(w, "w+", wanted, 2)),
     )
     assert (wanted - features).abs().mean() > 0.01
+
+
+# ---- In-Domain Inversion
+
+
+def idinvert() -> dict[str, Tensor]:
+    """The encoder of 32 px for the generator whose numbers are in stylegan1-idinvert.json."""
+    return inverters.filled(inverters.idinvert_shapes(20), 90)
+
+
+def test_idinvert_finds_what_the_published_network_does(tmp_path: Path) -> None:
+    encoder, generator = idinvert(), contents.genforce("stylegan1-idinvert")
+    saved(tmp_path / "styleganinv_x256_generator.pth", generator)
+    found = read(saved(tmp_path / "styleganinv_x256_encoder.pth", encoder))
+    assert found.format == "In-Domain Inversion encoder" and "MIT" in found.licence
+    assert found.encoder is not None and found.generator is not None
+    seen = blocks(6, 2, 32)
+    wanted = inverters.idinvert(seen, encoder)
+    assert wanted.std() > 0.1 and wanted.shape == (2, 8, 20)
+    close(found.encoder.encode(seen).code, wanted)
+    drawn = found.generator.synthesize(found.encoder.encode(seen))
+    assert drawn.shape == (2, 3, 32, 32) and drawn.abs().max() <= 1
+
+
+def test_idinvert_belongs_to_the_generator_beside_it_or_the_one_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DSEINVERT_HOME", str(tmp_path / "home"))
+    path = saved(tmp_path / "alone_encoder.pth", idinvert())
+    with pytest.raises(InputError, match="without its generator"):
+        read(path)
+    gan = add(saved(tmp_path / "g.pth", contents.genforce("stylegan1-idinvert")), "gan").folder
+    model = open_model(str(add(path, "named", gan=open_model(str(gan))).folder))
+    assert model.card["encoder"]["kind"] == "idinvert" and "MIT" in model.card["licence"]
+    saved(tmp_path / "alone_generator.pth", contents.genforce("pggan-genforce"))
+    with pytest.raises(InputError, match=r"32 px to w\+ \[8, 20\], and a generator of .* from z"):
+        read(path)
+
+
+def test_idinvert_that_lacks_a_layer_is_refused_in_a_line(tmp_path: Path) -> None:
+    saved(tmp_path / "x_generator.pth", contents.genforce("stylegan1-idinvert"))
+    for name in ("block1.conv2.weight", "block2.wscale1.bias", "block4.fc.weight"):
+        encoder = {n: t for n, t in idinvert().items() if n != name}
+        with pytest.raises(InputError, match=name.replace(".", r"\.")):
+            read(saved(tmp_path / "x_encoder.pth", encoder))
+
+
+# ---- StyleFeatureEditor
+
+
+def style_feature(whole: bool) -> dict[str, Any]:
+    """A checkpoint of the whole method, or of its inverter, with a generator of 128 px."""
+    rows, channels, w_dim = 12, 8, 16
+    inverter = inverters.filled(inverters.sfe_shapes(rows, channels, w_dim), 100)
+    # So that w stays where the generator knows it.
+    inverter = {n: t / 20 if ".styles." in n else t for n, t in inverter.items()}
+    editor = inverters.filled(inverters.sfe_fuser_shapes("", channels), 101)
+    decoder = weights.fill(inverters.decoder_shapes(128, channels, w_dim), 102)
+    parts = {"decoder.": {n: torch.from_numpy(np.array(a)) for n, a in decoder.items()}}
+    parts |= {"inverter.": inverter, "encoder.": editor} if whole else {"encoder.": inverter}
+    parts["discriminator."] = {"b4.out.weight": torch.ones(1, 2)}
+    state = {prefix + n: t for prefix, own in parts.items() for n, t in own.items()}
+    return {"state_dict": state, "latent_avg": inverters.noise(8, w_dim) / 4, "encoder_opt": {}}
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_style_feature_editor_draws_what_the_published_networks_do(
+    whole: bool, images: Tensor, tmp_path: Path
+) -> None:
+    content = style_feature(whole)
+    found = read(saved(tmp_path / "sfe.pt", content))
+    assert found.format == f"StyleFeatureEditor checkpoint ({'editor' if whole else 'inverter'})"
+    assert "MIT" in found.licence and bool(found.notes) is whole
+    assert found.encoder is not None and found.generator is not None
+    state = content["state_dict"]
+    inverter = inverters.below(state, "inverter." if whole else "encoder.")
+    decoder = inverters.below(state, "decoder.")
+    editor = inverters.below(state, "encoder.") if whole else None
+    w, feature, picture = inverters.style_feature(
+        images, inverter, content["latent_avg"], decoder, editor
+    )
+    latent = found.encoder.encode(images)
+    assert latent.layer == 9 and latent.feature is not None
+    close(latent.code, w)
+    close(latent.feature, feature)
+    drawn = synthesize(found.generator, latent)
+    close(drawn, picture)
+    assert (drawn - found.generator.synthesize(Latent(w, "w+"))).abs().mean() > 0.01
+
+
+def test_style_feature_editor_shrinks_as_the_published_code_does(tmp_path: Path) -> None:
+    """By the two pixels in the middle of each four, which is no mean of an area."""
+    encoder = read(saved(tmp_path / "sfe.pt", style_feature(False))).encoder
+    assert encoder is not None
+    large = blocks(7, 1, 1024)
+    small = functional.interpolate(large, size=(256, 256), mode="bilinear", align_corners=False)
+    close(encoder.encode(large).code, encoder.encode(small).code)
+
+
+def test_style_feature_editor_whose_features_are_not_the_generators_is_refused(
+    base: dict[str, Any], tmp_path: Path
+) -> None:
+    content = style_feature(False)
+    for name in ("fs_backbone.block_2.1.conv1.weight", "fuser.body.1.body.3.weight"):
+        lacking = {n: t for n, t in content["state_dict"].items() if n != f"encoder.{name}"}
+        with pytest.raises(InputError, match=name.replace(".", r"\.")):
+            read(saved(tmp_path / "x.pt", {**content, "state_dict": lacking}))
+    own = {n: t for n, t in content["state_dict"].items() if not n.startswith("decoder.")}
+    with pytest.raises(InputError, match=r"encoder writes w\+ \[12, 16\], its generator takes"):
+        other = {**content, "state_dict": own | parts(base, "decoder."), "latent_avg": None}
+        read(saved(tmp_path / "x.pt", other))
+    with pytest.raises(InputError, match="without its decoder"):
+        read(saved(tmp_path / "x.pt", {**content, "state_dict": own}))

@@ -58,6 +58,17 @@ LAYOUTS: dict[str, tuple[str, Callable[[torch.Tensor], Any]]] = {
     "an array": ("w.npy", lambda w: w.numpy()),
     "an array in double precision": ("w.npy", lambda w: w.double().numpy()),
     "dlatents of StyleGAN2-ADA in TensorFlow": ("d.npz", lambda w: {"dlatents": w.numpy()}),
+    "latents.npy of HyperStyle": (
+        "latents.npy",
+        lambda w: {f"{n}.jpg": one.numpy() for n, one in enumerate(w)},
+    ),
+    "latents.npy of ReStyle, with five steps": (
+        "latents.npy",
+        lambda w: {
+            f"{n}.jpg": [*(torch.zeros(4, *one.shape).numpy()), one.numpy()]
+            for n, one in enumerate(w)
+        },
+    ),
     "w of NVlabs": ("projected_w.npz", lambda w: {"w": w.numpy()}),
 }
 

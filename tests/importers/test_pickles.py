@@ -124,6 +124,33 @@ def test_npy_npz_and_safetensors_are_read(file: Path) -> None:
     assert torch.equal(load(file)["w"], torch.ones(3))
 
 
+def test_the_objects_of_an_npy_are_read_without_running_them(file: Path) -> None:
+    path = file.with_suffix(".npy")
+    np.save(path, {"a.jpg": [np.ones((2, 3), np.float32), np.zeros(2)], "b": np.float32(2)})
+    read = load(path)
+    assert [*read] == ["a.jpg", "b"] and np.array_equal(read["a.jpg"][0], np.ones((2, 3)))
+    several = np.empty(3, object)
+    several[:] = [None, np.ones(2), types.SimpleNamespace(a=1)]
+    np.save(path, several)
+    nothing, ones, inert = load(path)
+    assert nothing is None and np.array_equal(ones, np.ones(2)) and isinstance(inert, Foreign)
+
+
+def test_objects_in_an_npy_that_are_not_what_it_says_are_refused(file: Path) -> None:
+    path = file.with_suffix(".npy")
+    inner = np.empty(2, object)
+    for content in ({"a": inner}, np.empty((2, 2), object)):
+        np.save(path, content)
+        with pytest.raises(InputError):
+            load(path)
+    np.save(path, {"a": 1})
+    whole = path.read_bytes()
+    for damaged in (whole + b"x", whole[:-9], whole.replace(b"'shape': ()", b"'shape': (3,)")):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError):
+            load(path)
+
+
 def test_a_class_comes_out_inert(file: Path) -> None:
     thing = types.SimpleNamespace(a=1)
     file.write_bytes(pickle.dumps({"x": thing, "y": np.random.RandomState}))

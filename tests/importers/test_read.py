@@ -34,6 +34,7 @@ CONTENTS: dict[str, Callable[[], Any]] = {
     "stylegan3": lambda: contents.stylegan3("stylegan3-t"),
     "tensorflow": lambda: contents.tensorflow("stylegan1"),
     "genforce": lambda: {"generator_smooth": contents.genforce("pggan-genforce")},
+    "gan_zoo": contents.gan_zoo,
     "biggan": lambda: contents.biggan(reference("biggan-128")),
     "rosinality": contents.rosinality,
     "psp": lambda: contents.psp("psp"),
@@ -51,7 +52,14 @@ def test_the_order_of_readers_does_not_matter(name: str) -> None:
 
 
 def test_every_reader_is_tried_here() -> None:
-    elsewhere = {"e2style", "hfgi", "hyperstyle", "styleres"}  # test_inverters.py
+    elsewhere = {
+        "e2style",
+        "hfgi",
+        "hyperstyle",
+        "idinvert",
+        "style_feature",
+        "styleres",
+    }  # test_inverters.py
     names = {reader.__name__.rpartition(".")[2] for reader in readers()}
     assert names - elsewhere == {*CONTENTS} and names >= elsewhere
 

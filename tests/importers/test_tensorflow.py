@@ -8,6 +8,7 @@ import torch
 
 from dseinvert.errors import InputError
 from dseinvert.importers import tensorflow
+from dseinvert.latent import Latent
 from dseinvert.pickled import pickles
 from dseinvert.pickled.pickles import Foreign
 from tests.references import progressive as published
@@ -71,6 +72,44 @@ def test_labels_and_sizes_come_from_the_file():
     assert (stylegan.spec.layers, stylegan.spec.dim, stylegan.spec.classes) == (8, 20, 4)
     assert stylegan.config.mapping_layers == 3
     assert stylegan.config.mapping_width == 28
+
+
+def labelled() -> tuple[Foreign, dict[str, Any]]:
+    """A StyleGAN2 of before adaptive augmentation with four classes, and its mapping network."""
+    _, _, network = trained("stylegan2-tensorflow", label_size=4)
+    mapping = variables(network, "mapping")
+    drawn = np.random.RandomState(9)
+    mapping["LabelConcat/weight"] = drawn.standard_normal((4, 24)).astype(np.float32)
+    wide = drawn.standard_normal((48, 20)).astype(np.float32) * 100
+    mapping["Dense0/weight"] = wide
+    return with_variables(network, "mapping", mapping), mapping
+
+
+def test_a_stylegan2_with_classes_of_before_augmentation_maps_as_published():
+    """z and the label's embedding, which has no scale of its own, are normalised as one."""
+    network, mapping = labelled()
+    generator = tensorflow.convert(network).generator
+    assert (generator.spec.classes, generator.z_dim) == (4, 24)
+    z, label = torch.randn(3, 1, 24), torch.eye(4)[[0, 3, 1]]
+    x = label.numpy() @ mapping["LabelConcat/weight"]
+    x = np.concatenate([z[:, 0].numpy(), x], axis=1)
+    x = x / np.sqrt((x**2).mean(axis=1, keepdims=True) + 1e-8)
+    for index in range(3):
+        weight, bias = (mapping[f"Dense{index}/{part}"] for part in ("weight", "bias"))
+        x = x @ weight * (0.01 / np.sqrt(len(weight))) + bias * 0.01
+        x = np.maximum(x, 0.2 * x) * np.sqrt(2)
+    found = generator.rows(Latent(z, "z", label=label))[:, 0]
+    assert x.std() > 0.3 and np.abs(found.numpy() - x).max() < 1e-4
+    other = generator.rows(Latent(z, "z", label=label.flip(0)))[:, 0]
+    assert (other - found).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("damage", ["LabelConcat/weight", "Dense0/weight"])
+def test_a_label_that_does_not_fit_its_mapping_network_is_named(damage):
+    network, mapping = labelled()
+    damaged = with_variables(network, "mapping", mapping | {damage: np.zeros((3, 7), np.float32)})
+    with pytest.raises(InputError, match=r"LabelConcat|Dense0"):
+        tensorflow.convert(damaged)
 
 
 @pytest.mark.parametrize("fused", [True, False])

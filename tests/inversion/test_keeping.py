@@ -23,7 +23,7 @@ from dseinvert.models import Model, save_model
 from tests.export.models_of_every_kind import MODELS, model_of
 
 # Those that change the generator for each image, or look again, are refused below.
-PER_IMAGE = ("hfgi", "hyperstyle", "styleres")
+PER_IMAGE = ("hfgi", "hyperstyle", "style-feature", "styleres")
 ENCODERS = [name for name in MODELS if not name.endswith(("none", *PER_IMAGE))]
 WORKS = [("latent:1", space) for space in SPACES]
 WORKS += [("sam:6", "z+"), ("latent:1,generator:1", "w"), ("encoder:1,latent:1", "z+")]

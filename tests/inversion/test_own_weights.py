@@ -9,7 +9,7 @@ from dseinvert.models import Model
 from tests.export.models_of_every_kind import MODELS, model_of
 
 # What changes the generator or F for each image is not tuned.
-PER_IMAGE = ("hfgi", "hyperstyle", "styleres")
+PER_IMAGE = ("hfgi", "hyperstyle", "style-feature", "styleres")
 KINDS = [name for name in MODELS if not name.endswith(("none", *PER_IMAGE))]
 KINDS_AND_SCOPES = [(kind, scope) for kind in KINDS for scope in ("tail", "all")]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -220,6 +221,34 @@ def _power_iterations(weight: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np
         u = matrix @ v
         u = u / np.linalg.norm(u)
     return u, v
+
+
+GAN_ZOO_WIDTHS = (10, 8, 6)
+
+
+def gan_zoo(wrapped: bool = True, **config: Any) -> dict[str, Any]:
+    """A PGAN checkpoint of Facebook's zoo, of 16 px: z of 12 numbers and a label of 3.
+
+    Args:
+        wrapped: whether its layers stand in another, as the later files have it.
+        config: numbers that its configuration holds instead.
+    """
+    first, inner = GAN_ZOO_WIDTHS[0], ".module" if wrapped else ""
+    shapes: dict[str, list[int]] = {"formatLayer": [16 * first, 15]}
+    shapes |= {"groupScale0.0": [first, first, 3, 3], "toRGBLayers.0": [3, first, 1, 1]}
+    for k, (before, width) in enumerate(pairwise(GAN_ZOO_WIDTHS)):
+        shapes[f"scaleLayers.{k}.0"] = [width, before, 3, 3]
+        shapes[f"scaleLayers.{k}.1"] = [width, width, 3, 3]
+        shapes[f"toRGBLayers.{k + 1}"] = [3, width, 1, 1]
+    named = {f"{name}{inner}.weight": shape for name, shape in shapes.items()}
+    named |= {f"{name}{inner}.bias": shape[:1] for name, shape in shapes.items()}
+    arrays = fill(named, 120)
+    state = {n: torch.from_numpy(np.array(array)) for n, array in arrays.items()}
+    numbers = {"alpha": 0, "lossCriterion": "WGANGP", "categoryVectorDim": 3}
+    numbers |= {"noiseVectorDim": 12, "attribKeysOrder": {"Main": {"order": 0, "values": [*"abc"]}}}
+    settings = Foreign("models.utils.config", "BaseConfig", state=numbers | config)
+    lost = {name: tensor * 0 for name, tensor in state.items()}
+    return {"config": settings, "netG": lost, "netD": {}, "avgG": state}
 
 
 def deep_gan_encoder(numbers: Mapping[str, Any], dim: int | None = None) -> Tensors:

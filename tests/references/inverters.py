@@ -145,12 +145,16 @@ def draw(
     state: State,
     deltas: Sequence[Tensor | None] | None = None,
     fused: tuple[Tensor, Tensor] | None = None,
+    seen: dict[int, Tensor] | None = None,
+    entering: tuple[int, Tensor] | None = None,
 ) -> Tensor:
     """[B, L, D] -> image.
 
     Args:
         deltas: of each convolution and ToRGB in the order they run (HyperStyle).
         fused: scale and shift of the features of their size, before the second convolution (HFGI).
+        seen: filled with the output of each convolution that ends a block, counted from 1.
+        entering: the number of one of them, and what goes on in its place (StyleFeatureEditor).
     """
     count = sum(name.startswith("to_rgbs.") and name.endswith(".bias") for name in state)
     count = len({name.split(".")[1] for name in state if name.startswith("to_rgbs.")}) or count
@@ -174,7 +178,28 @@ def draw(
             x = x * (1 + fused[0]) + fused[1]
         x = styled(x, f"convs.{2 * block + 1}", 2 * block + 2)
         image = upsampled(image) + coloured(x, f"to_rgbs.{block}", 2 * block + 3)
+        if seen is not None:
+            seen[2 * block + 3] = x
+        if entering is not None and entering[0] == 2 * block + 3:
+            x = entering[1]
     return image
+
+
+def decoder_shapes(side: int, width: int, w_dim: int) -> Shapes:
+    """Of a generator of that side, as wide at each resolution."""
+    steps = int(math.log2(side)) - 2
+    made: Shapes = {"input.input": [1, width, 4, 4], "style.1.weight": [w_dim, w_dim]}
+    made["style.1.bias"] = [w_dim]
+    for row, name in enumerate(["conv1", *(f"convs.{k}" for k in range(2 * steps))]):
+        res = 4 << (row + 1) // 2
+        made |= {f"{name}.conv.weight": [1, width, width, 3, 3], f"{name}.noise.weight": [1]}
+        made |= {f"{name}.activate.bias": [width], f"noises.noise_{row}": [1, 1, res, res]}
+    for name in ["to_rgb1", *(f"to_rgbs.{k}" for k in range(steps))]:
+        made |= {f"{name}.conv.weight": [1, 3, width, 1, 1], f"{name}.bias": [1, 3, 1, 1]}
+    for name in [name for name in made if name.endswith("conv.weight")]:
+        modulation = name.replace("weight", "modulation")
+        made |= {f"{modulation}.weight": [width, w_dim], f"{modulation}.bias": [width]}
+    return made
 
 
 def below(state: State, prefix: str) -> dict[str, Tensor]:
@@ -542,3 +567,136 @@ def trunk(x: Tensor, state: State, units: Sequence[int]) -> Iterator[Tensor]:
         for k in range(count):
             x, number = unit(x, state, f"body.{number}", 1 if k else 2), number + 1
         yield x
+
+
+# ---- In-Domain Inversion
+
+IDINVERT_WIDTHS = (6, 8, 12, 12)
+
+
+def idinvert_shapes(w_dim: int) -> Shapes:
+    """Of the encoder for 32 px."""
+    made: Shapes = {"block0.conv.weight": [IDINVERT_WIDTHS[0], 3, 3, 3]}
+    made |= dict(norm_shapes("block0.bn.bn", IDINVERT_WIDTHS[0]))
+    for k, (before, width) in enumerate(pairwise(IDINVERT_WIDTHS), 1):
+        hidden = min(before, width)
+        if before != width:
+            made[f"block{k}.conv.weight"] = [width, before, 1, 1]
+            made |= dict(norm_shapes(f"block{k}.bn.bn", width))
+        for number, inputs, outputs in ((1, before, hidden), (2, hidden, width)):
+            made[f"block{k}.conv{number}.weight"] = [outputs, inputs, 3, 3]
+            made[f"block{k}.wscale{number}.bias"] = [outputs]
+            made |= dict(norm_shapes(f"block{k}.bn{number}.bn", outputs))
+    last = len(IDINVERT_WIDTHS)
+    made[f"block{last}.fc.weight"] = [2 * last * w_dim, 16 * IDINVERT_WIDTHS[-1]]
+    return made | dict(norm_shapes(f"block{last}.bn.bn", 2 * last * w_dim))
+
+
+def idinvert(x: Tensor, state: State) -> Tensor:
+    """[B, 3, 32, 32] -> w+ [B, L, D]."""
+    x = F.leaky_relu(norm(conv(x, state, "block0.conv"), state, "block0.bn.bn"), 0.2)
+    last = len(IDINVERT_WIDTHS)
+    for k in range(1, last):
+        x = y = F.avg_pool2d(x, 2)
+        if f"block{k}.conv.weight" in state:
+            y = norm(conv(x, state, f"block{k}.conv"), state, f"block{k}.bn.bn")
+            y = F.leaky_relu(y, 0.2)
+        for number in (1, 2):
+            bias = state[f"block{k}.wscale{number}.bias"].view(1, -1, 1, 1)
+            x = conv(x, state, f"block{k}.conv{number}") + bias
+            x = F.leaky_relu(norm(x, state, f"block{k}.bn{number}.bn"), 0.2)
+        x = x + y
+    weight = state[f"block{last}.fc.weight"]
+    x = F.linear(x.flatten(1), weight) / math.sqrt(weight.shape[1])
+    return norm(x[:, :, None, None], state, f"block{last}.bn.bn").reshape(len(x), 2 * last, -1)
+
+
+# ---- StyleFeatureEditor
+
+SFE_WIDTHS, SFE_UNITS, SFE_DEPTH = (6, 8, 10, 12), (1, 2, 2, 1), 2
+
+
+def sfe_shapes(rows: int, channels: int, w_dim: int) -> Shapes:
+    """Of its inverter."""
+    first = SFE_WIDTHS[0]
+    made: Shapes = {f"fs_backbone.{n}": s for n, s in stem_shapes("conv", 3, first)}
+    before = first
+    for k, (width, count) in enumerate(zip(SFE_WIDTHS, SFE_UNITS, strict=True), 1):
+        for i in range(count):
+            name = f"fs_backbone.block_{k}.{i}"
+            made |= _sfe_branch(name, SFE_NAMED, before, width)
+            if i == 0:  # also where the width stays: it shrinks, or did before its stride was cut
+                made[f"{name}.downsample.0.weight"] = [width, before, 1, 1]
+                made |= dict(norm_shapes(f"{name}.downsample.1", width))
+            before = width
+    made |= _sfe_branch("fs_backbone.content_layer", SFE_COUNTED, SFE_WIDTHS[2], channels)
+    for row in range(rows):
+        made[f"fs_backbone.styles.{row}.weight"] = [w_dim, 9 * sum(SFE_WIDTHS)]
+        made[f"fs_backbone.styles.{row}.bias"] = [w_dim]
+    return made | sfe_fuser_shapes("fuser.", channels)
+
+
+def sfe_fuser_shapes(name: str, channels: int) -> Shapes:
+    """Of the network that fuses, and of the editor."""
+    made: Shapes = {f"{name}conv.weight": [channels, 2 * channels, 1, 1]}
+    made[f"{name}conv.bias"] = [channels]
+    for k in range(SFE_DEPTH):
+        made |= _sfe_branch(f"{name}body.{k}.body", SFE_COUNTED, channels, channels)
+    return made
+
+
+SFE_NAMED = ("bn1", "conv1", "bn2", "prelu", "conv2", "bn3")
+SFE_COUNTED = ("0", "1", "2", "3", "4", "5")
+
+
+def _sfe_branch(name: str, parts: Sequence[str], before: int, width: int) -> Shapes:
+    entry, first, middle, slope, second, last = (f"{name}.{part}" for part in parts)
+    made: Shapes = dict(norm_shapes(entry, before))
+    made |= {f"{first}.weight": [width, before, 3, 3], f"{second}.weight": [width, width, 3, 3]}
+    made |= {f"{slope}.weight": [width]}
+    return made | dict(norm_shapes(middle, width)) | dict(norm_shapes(last, width))
+
+
+def sfe_branch(x: Tensor, state: State, name: str, parts: Sequence[str], stride: int = 1) -> Tensor:
+    entry, first, middle, slope, second, last = (f"{name}.{part}" for part in parts)
+    y = norm(conv(norm(x, state, entry), state, first), state, middle)
+    y = F.prelu(y, state[f"{slope}.weight"])
+    return norm(conv(y, state, second, stride), state, last)
+
+
+def sfe_fuser(x: Tensor, state: State, name: str) -> Tensor:
+    x = conv(x, state, f"{name}conv")
+    for k in range(SFE_DEPTH):
+        x = x + sfe_branch(x, state, f"{name}body.{k}.body", SFE_COUNTED)
+    return x
+
+
+def style_feature(
+    images: Tensor, inverter: State, average: Tensor, decoder: State, editor: State | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """w+, F and the picture, of images at 256 px; `editor` None = of the inverter alone."""
+    x, maps = stem(images, inverter, "fs_backbone.conv"), []
+    for k, (count, shrinks) in enumerate(zip(SFE_UNITS, (2, 2, 1, 2), strict=True), 1):
+        for i in range(count):
+            name, stride = f"fs_backbone.block_{k}.{i}", 1 if i else shrinks
+            y = sfe_branch(x, inverter, name, SFE_NAMED, stride)
+            if i == 0:
+                x = conv(x, inverter, f"{name}.downsample.0", stride)
+                x = norm(x, inverter, f"{name}.downsample.1")
+            x = x + y
+        maps.append(x)
+    joined = torch.cat([F.adaptive_avg_pool2d(one, 3) for one in maps], 1).flatten(1)
+    rows = sum(n.startswith("fs_backbone.styles.") and n.endswith("bias") for n in inverter)
+    names = [f"fs_backbone.styles.{row}" for row in range(rows)]
+    w = torch.stack(
+        [F.linear(joined, inverter[f"{n}.weight"], inverter[f"{n}.bias"]) for n in names], 1
+    )
+    w = average + w
+    predicted = sfe_branch(maps[2], inverter, "fs_backbone.content_layer", SFE_COUNTED)
+    seen: dict[int, Tensor] = {}
+    draw(w, decoder, seen=seen)
+    feature = sfe_fuser(torch.cat([predicted, seen[9]], 1), inverter, "fuser.")
+    if editor is not None:
+        both = torch.cat([feature, torch.zeros_like(feature)], 1)
+        feature = sfe_fuser(both, editor, "")
+    return w, feature, draw(w, decoder, entering=(9, feature))
