@@ -100,7 +100,8 @@ class ImagesOptions:
     """Leave in whole photos where they were taken."""
     name_template: str | None = None
     """Names of the pictures, such as {parent}_{stem}_{edit}: the image's folder, its name, and
-    what is shown; {n} or {n:03} = number of the face. None = {stem}.{edit}."""
+    what is shown; {n} or {n:03} = number of the face, from 1, and 0 or 000 of a whole photo, which
+    shows all faces. None = {stem}.{edit}."""
     max_pixels: Annotated[int | None, Option(least=1)] = None
     """Of an image, beyond which it is refused. None = 220 million, and less for a file of a few
     bytes."""

@@ -17,7 +17,7 @@ def be_calm(verbose: bool) -> None:
         handler.addFilter(_printable)
         if type(handler) is _Stderr:  # and not one of who calls `run`
             handler.setLevel(logging.getLogger().level)
-    logging.getLogger("PIL").setLevel(logging.ERROR)
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
     if not verbose:
         warnings.simplefilter("ignore")
     # What Pillow warns of is either harmless or told by us.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,17 +10,12 @@ import typer
 
 from dseinvert.errors import UsageError
 from dseinvert.media.atomic import shown
-from dseinvert.names import json_value, read_regular, suggested
+from dseinvert.media.toml_file import read_short, toml_value
+from dseinvert.names import json_value, printable, suggested
 from dseinvert.similarity.weights import FIELDS
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 _FACTS = {"generator", "encoder", "schedule", "metrics", "encoder_widths"}
 """What a run says of itself in training.json, besides its options."""
-_LONGEST = 1 << 20
 
 
 def read_config(context: typer.Context, path: Path | None) -> Path | None:
@@ -46,7 +40,7 @@ def _defaults(path: Path, known: Mapping[str, Any]) -> dict[str, Any]:
             continue  # they are joined, term by term, with those that are typed
         if name not in known or name == "config":
             names = [one.replace("_", "-") for one in known]
-            what = f"--config {shown(path)}: no option {key}"
+            what = f"--config {shown(path)}: no option {_brief(key)}"
             raise UsageError(what, suggested(key, names, "see --help"))
         found[name] = _plain(path, key, value, known[name])
     return found
@@ -63,8 +57,12 @@ def _plain(path: Path, key: str, value: Any, option: Any) -> Any:
 
 def _scalar(path: Path, key: str, value: Any) -> Any:
     if not isinstance(value, str | int | float | bool):
-        raise UsageError(f"--config {shown(path)}: {key} is no plain value")
+        raise UsageError(f"--config {shown(path)}: {_brief(key)} is no plain value")
     return value
+
+
+def _brief(key: str) -> str:
+    return printable(key)[:80]
 
 
 def weights_in(path: Path | None) -> list[str]:
@@ -84,17 +82,14 @@ def weights_in(path: Path | None) -> list[str]:
 
 def _content(path: Path) -> dict[str, Any]:
     try:
-        data = read_regular(path)
-        if len(data) > _LONGEST:
-            raise ValueError("more than 1 MiB")
-        text = data.decode()
-        value = json_value(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
+        data = read_short(path)
+        value = json_value(data) if path.suffix.lower() == ".json" else toml_value(data)
         if not isinstance(value, dict):
             raise ValueError("not a table of options")
     except OSError as error:
         what = f"--config {shown(path)}: {(error.strerror or str(error)).lower()}"
         raise UsageError(what) from error
-    except (ValueError, RecursionError) as error:  # tomllib's and json's errors are ValueErrors
-        said = " ".join(str(error).split())[:200]
+    except ValueError as error:
+        said = printable(" ".join(str(error).split()))[:200]
         raise UsageError(f"--config {shown(path)}: {said}", "see docs/training.md") from error
     return value

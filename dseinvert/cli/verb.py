@@ -90,8 +90,11 @@ def verb(
             talk = Talk(silent, given.pop("verbose", False), given.pop("log", None))
             if "quiet" in named:
                 given["quiet"] = silent
-            with nullcontext() if json is None else reserved_stdout():
-                done = _watched(whole, given, talk, takes="watcher" in named)
+            try:
+                with nullcontext() if json is None else reserved_stdout():
+                    done = _watched(whole, given, talk, takes="watcher" in named)
+            except KeyboardInterrupt as error:  # of which typer itself would say nothing
+                raise typer.Abort from error
             _tell(done, as_json)
             if done.code:
                 raise typer.Exit(done.code)

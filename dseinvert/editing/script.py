@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,13 +12,10 @@ from typing import Any
 from dseinvert.editing.grammar import LARGEST, addressed, check_edit_of_clip, parts_of
 from dseinvert.editing.when import EASES, Ease, Key, seconds
 from dseinvert.errors import UsageError
-from dseinvert.names import number, suggested
+from dseinvert.media.atomic import shown
+from dseinvert.media.toml_file import read_toml
+from dseinvert.names import LONGEST, brief, number, printable, suggested
 from dseinvert.timecode import WITHIN, Clock, in_seconds, read_timecode
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 _FIELDS = ("person", "edit", "keys", "ease")
 _LOOKS = '[[edit]] edit = "age" keys = [[1.5, 0], ["0:04", 2]]'
@@ -61,18 +57,18 @@ def read_script(path: Path, clock: Clock | None = None) -> tuple[str, tuple[Line
     Raises:
         UsageError: no such file, or not of that form: which line, and what is wrong with it.
     """
+    where = f"--edits {shown(path)}"
     try:
-        values = tomllib.loads(path.read_text("utf-8"))
+        values = read_toml(path)
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--edits {path}: cannot be read", "name a file such as edits.toml") from (
-            error
-        )
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"--edits {path}: {error}", f"write {_LOOKS}") from error
+        raise UsageError(f"{where}: cannot be read", "name a file such as edits.toml") from error
+    except ValueError as error:
+        said = printable(" ".join(str(error).split()))[:200]
+        raise UsageError(f"{where}: {said}", f"write {_LOOKS}") from error
     rows = values.get("edit")
     if not isinstance(rows, list) or not rows or set(values) != {"edit"}:
-        raise UsageError(f"--edits {path}: no [[edit]], or something else", f"write {_LOOKS}")
-    lines = tuple(_line(f"--edits {path}, edit {k}", row, clock) for k, row in enumerate(rows, 1))
+        raise UsageError(f"{where}: no [[edit]], or something else", f"write {_LOOKS}")
+    lines = tuple(_line(f"{where}, edit {k}", row, clock) for k, row in enumerate(rows, 1))
     safe = "".join(one if one.isalnum() or one in "_-" else "-" for one in path.stem)
     return f"edits-{safe}", lines
 
@@ -82,18 +78,26 @@ def _line(where: str, row: Any, clock: Clock | None) -> Line:
         raise UsageError(f"{where}: no table", f"write {_LOOKS}")
     for name in row:
         if name not in _FIELDS:
-            raise UsageError(f"{where}: {name!r}", suggested(name, _FIELDS, ", ".join(_FIELDS)))
+            raise UsageError(
+                f"{where}: {brief(name)}", suggested(name, _FIELDS, ", ".join(_FIELDS))
+            )
     edit, who, ease = row.get("edit"), str(row.get("person", "")), row.get("ease", "linear")
     if not isinstance(edit, str):
         raise UsageError(f"{where}: edit is the name of a direction", f"write {_LOOKS}")
+    if max(len(edit), len(who)) > LONGEST:
+        raise UsageError(f"{where}: far too long a name", f"write {_LOOKS}")
     if ease not in EASES:
-        raise UsageError(f"{where}: ease {ease!r}", suggested(str(ease), EASES, ", ".join(EASES)))
+        raise UsageError(
+            f"{where}: ease {brief(ease)}", suggested(str(ease), EASES, ", ".join(EASES))
+        )
     named, edit = addressed(in_seconds(edit, clock))
     if named:
-        raise UsageError(f"{where}: {named!r} before a colon", f'person = "{named}"')
+        raise UsageError(f"{where}: {brief(named)} before a colon", f"person = {brief(named)}")
     keys = _keys(where, row["keys"], clock) if "keys" in row else ()
     if keys and ("=" in edit or "," in edit):
-        raise UsageError(f"{where}: edit {edit!r} beside keys", "the name of one direction: age")
+        raise UsageError(
+            f"{where}: edit {brief(edit)} beside keys", "the name of one direction: age"
+        )
     check_edit_of_clip(f"{edit.partition('@')[0]}=0" if keys else edit)
     return Line(edit, who, keys, ease)
 
@@ -114,10 +118,10 @@ def _key(where: str, row: Any, clock: Clock | None) -> Key:
         when = _time(str(time), clock) if isinstance(time, str | int | float) else None
         strength = float(number(value))
     except (TypeError, ValueError) as error:
-        raise UsageError(f"{where}: key {row!r}", "a time and a strength: [1.5, 2]") from error
+        raise UsageError(f"{where}: key {brief(row)}", "a time and a strength: [1.5, 2]") from error
     if when is None or abs(strength) > LARGEST:
         advice = f'a time such as 1.5 or "0:01.5", a strength within ±{LARGEST:g}'
-        raise UsageError(f"{where}: key {row!r}", advice)
+        raise UsageError(f"{where}: key {brief(row)}", advice)
     return when, strength
 
 

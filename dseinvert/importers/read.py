@@ -30,7 +30,7 @@ from dseinvert.importers import (
 )
 from dseinvert.importers.found import Found
 from dseinvert.importers.wrapped import forms
-from dseinvert.names import json_value
+from dseinvert.names import json_value, read_regular
 from dseinvert.pickled.pickles import Foreign, load, printable
 
 _MOST_PARTS = 100_000
@@ -188,7 +188,7 @@ def _open(path: Path) -> tuple[Any, str]:
             content = reader.together(content, load(beside))
     if path.name == weights.name and config.is_file():
         try:
-            content = {path.name: content, config.name: json_value(config.read_bytes())}
+            content = {path.name: content, config.name: json_value(read_regular(config))}
         except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{config}: not JSON: {error}") from error
     return content, path.stem

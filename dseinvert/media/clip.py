@@ -28,6 +28,8 @@ _FORMATS = (
 _ERRORS = "surrogateescape"
 _AGAIN = "copy or download it again"
 _BAD_PACKETS_IN_A_ROW = 64
+MOST_STREAMS, MOST_PIXELS = 128, 100_000_000
+"""Of a clip, and of each of its pictures: twice what the largest cameras write."""
 INTERLACED = (
     "is interlaced; its frames are read and written as progressive ones; --deinterlace makes whole "
     "pictures of them"
@@ -177,6 +179,7 @@ def probe(path: Path, *, deinterlace: bool = False) -> Clip:
     _refuse_what_is_no_video(path)
     with open_video(path) as container:
         stream = _pictures(path, container)
+        _check_size(path, stream.codec_context)
         frame = next(decoded(container, stream, Trouble()), None)
         if frame is None:
             raise InputError(f"{shown(path)}: none of its frames can be decoded", _AGAIN)
@@ -192,6 +195,7 @@ def open_video(path: Path) -> Iterator[Any]:
     import av
 
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
+    options["max_streams"] = str(MOST_STREAMS)
     with ExitStack() as stack:
         try:
             try:  # `file:`, or a file called `concat:x` would be taken for an instruction
@@ -304,6 +308,8 @@ def _refuse_what_is_no_video(path: Path) -> None:
 def _refusal(error: Exception) -> str:
     import av
 
+    if isinstance(error, MemoryError):  # FFmpeg's word for either
+        return f"has more than {MOST_STREAMS} streams, or too little memory is free"
     if isinstance(error, OSError):
         return f"cannot be read: {_said(error)}"
     if isinstance(error, av.error.InvalidDataError | av.error.ArgumentError):
@@ -328,6 +334,14 @@ def _pictures(path: Path, container: Any) -> Any:
             f"{shown(path)}: has no video, only {' and '.join(held + cover) or 'nothing'}"
         )
     return next((s for s in videos if s.disposition & Disposition.default), videos[0])
+
+
+def _check_size(path: Path, context: Any) -> None:
+    """InputError for pictures of which a few would fill the memory."""
+    if context.width * context.height > MOST_PIXELS:
+        size = f"pictures of {context.width}x{context.height}"
+        most = f"the most is {MOST_PIXELS // 1_000_000} million pixels"
+        raise InputError(f"{shown(path)}: has {size}, {most}", "scale it down with ffmpeg")
 
 
 def _still() -> Any:

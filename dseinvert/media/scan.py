@@ -14,6 +14,8 @@ from dseinvert.media.formats import SUFFIXES, unread
 from dseinvert.media.images import CAMERA_RAW, HEAD_BYTES, sniff
 
 _LITTER = frozenset({"thumbs.db", "desktop.ini"})
+_DIGITS = 300
+"""Of a number in a name: no file has a longer one, though a journal may say so."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def natural(path: Path) -> tuple[list[list[str | int]], str]:
 
 def _numbers_as_numbers(text: str) -> list[str | int]:
     pieces = re.split(r"(\d+)", text.casefold())
-    return [int(piece) if index % 2 else piece for index, piece in enumerate(pieces)]
+    return [int(piece[:_DIGITS]) if index % 2 else piece for index, piece in enumerate(pieces)]
 
 
 # A found file, a problem, or of a file that is ignored, what picture it is; "" = none.

@@ -8,10 +8,11 @@ packet, whose own length then stands before it. It has its name only once it is 
 from __future__ import annotations
 
 import json
+import os
 import struct
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -145,14 +146,14 @@ def segment_files(folder: Path) -> list[Path]:
 def segment_times(path: Path, settings: Encoding) -> list[int]:
     """The `pts` of a segment's packets in decoding order, without reading their data."""
     times: list[int] = []
-    size = path.stat().st_size
-    with open_regular(path) as file:
-        _check_head(path, file, settings)
+    with _opened(path, settings) as file:
+        size = os.fstat(file.fileno()).st_size
         while head := file.read(_PACKET.size):
             if len(head) < _PACKET.size:
                 raise InputError(f"{shown(path)}: is damaged", "delete it")
-            pts, _, length = _PACKET.unpack(head)
-            if file.seek(length, 1) > size:
+            pts, marks, length = _PACKET.unpack(head)
+            least = _LENGTH.size if marks & _ALPHA else 0
+            if length < least or file.seek(length, 1) > size:
                 raise InputError(f"{shown(path)}: is damaged", "delete it")
             times.append(pts)
     return times
@@ -160,8 +161,7 @@ def segment_times(path: Path, settings: Encoding) -> list[int]:
 
 def read_segment(path: Path, settings: Encoding) -> Iterator[Packet]:
     """The packets of a segment in decoding order; InputError where it is of other `settings`."""
-    with open_regular(path) as file:
-        _check_head(path, file, settings)
+    with _opened(path, settings) as file:
         while head := file.read(_PACKET.size):
             pts, marks, length = _PACKET.unpack(head)
             data, alpha = file.read(length), b""
@@ -171,10 +171,18 @@ def read_segment(path: Path, settings: Encoding) -> Iterator[Packet]:
             yield Packet(pts, bool(marks & _KEY), data, alpha)
 
 
+@contextmanager
+def _opened(path: Path, settings: Encoding) -> Iterator[BinaryIO]:
+    """A segment at its first packet; InputError where it is no file, or of other `settings`."""
+    try:
+        file = open_regular(path)
+    except OSError as error:
+        raise InputError(f"{shown(path)}: {(error.strerror or '').lower()}", "delete it") from error
+    with file:
+        if file.readline(1 << 16) != _head(settings):
+            raise InputError(f"{shown(path)}: was made with other settings", "delete it")
+        yield file
+
+
 def _head(settings: Encoding) -> bytes:
     return json.dumps(settings.as_json(), sort_keys=True).encode() + b"\n"
-
-
-def _check_head(path: Path, file: BinaryIO, settings: Encoding) -> None:
-    if file.readline(1 << 16) != _head(settings):
-        raise InputError(f"{shown(path)}: was made with other settings", "delete it")

@@ -362,7 +362,10 @@ class _Rows:
         self._kept.clear()
 
     def _read_on(self) -> None:
-        rows = next(self._batches).column(0).to_pylist()
+        batch = next(self._batches, None)
+        if batch is None:
+            raise ValueError("it holds fewer rows than it says")
+        rows = batch.column(0).to_pylist()
         if len(self._kept) == _KEPT:
             self._first += len(self._kept[0])
         self._kept.append(rows)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -16,18 +15,12 @@ from dseinvert.importers.found import Found
 from dseinvert.latent import LatentSpec
 from dseinvert.media.atomic import write_bytes
 from dseinvert.media.digest import file_sha256
+from dseinvert.media.toml_file import read_toml
 from dseinvert.models import cache, store
 from dseinvert.models.download import Told, download
 from dseinvert.models.folder import check_name
-from dseinvert.names import each, json_value, open_regular, printable, read_regular
+from dseinvert.names import each, json_value, printable, read_regular
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-_LONGEST, _DOTS = 1 << 20, 1000
-"""Bytes of a registry, and dots in a line of it: each one nests its key deeper."""
 _TRUE = ("1", "on", "yes", "true")
 
 
@@ -68,7 +61,7 @@ def rows(file: Path = REGISTRY) -> list[Row]:
         UsageError: it cannot be read, or has a row that is not whole.
     """
     try:
-        tables = each(_toml(file).get("model", []), lambda table: table)
+        tables = each(read_toml(file).get("model", []), lambda table: table)
         made = [Row(**table) for table in tables]
         for row in made:
             _check(row)
@@ -76,18 +69,6 @@ def rows(file: Path = REGISTRY) -> list[Row]:
         said = printable(str(error))[:300]
         raise UsageError(f"{file}: not a registry of models: {said}") from error
     return made
-
-
-def _toml(file: Path) -> dict[str, Any]:
-    """ValueError for what would take minutes to read, or the whole stack."""
-    with open_regular(file) as opened:
-        data = opened.read(_LONGEST + 1)
-    if len(data) > _LONGEST or any(line.count(b".") > _DOTS for line in data.splitlines()):
-        raise ValueError("longer than a registry is")
-    try:
-        return tomllib.loads(data.decode())
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
 
 
 def pull(name: str, told: Told, registry: Path = REGISTRY) -> store.Added:

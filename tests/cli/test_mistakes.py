@@ -1,6 +1,7 @@
 """docs/mistakes.md: every row is typed here, and says what the table says, before torch is there.
 
-`python tests/cli/test_mistakes.py` writes the table anew from what is said now.
+`python tests/cli/test_mistakes.py` writes the table anew from what is said now; with `--seconds` it
+prints instead what each row costs: seconds of a core, of a process of its own.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import os
 import re
 import shlex
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -52,14 +54,31 @@ def place(folder: Path) -> Path:
     return folder
 
 
+def around(folder: Path) -> dict[str, str]:
+    """The environment in which the table is typed."""
+    own = {"PYTHONPATH": str(ROOT), "DSEINVERT_HOME": str(folder / ".home")}
+    return {**os.environ, **own, "CUDA_VISIBLE_DEVICES": ""}
+
+
+def core_seconds(line: str, folder: Path) -> float:
+    """What the process of a command takes of a core, however busy the machine is."""
+    words = [sys.executable, "-m", "dseinvert", *shlex.split(line)[1:]]
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(words, cwd=folder, env=around(folder), **silent)
+    used = os.wait4(process.pid, 0)[2]
+    return used.ru_utime + used.ru_stime
+
+
+def print_seconds(lines: list[str], folder: Path) -> None:
+    """What each line takes, then the median and the most."""
+    taken = [core_seconds(line, folder) for line in lines]
+    for seconds, line in zip(taken, lines, strict=True):
+        print(f"{seconds:6.2f}  {line}")
+    print(f"median {statistics.median(taken):.2f} s, at most {max(taken):.2f} s of a core")
+
+
 def typed(lines: list[str], folder: Path) -> tuple[list[tuple[str, str, int]], bool]:
     """What is said on stderr and stdout with the exit code of each; whether torch was loaded."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "DSEINVERT_HOME": str(folder / ".home"),
-        "CUDA_VISIBLE_DEVICES": "",
-    }
     ended = subprocess.run(
         [sys.executable, "-c", CHILD],
         input=json.dumps(lines),
@@ -67,7 +86,7 @@ def typed(lines: list[str], folder: Path) -> tuple[list[tuple[str, str, int]], b
         text=True,
         check=True,
         cwd=folder,
-        env=environment,
+        env=around(folder),
     )
     told, heavy = json.loads(ended.stdout)
     return [tuple(one) for one in told], heavy
@@ -127,22 +146,6 @@ def test_names_of_a_wrong_kind_do_not_stop_those_of_the_right_one(
     check_inputs(["*.jpg"], IMAGES)
 
 
-if __name__ == "__main__":
-    import tempfile
-
-    lines = [line for line, _, _ in rows()]
-    with tempfile.TemporaryDirectory() as folder:
-        told, _ = typed(lines, place(Path(folder)))
-    made = iter(told)
-
-    def row(match: re.Match[str]) -> str:
-        err, _, code = next(made)
-        said = html.escape(err.strip().removeprefix("dseinvert: "), quote=False)
-        return f"| `{match[1]}` | {said.replace('|', '&#124;')} | {code} |"
-
-    PAGE.write_text(_ROW.sub(row, PAGE.read_text("utf-8")), "utf-8")
-
-
 @pytest.mark.parametrize("option", ["--mask", "--identity", "--log"])
 def test_a_name_that_no_file_system_takes_is_told_in_a_line(
     option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -152,3 +155,29 @@ def test_a_name_that_no_file_system_takes_is_told_in_a_line(
     words = ["images", str(photo), "--out", str(tmp_path / "new"), "--edit", "age=1"]
     assert run([*words, option, "x" * 300]) == 2
     assert "file name too long" in capsys.readouterr().err
+
+
+def write_page(lines: list[str], folder: Path) -> None:
+    """The table of the page, with what is said now."""
+    made = iter(typed(lines, folder)[0])
+
+    def row(match: re.Match[str]) -> str:
+        err, _, code = next(made)
+        said = html.escape(err.strip().removeprefix("dseinvert: "), quote=False)
+        return f"| `{match[1]}` | {said.replace('|', '&#124;')} | {code} |"
+
+    PAGE.write_text(_ROW.sub(row, PAGE.read_text("utf-8")), "utf-8")
+
+
+def test_a_mistake_takes_little_of_a_core(tmp_path: Path) -> None:
+    place(tmp_path)
+    taken = [core_seconds(line, tmp_path) for line, _, _ in rows()[::20]]
+    assert max(taken) < 2, taken  # about 0.4 where nothing else shares its caches
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as name:
+        shown = print_seconds if "--seconds" in sys.argv else write_page
+        shown([line for line, _, _ in rows()], place(Path(name)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -190,3 +192,31 @@ def test_a_download_tells_how_far_it_is(
     assert run(["models", "pull", "stylegan2-ffhq-256", "--log", str(log)]) == 130
     assert "licence" in log.read_text() and "error: stopped" in log.read_text()
     assert "dseinvert: stopping" in capfd.readouterr().err
+
+
+def test_a_verb_that_is_stopped_says_so_whoever_catches_it(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from dseinvert.models import store
+
+    def stopped() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "rows", stopped)
+    assert run(["models", "list"]) == ExitCode.INTERRUPTED
+    assert capfd.readouterr().err.splitlines()[-1] == "dseinvert: stopped"
+
+
+def test_what_is_stopped_before_it_is_imported_says_so_too() -> None:
+    code = """
+import sys
+class Stopped:
+    def find_spec(self, name, *_):
+        if name == "dseinvert.cli":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Stopped())
+from dseinvert.__main__ import main
+main()
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (130, "dseinvert: stopped\n")

@@ -7,9 +7,8 @@ import io
 import json
 import pickle
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -48,19 +47,9 @@ from dseinvert.training.pictures import read_tar
 from dseinvert.video.tracks import Track, pack
 from tests.conftest import build_tiny_model
 from tests.fuzz import mutators
-from tests.fuzz.mutators import Mutator
-
-
-@dataclass(frozen=True)
-class Reader:
-    """A door into the program."""
-
-    file: str
-    """The name that a mutated file gets."""
-    mutators: Sequence[Mutator]
-    seeds: Sequence[bytes]
-    read: Callable[[Path], Any]
-    """Raises a DseInvertError or nothing; of the path of the file."""
+from tests.fuzz.of_media import of_media
+from tests.fuzz.of_runs import of_runs
+from tests.fuzz.reader import Reader
 
 
 def readers(place: Path) -> dict[str, Reader]:
@@ -74,6 +63,8 @@ def readers(place: Path) -> dict[str, Reader]:
         **_of_checkpoints(),
         **_of_pictures(),
         **_of_clips(place),
+        **of_runs(place / "runs"),
+        **of_media(place / "media"),
     }
 
 

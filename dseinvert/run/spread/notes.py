@@ -23,7 +23,7 @@ from dseinvert.errors import OutputError
 from dseinvert.media.address import far
 from dseinvert.media.atomic import open_in_place, output_error
 from dseinvert.media.lock import lock
-from dseinvert.names import json_value, open_regular
+from dseinvert.names import count, json_value, open_regular
 from dseinvert.version import __version__
 
 _CRASH = b"Fatal Python error: "
@@ -51,8 +51,10 @@ class Run:
 
     def number(self, name: str) -> int:
         """A count that its first note holds."""
-        value = self.about.get(name, 0)
-        return value if isinstance(value, int) else 0
+        try:
+            return count(self.about.get(name, 0))
+        except ValueError:
+            return 0
 
 
 @dataclass

@@ -22,7 +22,7 @@ from typing import Any
 from dseinvert.errors import NoInputError
 from dseinvert.media import stores
 from dseinvert.media.address import far
-from dseinvert.names import json_value
+from dseinvert.names import count, json_value, number, table, text
 from dseinvert.run.spread.shard import Shard
 from dseinvert.version import __version__
 
@@ -151,9 +151,9 @@ def _objects(folder: Path) -> list[stores.Stored]:
 def _told(url: str) -> Told | None:
     try:
         told = json_value(stores.read(url))
-        counts = {str(status): int(count) for status, count in dict(told["counts"]).items()}
+        counts = table(told["counts"], text, count)
         name = url.rpartition("/")[2].removesuffix(_RUN)
-        ended, last = told["ended"] is True, float(told["last"])
+        ended, last = told["ended"] is True, float(number(told["last"]))
         return Told(name, dict(told["run"]), counts, ended, last)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from dseinvert.errors import NoInputError
+from dseinvert.errors import NoInputError, OutputError
 from dseinvert.media.address import far
 from dseinvert.media.atomic import shown
-from dseinvert.names import open_regular
+from dseinvert.names import number, open_regular
 from dseinvert.run.spread.notes import Run, at_work, notes_path, read_notes
 from dseinvert.run.spread.shelf import SILENT, Told, runs
 
@@ -101,7 +101,7 @@ def status(out: Path) -> list[Progress]:
     """Of a folder, and of those below it that hold journals.
 
     Raises:
-        NoInputError: there is no journal.
+        NoInputError: there is no journal. OutputError: one cannot be read.
     """
     folders = [out] if far(out) else sorted({p.parent for p in out.rglob("journal*.jsonl")})
     found = [Progress(folder, rows) for folder in folders if (rows := _rows(folder))]
@@ -153,8 +153,7 @@ def _of(name: str, run: Run, *, active: bool) -> Row:
     done = run.counts["done"] + run.counts["skipped"]
     count = sum(run.counts.values())
     left = max(0, run.number("total") - run.number("earlier") - count)
-    at = run.about.get("at")
-    began = float(at) if isinstance(at, int | float) else 0.0
+    began = _moment(run.about.get("at"))
     took = max(run.last - began, 1e-3)
     over: State = "died" if not run.ended else "stopped" if left else "ended"
     return Row(
@@ -168,10 +167,20 @@ def _of(name: str, run: Run, *, active: bool) -> Row:
     )
 
 
+def _moment(value: Any) -> float:
+    try:
+        return float(number(value))
+    except ValueError:
+        return 0.0
+
+
 def _counted(journal: Path) -> tuple[int, int]:
     """Lines that tell of something done, and of something that is not."""
-    with open_regular(journal) as file:
-        lines = [any(mark in line for mark in _DONE) for line in file if _ours(line)]
+    try:
+        with open_regular(journal) as file:
+            lines = [any(mark in line for mark in _DONE) for line in file if _ours(line)]
+    except OSError as error:
+        raise OutputError(f"{shown(journal)}: cannot read: {error.strerror}") from error
     return sum(lines), len(lines) - sum(lines)
 
 

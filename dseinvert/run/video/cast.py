@@ -140,7 +140,7 @@ def save_people(path: Path, people: Sequence[Somebody], source: str, network: st
 def load_people(path: Path, source: str, network: str) -> tuple[Somebody, ...] | None:
     """What `save_people` wrote; None = it is not there, damaged, or of something else."""
     try:
-        content = names.json_value(path.read_bytes())
+        content = names.json_value(names.read_regular(path))
         if [content[k] for k in ("format", "source_sha256", "network")] != [
             FORMAT,
             source,

@@ -140,9 +140,9 @@ def references(who: str, identity: Path | None, model: Model) -> list[Person]:
 def _is_known(one: Somebody, references: Sequence[Person]) -> bool:
     if one.vector is None:
         return False
-    vector = one.vector
-    cosines = [float(person.embedding[0].cpu().numpy() @ vector) for person in references]
-    return max(cosines) >= SAME_PERSON
+    vectors = [person.embedding[0].cpu().numpy() for person in references]
+    cosines = [float(vector @ one.vector) for vector in vectors if vector.shape == one.vector.shape]
+    return max(cosines, default=-1.0) >= SAME_PERSON
 
 
 def _whose(track: Track, people: Sequence[Somebody], start: float) -> int:
