@@ -23,6 +23,8 @@ from tests.forked import Forked
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 
+HEAVY = ("test_bombs.py", "test_crew.py", "test_ui_page.py", "test_video_kill.py")
+"""Whose quick tests take as long as slow ones."""
 torch.set_num_threads(1)  # the suite's nets are so small that a second thread only waits
 
 
@@ -37,8 +39,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     xdist gives each process an equal run of the items, and moves what is left at their ends.
     """
     count = getattr(config, "workerinput", {}).get("workercount", 1)
-    slow = [item for item in items if item.get_closest_marker("slow")]
-    quick = [item for item in items if not item.get_closest_marker("slow")]
+    slow = [item for item in items if heavy(item)]
+    quick = [item for item in items if not heavy(item)]
     shares: list[list[pytest.Item]] = [[] for _ in range(count)]
     for place, (_, module) in enumerate(groupby(slow, key=lambda item: item.path)):
         shares[place % count].extend(module)
@@ -49,6 +51,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items += [*share, *(quick.pop(0) for _ in range(min(len(quick), size - len(share))))]
         left -= size
     items += quick
+
+
+def heavy(item: pytest.Item) -> bool:
+    """Whether a process that has this left at the end would keep the others waiting."""
+    return item.get_closest_marker("slow") is not None or item.path.name in HEAVY
 
 
 def build_tiny_model(folder: Path, seed: int = 0) -> Path:

@@ -20,6 +20,8 @@ from unittest import mock
 
 IMPORTED = ("pytest", "dseinvert.cli.main", "dseinvert.run.video.run", "dseinvert.run.images.run")
 """Whatever else a program needs, it imports itself."""
+KILLS = int(os.environ.get("DSEINVERT_KILLS", "6"))
+"""How often what is killed at random moments is killed; 40 is the long trial."""
 
 
 class Forked:

@@ -76,7 +76,7 @@ def place(tmp_path: Path, faces_folder: Path, tiny_model: Path, foreign_gan: Pat
     with tarfile.open(tmp_path / "portraits.tar", "w") as tar:
         tar.add(tmp_path / "my-photos", "portraits")
     shutil.copy(group, tmp_path / "group-photo.jpg")
-    clip(tmp_path / "clip.mp4", 14, sound=True)
+    clip(tmp_path / "clip.mp4", 11, sound=True)  # 0:00.4, which pages name, is the last
     (tmp_path / "edits.toml").write_text(edits_of_the_page())
     shutil.copytree(tiny_model, tmp_path / "my-gan")
     shutil.copy(foreign_gan, tmp_path / "my-gan.pth")

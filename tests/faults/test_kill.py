@@ -12,7 +12,7 @@ import pytest
 
 from dseinvert.media.images import encode_png, read_image
 from dseinvert.run.images.journal import NAME, read
-from tests.forked import Forked
+from tests.forked import KILLS, Forked
 
 Run = Callable[..., int]
 Start = Callable[..., Forked]
@@ -76,10 +76,10 @@ def test_a_killed_run_resumes_to_the_same_bytes(
 
 
 @pytest.mark.slow
-def test_fifty_kills_lose_nothing(
+def test_many_kills_lose_nothing(
     dse: Run, dse_process: Start, tmp_path: Path, blobs: Callable[..., object]
 ) -> None:
-    kills(50, 60, dse, dse_process, tmp_path, blobs)
+    kills(KILLS, 60, dse, dse_process, tmp_path, blobs)
 
 
 @pytest.mark.parametrize("stop_at", range(0, 40, 3))

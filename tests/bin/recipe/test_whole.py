@@ -27,6 +27,7 @@ from recipe.gan.game import Rules
 from recipe.gan.gan_state import AdversarialOptions
 from recipe.gan.sharpen import SharpenOptions
 from recipe.labels.attributes import BUNDLED, Effort
+from recipe.labels.steered import Steering
 from recipe.order import Order, Sources
 from recipe.sharp import sharpen
 
@@ -66,7 +67,8 @@ def order(data: Path, folder: Path, name: str) -> Order:
         data / "labelled-faces-178x218.tar",
         data / "aged-faces-200-tight.tar",
     )
-    return Order(sources, folder / "work", folder / "model", name, Effort(pictures=8, samples=20))
+    effort = Effort(pictures=8, samples=20, faces=16, steering=Steering(steps=3))
+    return Order(sources, folder / "work", folder / "model", name, effort)
 
 
 def assert_it_works(model: Model) -> None:

@@ -18,6 +18,7 @@ import pytest
 from dseinvert.media.images import encode_png
 from dseinvert.run.images.journal import read_all
 from tests.conftest import ROOT, child_environment
+from tests.forked import KILLS, Forked
 from tests.run.spread.test_shards import OPTIONS, outputs
 
 Run = Callable[..., int]
@@ -119,7 +120,7 @@ def test_ctrl_c_stops_all_workers_and_the_next_run_goes_on(
 
 
 def killed(
-    kills: int, dse: Run, start: Start, tmp_path: Path, blobs: Callable[..., object]
+    kills: int, dse: Run, start: Callable[..., Forked], tmp_path: Path, blobs: Callable[..., object]
 ) -> None:
     """Two processes with a shard each, killed at random moments, together or one of them."""
     random.seed(kills)
@@ -146,16 +147,16 @@ def killed(
 
 
 def test_killed_shards_lose_nothing_and_make_nothing_twice(
-    dse: Run, start: Start, tmp_path: Path, blobs: Callable[..., object]
+    dse: Run, dse_process: Callable[..., Forked], tmp_path: Path, blobs: Callable[..., object]
 ) -> None:
-    killed(2, dse, start, tmp_path, blobs)
+    killed(2, dse, dse_process, tmp_path, blobs)
 
 
 @pytest.mark.slow
-def test_twenty_kills_lose_nothing(
-    dse: Run, start: Start, tmp_path: Path, blobs: Callable[..., object]
+def test_many_kills_lose_nothing(
+    dse: Run, dse_process: Callable[..., Forked], tmp_path: Path, blobs: Callable[..., object]
 ) -> None:
-    killed(20, dse, start, tmp_path, blobs)
+    killed(KILLS, dse, dse_process, tmp_path, blobs)
 
 
 def test_a_cluster_gives_the_bytes_of_one_process(
