@@ -113,7 +113,7 @@ def by_rule(generator: Generator) -> Generator:
     """The same generator, with the same weights, whose features move by the difference rule."""
     own: Any = private(generator)
     setattr(own, _PLACE, None)
-    return own  # type: ignore[no-any-return]
+    return own
 
 
 def carried(
