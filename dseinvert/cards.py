@@ -34,8 +34,8 @@ REGISTRY = Path(__file__).parent / "models" / "models.toml"
 CARD = "model.json"
 HUB_WEIGHTS = "pytorch_model.bin"
 """In a folder as Hugging Face's libraries save one."""
-GENERATOR, ENCODER, DIRECTIONS = (
-    f"{part}.safetensors" for part in ("generator", "encoder", "directions")
+GENERATOR, ENCODER, DIRECTIONS, FEATURE_EDITOR = (
+    f"{part}.safetensors" for part in ("generator", "encoder", "directions", "feature_editor")
 )
 
 

@@ -44,6 +44,9 @@ class ImagesOptions:
     edits: Edits = ()
     """NAME=STRENGTH[@ROWS][,NAME=...]: one more picture of each face; may be repeated. The strength
     is a number or auto, as far as the person stays the same."""
+    feature_edit: Literal["auto", "rule"] = "auto"
+    """How F follows an edit: auto (by the model's feature editor, if it has one) or rule (by the
+    difference rule)."""
     model: str = "default"
     """Name or folder of a model, or a checkpoint file."""
     device: Device = "auto"
@@ -141,6 +144,9 @@ class EditOptions:
     edits: Edits = ()
     """NAME=STRENGTH[@ROWS][,NAME=...]: one picture of each latent; may be repeated. The strength is
     a number or auto, as far as the person stays the same."""
+    feature_edit: Literal["auto", "rule"] = "auto"
+    """How F follows an edit: auto (by the model's feature editor, if it has one) or rule (by the
+    difference rule)."""
     strengths: str | None = None
     """FROM:TO:COUNT, such as -3:3:7, with --edit NAME: a strip of pictures of each latent. None =
     no strip."""
@@ -190,6 +196,9 @@ class VideoOptions:
     """[WHO:]NAME=[FROM..]STRENGTH[@TIME][,NAME=...]: one video each, those with a WHO together in
     one; may be repeated. TIME is 1.5-4s, 0:01.5-0:04, 00:00:01:12-4s, 4s-end
     or shot2. Without: the reconstruction."""
+    feature_edit: Literal["auto", "rule"] = "auto"
+    """How F follows an edit: auto (by the model's feature editor, if it has one) or rule (by the
+    difference rule)."""
     script: Annotated[Path | None, Option("--edits")] = None
     """File of edits, as edits.toml: who, what, and strengths at times. None = no such video."""
     person: tuple[str, ...] = ()
@@ -449,6 +458,24 @@ class DirectionsOptions:
     """Folder for a strip of pictures of each. None = no pictures."""
     overwrite: bool = False
     """Replace directions of these names."""
+    device: Device = "auto"
+    """auto, cpu, cuda or cuda:N."""
+
+
+@dataclass(frozen=True)
+class EditorOptions:
+    """What `dseinvert directions editor` is asked to do."""
+
+    model: str = "default"
+    """Name or folder of the model, whose encoder writes F."""
+    copy: str | None = None
+    """Leave the model as it is and give the editor to a copy of this name. None = no copy."""
+    steps: Annotated[int, Option(least=1)] = 1000
+    """Of training, each with --batch pairs of the generator's own."""
+    batch: Annotated[int, Option(least=1, most=256)] = 8
+    """Pairs in each step."""
+    seed: Annotated[int, Option(least=0)] = 0
+    """Of the pairs and of the first weights."""
     device: Device = "auto"
     """auto, cpu, cuda or cuda:N."""
 

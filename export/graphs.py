@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from dseinvert.editing.apply import Edit, apply_edits
 from dseinvert.editing.directions import Direction
+from dseinvert.editing.feature_editor import attached
 from dseinvert.encoders import Encoder
 from dseinvert.encoders.kinds import CHANGE_WEIGHTS
 from dseinvert.errors import InputError, UsageError
@@ -117,6 +118,8 @@ class Editing(nn.Module):
         super().__init__()
         self.drawing = drawing
         self.directions = tuple(directions)
+        self.feature_editor = attached(drawing.generator)
+        """What `apply_edits` moves F by: its weights belong into the file. None = the rule."""
 
     def forward(
         self,

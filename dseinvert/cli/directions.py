@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dseinvert.cli.checks import check_learn, check_preview
+from dseinvert.cli.devices import check_device
 from dseinvert.cli.inputs import check_readable
 from dseinvert.cli.known import check_directions, check_model
 from dseinvert.cli.verb import FAILS, PLAIN, Done, table, verb
-from dseinvert.config import DirectionsOptions, PreviewOptions
+from dseinvert.config import DirectionsOptions, EditorOptions, PreviewOptions
 from dseinvert.progress import Watcher
 
 if TYPE_CHECKING:
@@ -105,6 +106,23 @@ def learn(options: DirectionsOptions, watcher: Watcher) -> Done:
     from dseinvert.run.directions.learn import learn as run
 
     return _done(run(options, watcher), "learned")
+
+
+@directions.command()
+@_verb(EditorOptions, quiet="No progress bar.")
+def editor(options: EditorOptions, watcher: Watcher) -> Done:
+    """Teach a model how its F follows edits, in place of the difference rule.
+
+    dseinvert directions editor --copy my-faces
+
+    dseinvert directions editor --steps 3000 --model ./my-gan
+    """
+    check_device(options.device)
+    check_model(options.model)
+    from dseinvert.run.directions.editor import teach
+
+    taught = teach(options, watcher)
+    return Done(taught.asdict, [taught.summary()])
 
 
 @directions.command()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dseinvert.editing.directions import Direction
 from dseinvert.editing.edits import AutoEdit, ClassEdit, Edit, Step, label, parse_edits
+from dseinvert.editing.feature_editor import carried
 from dseinvert.editing.walk import on_sphere, walk
 from dseinvert.errors import InputError
 from dseinvert.generators import Generator
@@ -28,7 +29,8 @@ def apply_edits(
     In w+ w' = w + sum of strength x direction (DSE, Section IV-D); in z a walk on its sphere
     along that sum; in s the same sum on `style`. A direction in w moves a latent in z after z
     was mapped, which makes it one in w+. A class is a share of the label. A feature moves with
-    all of it: F' = F + feat_K(w') - feat_K(w) (Feature-Style Encoder, Section 3.3, Equation 1).
+    all of it: F' = F + feat_K(w') - feat_K(w) (Feature-Style Encoder, Section 3.3, Equation 1), or
+    by the feature editor that is attached to the generator.
 
     Args:
         latent: of any device.
@@ -72,7 +74,7 @@ def check_edits(latent: Latent, edits: Sequence[Step], generator: Generator | No
 
 
 def move(latent: Latent, code: Tensor, generator: Generator | None = None) -> Latent:
-    """The latent with another code [B, L, D]; a feature goes along by the difference rule.
+    """The latent with another code [B, L, D]; a feature goes along as it does with edits.
 
     Raises ValueError for a latent with a feature, and no `generator`.
     """
@@ -157,16 +159,17 @@ def _carried(before: Latent, after: Latent, generator: Generator | None) -> Late
         return after
     if generator is None:
         raise ValueError("editing a feature needs the generator")
-    return replace(after, feature=before.feature + _difference(before, after, generator))
+    return replace(after, feature=_moved(before, after, generator))
 
 
 @torch.no_grad()
-def _difference(before: Latent, after: Latent, generator: Generator) -> Tensor:
-    """feat_K(w') - feat_K(w), where the latent is, by the weights that each sample has."""
+def _moved(before: Latent, after: Latent, generator: Generator) -> Tensor:
+    """F', where the latent is, by feat_K of both, with the weights that each sample has."""
     assert before.layer is not None and before.feature is not None
     plain = (replace(one, feature=None, layer=None) for one in (before, after))
     old, new = (features(generator, one.to(generator.device), before.layer) for one in plain)
-    return (new - old).to(before.feature)
+    feature = before.feature.to(old.device)
+    return carried(generator, before.layer, feature, old, new).to(before.feature)
 
 
 def _check_origin(latent: Latent, direction: Direction) -> None:

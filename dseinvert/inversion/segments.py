@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import torch
@@ -16,6 +18,10 @@ SIDE = 128
 """They are found on pictures of at most so many pixels a side."""
 COMPACT = 10.0
 """How much distance counts beside colour (Lab), as in SLIC."""
+COLOURS = np.array(
+    [(0, 0, 0), (40, 90, 255), (30, 190, 90), (255, 210, 0), (235, 40, 40)], np.uint8
+)
+"""Of the spaces on a map, as red, green and blue; the first is not shown."""
 _ROUNDS = 10
 _Labels = NDArray[np.int32]
 
@@ -61,7 +67,15 @@ def chosen(errors: Tensor, labels: _Labels, threshold: float) -> Tensor:
     return good.int().argmax(0)[flat].view(errors.shape[1:]).to(torch.uint8)
 
 
-def painted(maps: Tensor) -> list[Pixels]:
-    """Maps [B, H, W] of the numbers 0 to 4 as grey pictures [H, W, 3], 0 = black."""
-    grey = (maps.cpu().float() * (255 / 4)).round().clamp(0, 255).to(torch.uint8)
-    return [np.repeat(one.numpy()[:, :, None], 3, axis=2) for one in grey]
+def painted(maps: Tensor, pictures: Sequence[Pixels]) -> list[Pixels]:
+    """Maps [B, H, W] of the numbers 0 to 4 as colours over their pictures [H, W, 3], made grey.
+
+    0 has none; later spaces are blue, green, yellow and red.
+    """
+    return [_tinted(own.cpu().numpy(), one) for own, one in zip(maps, pictures, strict=True)]
+
+
+def _tinted(numbers: NDArray[np.uint8], picture: Pixels) -> Pixels:
+    grey = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    mixed = cv2.addWeighted(grey, 0.5, COLOURS[numbers], 0.5, 0)
+    return np.where(numbers[:, :, None] > 0, mixed, grey)

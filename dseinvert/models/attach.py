@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from dseinvert.cards import BUNDLED, DIRECTIONS, ENCODER, GENERATOR, root
+from dseinvert.cards import BUNDLED, DIRECTIONS, ENCODER, FEATURE_EDITOR, GENERATOR, root
 from dseinvert.editing.directions import Direction, load_directions
 from dseinvert.editing.directions import dumps as dump_directions
+from dseinvert.editing.feature_editor import FeatureEditor
 from dseinvert.errors import InputError, UsageError
 from dseinvert.generators import Generator
 from dseinvert.importers import directions as direction_files
 from dseinvert.importers.found import Found
 from dseinvert.importers.read import read
-from dseinvert.models.folder import check_name, write_parts
+from dseinvert.models.folder import check_name, weights, write_parts
 from dseinvert.models.model import Model
 from dseinvert.models.store import Added, free_name, put, unfinished
 
@@ -121,9 +123,24 @@ def give(
         UsageError: it is the bundled one and no copy is asked for, or the name is taken.
     """
     check_may_change(gan, copy, option)
+    return _given(gan, {}, {DIRECTIONS: dump_directions(directions)}, copy)
+
+
+def give_editor(gan: Model, editor: FeatureEditor, copy: str = "") -> tuple[str, Path]:
+    """Make `editor` the one by which a model moves features, or a copy of it; see `give`."""
+    check_may_change(gan, copy)
+    more = {"feature_editor": editor.config.asdict()}
+    return _given(gan, more, {FEATURE_EDITOR: weights(editor)}, copy)
+
+
+def _given(
+    gan: Model, more: Mapping[str, Any], parts: Mapping[str, bytes], copy: str
+) -> tuple[str, Path]:
+    """Write files and what the card says of them."""
+    card = {**gan.card, **more}
     if copy:
-        return _copy(gan, copy, directions)
-    write_parts(gan.folder, gan.card, {DIRECTIONS: dump_directions(directions)})
+        return _copy(gan, copy, card, parts)
+    write_parts(gan.folder, card, parts)
     return gan.name, gan.folder
 
 
@@ -136,17 +153,19 @@ def check_may_change(gan: Model, copy: str = "", option: str = "--copy") -> None
         raise UsageError(f"{gan.name} is part of the program", advice)
 
 
-def _copy(gan: Model, name: str, directions: Mapping[str, Direction]) -> tuple[str, Path]:
-    told = dump_directions(directions)
+def _copy(
+    gan: Model, name: str, card: Mapping[str, Any], parts: Mapping[str, bytes]
+) -> tuple[str, Path]:
+    told = b"".join(parts.values())
     folder = root() / hashlib.sha256(f"{gan.sha256} as {name}".encode() + told).hexdigest()[:32]
     name = free_name(name, folder)
-    parts = {
+    kept = {
         file: (gan.folder / file).read_bytes()
-        for file in (GENERATOR, ENCODER)
+        for file in (GENERATOR, ENCODER, DIRECTIONS, FEATURE_EDITOR)
         if (gan.folder / file).is_file()
     }
     with unfinished() as part:
-        write_parts(part, {**gan.card, "name": name}, {**parts, DIRECTIONS: told})
+        write_parts(part, {**card, "name": name}, {**kept, **parts})
         put(part, folder)
     return name, folder
 

@@ -14,7 +14,16 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from dseinvert.cards import CARD, DIRECTIONS, ENCODER, FORMAT, GENERATOR, read_card
+from dseinvert.cards import (
+    CARD,
+    DIRECTIONS,
+    ENCODER,
+    FEATURE_EDITOR,
+    FORMAT,
+    GENERATOR,
+    read_card,
+)
+from dseinvert.editing import feature_editor
 from dseinvert.editing.directions import Direction, load_directions
 from dseinvert.editing.directions import dumps as dump_directions
 from dseinvert.encoders import Encoder, kinds
@@ -67,9 +76,13 @@ def open_folder(folder: Path, device: str | torch.device = "cpu") -> Model:
         except _NO_NETWORK as error:
             raise MissingError(f"{folder}/{CARD}: {_line(error)}") from error
     directions = folder / DIRECTIONS
-    sha256 = file_sha256(folder / GENERATOR)
-    if recorded(card).get(GENERATOR, sha256) != sha256:
-        raise MissingError(f"{folder / GENERATOR}: damaged: not the weights that were saved")
+    sha256 = _saved(folder / GENERATOR, card)
+    editor_sha256 = ""
+    if "feature_editor" in card:
+        file = folder / FEATURE_EDITOR
+        editor = _load(_built(feature_editor.build, card, file), file, device)
+        editor_sha256 = _saved(file, card)
+        feature_editor.attach(generator, editor)
     return Model(
         name=card["name"],
         folder=folder,
@@ -80,7 +93,16 @@ def open_folder(folder: Path, device: str | torch.device = "cpu") -> Model:
         encoder_sha256=file_sha256(folder / ENCODER) if encoder else "",
         alignment=alignment,
         card=card,
+        editor_sha256=editor_sha256,
     )
+
+
+def _saved(file: Path, card: Mapping[str, Any]) -> str:
+    """The sha256 of a file; MissingError where the card records another."""
+    sha256 = file_sha256(file)
+    if recorded(card).get(file.name, sha256) != sha256:
+        raise MissingError(f"{file}: damaged: not the weights that were saved")
+    return sha256
 
 
 def describe(model: Model) -> dict[str, Any]:
@@ -102,6 +124,7 @@ def describe(model: Model) -> dict[str, Any]:
         "alignment": model.alignment,
         "encoder": model.encoder is not None,
         "encoder_kind": model.encoder.kind if model.encoder is not None else "",
+        "feature_editor": bool(model.editor_sha256),
         "directions": {name: d.unit for name, d in sorted(model.directions.items())},
         "generator_sha256": model.sha256,
         "bytes": row(model.folder).bytes,
@@ -269,7 +292,12 @@ def _load(module: Any, file: Path, device: str | torch.device) -> Any:
     return module.eval().requires_grad_(False).to(device)
 
 
-def _weights(module: Generator | Encoder, half: bool) -> bytes:
+def weights(module: nn.Module) -> bytes:
+    """The weights of a network as they are kept in a model's folder, float32."""
+    return _weights(module, half=False)
+
+
+def _weights(module: Generator | Encoder | nn.Module, half: bool) -> bytes:
     dtype = torch.float16 if half else torch.float32
     assert isinstance(module, nn.Module)
     state = module.state_dict()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dseinvert.editing.directions import Direction
+from dseinvert.editing.feature_editor import by_rule
 from dseinvert.encoders import Encoder
 from dseinvert.errors import InputError, MissingError, UsageError
 from dseinvert.faces.detect import MIN_FACE, MIN_SCORE, Detector, open_detector
@@ -29,6 +30,8 @@ class Model:
     alignment: str
     """How its faces are cropped: "ffhq", or "none" where images are taken as they are."""
     card: dict[str, Any]
+    editor_sha256: str = ""
+    """Of the feature editor that is attached to the generator; "" = there is none."""
 
     @property
     def aligns(self) -> bool:
@@ -44,6 +47,16 @@ class Model:
         if self.encoder is None:
             raise MissingError(f"model {self.name!r} has no encoder", "train one: dseinvert train")
         return self.encoder
+
+    def moving_features(self, how: str) -> Model:
+        """The model whose edits move F by its feature editor, if it has one, or by the "rule"."""
+        if how != "rule" or not self.editor_sha256:
+            return self
+        return replace(self, generator=by_rule(self.generator), editor_sha256="")
+
+    def decisive(self) -> dict[str, str]:
+        """What of its editing decides about pictures besides directions; {} = nothing."""
+        return {"feature_editor": self.editor_sha256} if self.editor_sha256 else {}
 
     def detector(
         self, *, align: bool = True, min_face: float = MIN_FACE, min_score: float = MIN_SCORE

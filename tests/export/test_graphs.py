@@ -6,7 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dseinvert.editing.apply import apply_edits, parse_edits
+from dseinvert.editing.apply import Edit, apply_edits, parse_edits
+from dseinvert.editing.directions import Direction
+from dseinvert.editing.feature_editor import FeatureEditor, FeatureEditorConfig, attach, by_rule
 from dseinvert.errors import UsageError
 from dseinvert.export.graphs import graphs
 from dseinvert.generators.pixels import to_pixels, to_tensor
@@ -101,3 +103,29 @@ def test_what_cannot_be_exported_is_refused(model_of: Callable[[str], Model]) ->
         graphs(model)
     with pytest.raises(UsageError, match="--layer 9"):
         graphs(model, "generator", layer=9)
+
+
+def test_an_editor_moves_the_feature_as_the_feature_editor_of_the_model(
+    model_of: Callable[[str], Model],
+) -> None:
+    model = model_of("stylegan2, dse-feature")
+    torch.manual_seed(0)
+    learned = FeatureEditor(FeatureEditorConfig(3, 16, 8)).eval().requires_grad_(False)
+    torch.nn.init.normal_(learned.leave.weight, std=0.1)
+    generator = by_rule(model.generator)  # one of this test's own
+    attach(generator, learned)
+    age = Direction("age", torch.ones(6, 16), "w+", "one", model.sha256)
+    model = replace(model, generator=generator, directions={"age": age})
+    (editor,) = (
+        one
+        for one in graphs(model, "generator", layer=3, edits=["age"])
+        if "strengths" in one.inputs
+    )
+    found = editor.run(editor.inputs)["images"]
+    sample = replace(generator.sample([1, 2]), feature=editor.inputs["feature"], layer=3)
+    edits = [Edit(age, editor.inputs["strengths"][:, 0])]
+    with torch.no_grad():
+        wanted = generator.synthesize(apply_edits(sample, edits, generator))
+        rule = generator.synthesize(apply_edits(sample, edits, by_rule(generator)))
+    assert (found - wanted).abs().max() < 1e-5 < (found - rule).abs().max()
+    assert any(name.startswith("feature_editor.") for name in editor.module.state_dict())

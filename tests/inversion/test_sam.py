@@ -79,8 +79,15 @@ def test_a_segment_goes_to_the_first_space_that_holds_it_or_to_the_last() -> Non
     assert found.tolist() == [[1, 1, 2], [1, 1, 2]]
     assert chosen(by_segment, labels, 0.0).unique().tolist() == [2]
     assert chosen(by_segment, labels, 9.0).unique().tolist() == [0]
-    (grey,) = painted(found[None])
-    assert grey.shape == (2, 3, 3) and sorted(np.unique(grey)) == [64, 128]
+
+
+def test_a_map_shows_the_picture_in_grey_and_the_spaces_of_f_in_colours() -> None:
+    picture = np.full((2, 5, 3), (200, 100, 0), np.uint8)
+    (shown,) = painted(torch.arange(5).expand(1, 2, 5), [picture])
+    assert shown.shape == (2, 5, 3) and shown.dtype == np.uint8
+    assert len(set(shown[0, 0])) == 1  # rows alone: no colour
+    assert shown[0, 1].argmax() == 2 and shown[0, 2].argmax() == 1 and shown[0, 4].argmax() == 0
+    assert len({tuple(one) for one in shown[0]}) == 5
 
 
 @pytest.mark.parametrize("space", ["w+", "z+"])

@@ -133,6 +133,7 @@ def test_other_options_do_not(settings: Callable[..., dict[str, Any]]) -> None:
 def made(options: ImagesOptions, **more: Any) -> ImagesJob:
     generator = SimpleNamespace(resolution=64)
     model = SimpleNamespace(name="m", sha256="a1", encoder_sha256="b2", generator=generator)
+    model.decisive = dict
     plain = {"edits": {}, "detector": None, "mask": None, "batch": None, "inverter": None}
     refining = parse_refining("none", None, None, None)
     return ImagesJob(options=options, model=model, **{**plain, "refining": refining, **more})  # type: ignore[arg-type]

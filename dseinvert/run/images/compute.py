@@ -65,7 +65,9 @@ def invert_faces(
     for part in inversion.parts():
         drawn[part.at] = part.images
     table = image_metrics(images, drawn.cpu()) | _effort(inversion)
-    maps = None if inversion.maps is None else painted(inversion.maps)
+    maps = (
+        None if inversion.maps is None else painted(inversion.maps, [crop.pixels for crop in crops])
+    )
     found: dict[int, InvertedFace] = {}
     for part in inversion.parts():
         latent = part.latent.with_origin(generator_sha256=sha256, **_told(refining, part))

@@ -72,6 +72,7 @@ def _model(job: ImagesJob) -> dict[str, Any]:
         "generator": model.sha256,
         "encoder": model.encoder_sha256,
         "resolution": model.generator.resolution,
+        **model.decisive(),
     }
 
 
@@ -119,7 +120,7 @@ def _pasting(job: ImagesJob) -> dict[str, Any]:
 
 SETTINGS: tuple[Setting[ImagesJob], ...] = (
     Setting((), lambda job: {"outputs": OUTPUTS}),
-    Setting(("model",), _model),
+    Setting(("model", "feature_edit"), _model),
     Setting(("edits", "identity", "identity_floor"), _edits),
     Setting(("align",), lambda job: {"crop": job.detector.name if job.detector else "none"}),
     Setting(("paste",), lambda job: {"paste": job.options.paste}),
@@ -148,6 +149,7 @@ def open_job(
     `count` is the number of images; None = unknown. `told` hears of work that is done once.
     """
     encoder = model.require_encoder()
+    model = model.moving_features(options.feature_edit)
     classes = model.generator.spec.classes
     keeper = open_keeper(options.edits, options.identity, options.identity_floor, model)
     edits = parse_all(options.edits, model.directions, classes, keeper)

@@ -42,10 +42,10 @@ ROLES = {
         caption="reconstruction",
     ),
     "map": Role(
-        "of --refine sam, the space of each part: black = rows alone, brighter = F of later layers",
+        "of --refine sam, what draws each part: grey = rows alone, blue to red = F of later layers",
         lambda face: {} if face.map is None else {"map": face.map},
         names="map",
-        caption="where F corrects it: the brighter, the later its layer",
+        caption="where F corrects it, from blue to red the later its layer; grey: nowhere",
     ),
     "edit": Role(
         "the same of its edited latent, one for each --edit, named by its label",

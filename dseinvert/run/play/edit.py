@@ -222,7 +222,7 @@ def run_edit(
         watcher.problem(": ".join(problem))
     if not found.files:
         raise NoInputError("no latent files found", "name files that `dseinvert images` wrote")
-    model = open_model(options.model, device)
+    model = open_model(options.model, device).moving_features(options.feature_edit)
     asked = _asked(options, model)
     if asked.template is not None:
         check_names(asked.template, found.files, asked.labels)
@@ -300,7 +300,8 @@ def _asked(options: EditOptions, model: Model) -> Asked:
     )
 
 
-_CHANGES_NOTHING = frozenset({"out", "device", "backend", "batch", "model"})
+_CHANGES_NOTHING = frozenset({"out", "device", "backend", "batch", "model", "feature_edit"})
+"""Or is told by the hashes of what is opened."""
 
 
 @dataclass(frozen=True)
@@ -322,7 +323,7 @@ def _settings(options: EditOptions, model: Model) -> dict[str, Any]:
     """All that decides about the pictures, JSON-ready."""
     given = {f.name: getattr(options, f.name) for f in fields(options)}
     told = {name: str(value) for name, value in given.items() if name not in _CHANGES_NOTHING}
-    return {"verb": "edit", "generator": model.sha256, **told}
+    return {"verb": "edit", "generator": model.sha256, **model.decisive(), **told}
 
 
 def _all(

@@ -87,7 +87,7 @@ TRACKS: tuple[Setting[Asked], ...] = (
 """What decides where the faces are."""
 LATENTS: tuple[Setting[Asked], ...] = (
     *TRACKS,
-    Setting(("model",), lambda asked: asked.model),
+    Setting(("model", "feature_edit"), lambda asked: asked.model),
     Setting(("fps",), _rate),
     Setting(("faces",), lambda asked: {"faces": asked.options.faces}),
     Setting(("smooth",), lambda asked: {"smooth": str(asked.options.smooth)}),

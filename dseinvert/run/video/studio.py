@@ -79,6 +79,7 @@ class Studio:
             "generator": self.model.sha256,
             "encoder": self.model.encoder_sha256,
             "detector": self.detector.name,
+            **self.model.decisive(),
         }
 
     def fingerprints(self) -> dict[str, str]:
@@ -113,6 +114,7 @@ def open_studio(options: VideoOptions, model: Model) -> Studio:
     detector = model.detector()
     if detector is None:
         raise UsageError(f"{model.name} draws no aligned faces", "use `images` on frames of it")
+    model = model.moving_features(options.feature_edit)
     edits = _edits(options, model, None)
     size = options.batch or auto_size(model.generator.resolution, model.generator.device)
     return Studio(
