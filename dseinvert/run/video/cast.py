@@ -37,10 +37,10 @@ from dseinvert.video.tracks import placed
 EVERY, FEWEST = Fraction(1), 10
 """Seconds between searches; a clip of less than so many searches has so many."""
 # Looks between searches of whole frames.
-_WHOLE = 4
+_WHOLE = 6
 # Seconds between glances for something new, and how many of them a second may lead to a look: a
 # camera that moves makes all of a frame new.
-_GLANCE, _EXTRA, _MOST = 0.15, 0.3, 2.0
+_GLANCE, _EXTRA, _MOST = 0.15, 0.1, 2.0
 # At which scale of a frame that is done.
 _SCALE = WATCHED / SMALLEST
 # Looks a second apart that somebody may be missed in and still be the same.
