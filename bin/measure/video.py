@@ -1,14 +1,15 @@
-"""How steady edited videos are: `--smooth auto` beside each frame by itself, and the source."""
+"""How steady edited videos are, beside another way of making them, and the source."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -33,21 +34,26 @@ from measure.steadiness import Frames, Watched, watch
 from measure.tables import Cell, Table, watched
 
 Doubles = NDArray[np.float64]
-Way = Literal["naive", "steady"]
 
 SOURCE, AGAIN, RECON = "source", "re-encoded", "recon"
-WAYS: dict[Way, float | Literal["auto"]] = {"naive": 0, "steady": "auto"}
+STEADY = "steady"
+OTHERS: Mapping[str, Mapping[str, Any]] = {
+    "naive": {"smooth": 0},
+    "difference": {"blend": "difference"},
+}
+"""The ways that a clip as it is made by default can be beside, and the options that make them."""
 # Of a strip: neighbouring frames, pixels of each, and its half side in sides of the quad.
 SHOWN, TILE, AROUND = 8, 192, 0.45
 
 NOTE = (
-    "naive: `--smooth 0`, each frame detected, cropped and inverted by itself; steady: `--smooth "
-    "auto`; re-encoded: an edit of strength 0, so the source as our encoder writes it. Crops are "
-    "steady's for all. jitter: mean second difference of 68 landmarks of a foreign network "
-    "(face-api.js; mean of five framings) in thousandths of the eye distance; added: that of the "
-    "landmarks' distances from the source's; warp: squared difference in [0, 1] along the source's "
-    "DIS flow, sum of channels, x 1e6, within the face's mask, occlusions and motion borders left "
-    "out. excess: minus the re-encoded source's; less: by how much steady's is below naive's. "
+    "naive: `--smooth 0`, each frame detected, cropped and inverted by itself; difference: "
+    "`--blend difference`; steady: as made by default; re-encoded: an edit of strength 0, so the "
+    "source as our encoder writes it. Crops are steady's for all. jitter: mean second difference "
+    "of 68 landmarks of a foreign network (face-api.js; mean of five framings) in thousandths of "
+    "the eye distance; added: that of the landmarks' distances from the source's; warp: squared "
+    "difference in [0, 1] along the source's DIS flow, sum of channels, x 1e6, within the face's "
+    "mask, occlusions and motion borders left out. excess: minus the re-encoded source's; less: by "
+    "how much steady's is below the other's. "
     "Crop: mean second difference of the quads' corners. TL-ID, TG-ID, ID (MobileFaceNet), PSNR, "
     "SSIM, perceptual distance: on crops of the model's side, means over frames, of the written "
     "videos; seam: grey levels changed just outside the mask, and steepening at the rim."
@@ -62,7 +68,6 @@ def video(given: argparse.Namespace) -> list[Table]:
         raise NoInputError("no clips", "name their folder with --clips")
     if panel is None:
         raise MissingError(f"{given.data}/models: no scorers here", "name their folder with --data")
-    edit = given.edit or "age=+2"
     side = opened(given).generator.resolution
     found: dict[str, Watched] = {}
     crops: dict[str, dict[str, float]] = {}
@@ -70,37 +75,41 @@ def video(given: argparse.Namespace) -> list[Table]:
         work = given.work or Path(stack.enter_context(TemporaryDirectory()))
         watcher = stack.enter_context(watching(quiet=True))
         for clip in watched("clips", clips):
-            made = processed(clip, work, edit, given, watcher)
-            crops[clip.stem] = {way: crop_jitter(latents(work, way, clip)) for way in WAYS}
-            found[clip.stem] = looked_at(clip, made, latents(work, "steady", clip), panel, side)
+            made = processed(clip, work, given, watcher)
+            ways = (given.beside, STEADY)
+            crops[clip.stem] = {way: crop_jitter(latents(work, way, clip)) for way in ways}
+            found[clip.stem] = looked_at(clip, made, latents(work, STEADY, clip), panel, side)
             if given.strips:
                 make_folder(given.strips)
-                picture = strip(clip, made, latents(work, "steady", clip))
+                picture = strip(clip, made, latents(work, STEADY, clip))
                 write_bytes(given.strips / f"{clip.stem}.png", encode_png(picture))
-    return tables(found, crops, edit)
+    return tables(found, crops, given)
 
 
 def processed(
-    clip: Path, work: Path, edit: str, given: argparse.Namespace, watcher: Watcher
+    clip: Path, work: Path, given: argparse.Namespace, watcher: Watcher
 ) -> dict[str, Path]:
     """The videos that both ways make of a clip, such as "naive edit"; the work may be done."""
     made: dict[str, Path] = {}
+    changes = {given.beside: OTHERS[given.beside], STEADY: {}}
     wanted: dict[str, dict[str, tuple[str, ...]]] = {
-        way: {f"{way} edit": (edit,), f"{way} {RECON}": ()} for way in WAYS
+        way: {f"{way} edit": (given.edit,)} for way in changes
     }
-    wanted["steady"][AGAIN] = (edit.partition("=")[0] + "=0",)
-    for way, smooth in WAYS.items():
+    if given.beside == "naive":  # else both ways draw the same reconstruction
+        for way in changes:
+            wanted[way][f"{way} {RECON}"] = ()
+    wanted[STEADY][AGAIN] = (given.edit.partition("=")[0] + "=0",)
+    for way, other in changes.items():
         for name, edits in wanted[way].items():
             options = VideoOptions(
                 out=work / way / clip.stem,
                 edits=edits,
-                smooth=smooth,
                 refine=given.refine,
                 end=given.seconds,
                 model=given.model,
                 device=given.device,
             )
-            (result,) = run_video([str(clip)], options, watcher).results
+            (result,) = run_video([str(clip)], replace(options, **other), watcher).results
             if not result.outputs:
                 raise NoInputError(f"{clip}: {result.reason}")
             made[name] = result.outputs[0].path
@@ -142,35 +151,40 @@ def faces(clip: Path, made: dict[str, Path], file: Path) -> Iterator[tuple[Frame
         yield dict(zip(videos, parts, strict=True)), moved
 
 
-def tables(found: dict[str, Watched], crops: dict[str, dict[str, float]], edit: str) -> list[Table]:
+def tables(
+    found: dict[str, Watched], crops: dict[str, dict[str, float]], given: argparse.Namespace
+) -> list[Table]:
     """Of all clips."""
-    return [
-        Table(f"Steadiness of `{edit}`", steady_rows(found, crops, "edit"), NOTE),
-        Table("Steadiness of the reconstruction", steady_rows(found, crops, RECON), NOTE),
-        Table("The reconstruction beside its source", faithful_rows(found), NOTE),
-    ]
+    beside = given.beside
+    made = [Table(f"Steadiness of `{given.edit}`", steady_rows(found, crops, "edit", beside), NOTE)]
+    if beside == "naive":
+        rows = steady_rows(found, crops, RECON, beside)
+        made.append(Table("Steadiness of the reconstruction", rows, NOTE))
+        made.append(Table("The reconstruction beside its source", faithful_rows(found), NOTE))
+    return made
 
 
 def steady_rows(
-    found: dict[str, Watched], crops: dict[str, dict[str, float]], what: str
+    found: dict[str, Watched], crops: dict[str, dict[str, float]], what: str, beside: str
 ) -> list[dict[str, Cell]]:
     """A row a clip, and the medians."""
+    ways = (beside, STEADY)
     rows: list[dict[str, Cell]] = []
     for clip, one in found.items():
         row: dict[str, Cell] = {"clip": clip}
         for name, measure, unit in (("jitter", one.jitter, 1e3), ("warp", one.warp, 1e6)):
-            own, again, naive, steady = (
-                unit * measure(video)
-                for video in (SOURCE, AGAIN, f"naive {what}", f"steady {what}")
-            )
+            videos = (SOURCE, AGAIN, *(f"{way} {what}" for way in ways))
+            own, again, other, steady = (unit * measure(video) for video in videos)
             row |= {f"{name} source": own, "re-encoded " + name: again}
-            row |= {f"{name} naive": naive, f"{name} steady": steady}
-            row[f"{name} excess less, %"] = less(naive - again, steady - again)
-        naive, steady = (1e3 * one.added(f"{way} {what}") for way in WAYS)
-        row |= {"added naive": naive, "added steady": steady, "less, %": less(naive, steady)}
-        row["crop less, %"] = less(crops[clip]["naive"], crops[clip]["steady"])
-        people = [one.identity(f"{way} {what}").video_id for way in WAYS]
-        row |= {"ID naive": people[0], "ID steady": people[1]}
+            row |= {f"{name} {beside}": other, f"{name} {STEADY}": steady}
+            row[f"{name} excess less, %"] = less(other - again, steady - again)
+        other, steady = (1e3 * one.added(f"{way} {what}") for way in ways)
+        row |= {f"added {beside}": other, f"added {STEADY}": steady, "less, %": less(other, steady)}
+        row["crop less, %"] = less(crops[clip][beside], crops[clip][STEADY])
+        for way in ways:
+            who = one.identity(f"{way} {what}")
+            row |= {f"ID {way}": who.video_id}
+            row |= {f"TL-ID {way}": who.tl_id, f"TG-ID {way}": who.tg_id}
         rows.append(row)
     return [*rows, medians(rows)]
 
@@ -178,7 +192,7 @@ def steady_rows(
 def faithful_rows(found: dict[str, Watched]) -> list[dict[str, Cell]]:
     """Two rows a clip, and the medians of each way."""
     rows: list[dict[str, Cell]] = []
-    for way in WAYS:
+    for way in ("naive", STEADY):
         of_way: list[dict[str, Cell]] = []
         for clip, one in found.items():
             name = f"{way} {RECON}"
@@ -201,9 +215,9 @@ def faithful_rows(found: dict[str, Watched]) -> list[dict[str, Cell]]:
     return rows
 
 
-def less(naive: float, steady: float) -> float:
-    """By how many percent the one is smaller."""
-    return 100 * (1 - steady / naive)
+def less(other: float, steady: float) -> float:
+    """By how many percent the latter is smaller."""
+    return 100 * (1 - steady / other) if other else 0.0
 
 
 def medians(rows: Sequence[dict[str, Cell]]) -> dict[str, Cell]:
@@ -238,10 +252,13 @@ def options(parser: argparse.ArgumentParser) -> None:
     """What it can be told."""
     asked.clips(parser)
     add = parser.add_argument
+    add("--beside", choices=OTHERS, default="naive", help="what the default is put beside")
     add("--refine", default="none", help="as of video, both ways")
     add("--work", type=Path, help="folder to keep the videos in; default: a temporary one")
     add("--strips", type=Path, help="folder for neighbouring frames of all, as PNG")
     asked.ends(parser)
 
 
-VERB = Verb("how steady edited clips are, beside each frame by itself", options, video)
+VERB = Verb(
+    "how steady edited clips are, beside each frame by itself or a plain change", options, video
+)

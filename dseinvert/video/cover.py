@@ -28,6 +28,13 @@ BLOCK, AROUND, SAMPLES = 2.0, 3.0, 40
 # How far a pixel must be from the usual to be of something else: grey levels, and times how far it
 # often is; and, beside such pixels, how far is enough.
 FAR, OFTEN = (20.0, 12.0), (2.1, 1.4)
+# The same of an area of so many pixels across, where a little everywhere is enough: the mean of how
+# far its pixels are, in times how far they often are and FLOOR grey levels; none counts more than
+# MOST. A pixel is plainly of something else that is PLAIN times as far as is sure.
+AREA, FLOOR, MOST, WIDELY, PLAIN = 5, 6.0, 4.0, (0.8, 0.65), 1.5
+# A face that turns quickly is all a little unlike itself. If CALM percent of its pixels are not
+# nearer than RESTLESS times that, all are taken for so much nearer.
+CALM, RESTLESS = 55, 0.26
 # Of how many crops a pixel is compared with each, and how many may be as far as they like that it
 # is nearer to: a cover may be seen in so many of them.
 EXAMPLES, COVERED = 16, 3
@@ -38,9 +45,9 @@ MOVES = 3
 LIKE, GROWS = 5.0, 6
 # How often "often" is: what covers a pixel for less of the time does not count as usual.
 USUAL = 75
-# Shares of the face: the least cover that counts, and the least part that tells its contrast; and
-# the share of its contrast from which covers can be told.
-LEAST, FEW, FAINT = 0.02, 0.15, 0.3
+# Shares of the face: the least cover that counts, by colour and by an area, and the least part that
+# tells its contrast; and the share of its contrast from which covers can be told.
+LEAST, LEAST_WIDE, FEW, FAINT = 0.02, 0.03, 0.15, 0.3
 # Of the usual contrast, what is enough for all of an edit.
 ENOUGH = 0.7
 _FACE = face_mask(SIDE)
@@ -185,15 +192,37 @@ def _told_apart(crop: Singles, usual: _Usual, lit: Flags) -> tuple[Flags, Flags]
     lit: the pixels that tell the light.
     """
     away = _away(_toned(crop, usual.crop, lit), usual.examples)
+    restless = np.percentile((away / (usual.often + FLOOR))[_INNER], CALM) / RESTLESS
+    away = away / max(1.0, float(restless))
     sure, likely = (away > np.maximum(f, o * usual.often) for f, o in zip(FAR, OFTEN, strict=True))
-    return _parts_with(likely, sure), likely
+    wide, widely = (_mean_share(away, usual.often) > share for share in WIDELY)
+    likely = likely | widely
+    return _parts_with(likely, (sure, LEAST), (wide, LEAST_WIDE)), likely
 
 
-def _parts_with(likely: Flags, sure: Flags) -> Flags:
-    """The connected parts of what is likely covered [32, 32], of which enough is sure."""
+def _mean_share(away: Singles, often: Singles) -> Singles:
+    """How far the pixels around each [32, 32] are of how far they often are, on the mean.
+
+    Without what is plainly of something else, and beside it: its outline would be seen as wide.
+    """
+    plain = away > PLAIN * np.maximum(FAR[0], OFTEN[0] * often)
+    near = cv2.dilate(plain.astype(np.uint8), np.ones((AREA, AREA)))
+    rest = (near == 0).astype(np.float32)
+    share = cv2.blur(rest * np.minimum(away / (often + FLOOR), MOST), (AREA, AREA))
+    return np.asarray(share / np.maximum(0.2, cv2.blur(rest, (AREA, AREA))), np.float32)
+
+
+def _parts_with(likely: Flags, *cores: tuple[Flags, float]) -> Flags:
+    """The connected parts of what is likely covered [32, 32], with enough of one of the cores.
+
+    cores: what is sure, and the share of the face that is enough of it.
+    """
     count, parts = cv2.connectedComponents(likely.astype(np.uint8), connectivity=4)
-    cores = np.bincount(parts[sure & _SHOWN], minlength=count)
-    return np.asarray(likely & (cores >= LEAST * _INNER.sum())[parts])
+    held = np.zeros(count, bool)
+    for core, least in cores:
+        sizes = np.bincount(parts[core & likely & _SHOWN], minlength=count)
+        held |= sizes >= least * _INNER.sum()
+    return np.asarray(likely & held[parts])
 
 
 def _grown(covered: Flags, crop: Singles) -> Flags:

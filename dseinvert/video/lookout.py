@@ -37,9 +37,14 @@ _GREY = 127
 class Lookout:
     """Decides on each frame of a shot whether to search it, and does so."""
 
-    def __init__(self, detector: Detector, rotate: Rotate = "auto") -> None:
-        """`rotate`: degrees clockwise that set the frames upright; "auto" = as their faces tell."""
-        self._detector, self._auto = detector, rotate == "auto"
+    def __init__(self, detector: Detector, rotate: Rotate = "auto", every: float = SEARCH) -> None:
+        """A lookout that knows nothing yet.
+
+        Args:
+            rotate: degrees clockwise that set the frames upright; "auto" = as their faces tell.
+            every: seconds between searches of the whole frame.
+        """
+        self._detector, self._auto, self._every = detector, rotate == "auto", every
         self._turn: int = 0 if rotate == "auto" else rotate
         self._whole = self._last = float("-inf")  # when all of it was searched, and any search
         self._then: NDArray[np.uint8] | None = None  # the small frame of the last search
@@ -70,14 +75,25 @@ class Lookout:
             missing: whether a face is lost.
             nobody: whether no face is followed, so that one at another turn would not be a second.
         """
-        if time - self._whole >= (SEARCH_AGAIN if missing else SEARCH) - 1e-6:
+        if time - self._whole >= (SEARCH_AGAIN if missing else self._every) - 1e-6:
             self._whole = time
             self._remember(view, time, known)
             return self._upright(frame, nobody)
-        if time - self._last < SEARCH_CHANGED - 1e-6 or not self._is_news(view, known):
+        if time - self._last < SEARCH_CHANGED - 1e-6 or not self.is_news(view, known):
             return []
         self._remember(view, time, known)
         return self._quick(frame, known, nobody)
+
+    def is_news(self, view: View, known: Sequence[Floats]) -> bool:
+        """Whether enough changed for a face since the last search, beside those that are known."""
+        now = _small(view)
+        if self._then is None or self._free is None or now.shape != self._then.shape:
+            return True
+        changed = (cv2.absdiff(now, self._then) > CHANGE) & (self._free & _free(now.shape, known))
+        share = cv2.boxFilter(
+            changed.astype(np.float32), -1, (WATCHED, WATCHED), borderType=cv2.BORDER_CONSTANT
+        )
+        return bool(share.max() >= SHARE)
 
     def pack(self) -> dict[str, NDArray[Any]]:
         """All that is known between two frames, as arrays of at least one dimension."""
@@ -98,17 +114,6 @@ class Lookout:
     def _remember(self, view: View, time: float, known: Sequence[Floats]) -> None:
         self._last, self._then = time, _small(view)
         self._free = _free(self._then.shape, known)
-
-    def _is_news(self, view: View, known: Sequence[Floats]) -> bool:
-        """Whether enough changed for a face since the last search, beside those that are known."""
-        now = _small(view)
-        if self._then is None or self._free is None or now.shape != self._then.shape:
-            return True
-        changed = (cv2.absdiff(now, self._then) > CHANGE) & (self._free & _free(now.shape, known))
-        share = cv2.boxFilter(
-            changed.astype(np.float32), -1, (WATCHED, WATCHED), borderType=cv2.BORDER_CONSTANT
-        )
-        return bool(share.max() >= SHARE)
 
     def _quick(self, frame: Pixels, known: Sequence[Floats], nobody: bool) -> list[Face]:
         """The faces that are not known yet, seen in the fewest pixels that show the smallest."""

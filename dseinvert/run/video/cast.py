@@ -1,4 +1,7 @@
-"""Everybody in a clip, numbered: a search of the whole frame every second, and who is who.
+"""Everybody in a clip, numbered: who is there every second and where something came; who is who.
+
+Whoever was there is looked for where they were; the rest of the frame is searched where it changed,
+and all of it now and then.
 
 Numbers go by when somebody is first seen, then from left to right. They are of the whole clip,
 whatever part of it is done, and so are the same in every run.
@@ -19,20 +22,31 @@ from numpy.typing import NDArray
 
 from dseinvert import names
 from dseinvert.faces.align import crop, face_quad, quad_side
-from dseinvert.faces.detect import Detector
+from dseinvert.faces.detect import MIN_SCORE, Detector, Face
 from dseinvert.generators.pixels import to_tensor
 from dseinvert.media.atomic import write_bytes
 from dseinvert.media.clip import Clip
 from dseinvert.media.pixels import Doubles, Floats, Pixels
-from dseinvert.media.sampled import sampled
+from dseinvert.media.sampled import Glimpse, glimpses
 from dseinvert.models.person import SAME_PERSON
 from dseinvert.similarity.identity import Identity
-from dseinvert.video.follow import Look, look_of
+from dseinvert.video.follow import Look, View, look_of, view_of
+from dseinvert.video.lookout import SMALLEST, WATCHED, Lookout
+from dseinvert.video.tracks import placed
 
 EVERY, FEWEST = Fraction(1), 10
 """Seconds between searches; a clip of less than so many searches has so many."""
-# Searches that somebody may be missed in and still be the same.
+# Looks between searches of whole frames.
+_WHOLE = 6
+# Seconds between glances for something new, and how many of them a second may lead to a look: a
+# camera that moves makes all of a frame new.
+_GLANCE, _EXTRA, _MOST = 0.15, 0.1, 2.0
+# At which scale of a frame that is done.
+_SCALE = WATCHED / SMALLEST
+# Looks a second apart that somebody may be missed in and still be the same.
 _MISSED = 2
+# Sides of a quad within which two faces of one look are one.
+_SAME = 0.2
 # Least likeness of the same face nearby and anywhere, and what is nearby, in sides of its quad.
 _ALIKE_NEAR, _ALIKE, _NEAR, _GROWTH = 0.6, 0.85, 1.0, 1.8
 # Side in pixels of the pictures of a face, and how many of them are kept.
@@ -84,8 +98,6 @@ class _Seen:
     """Somebody while the clip is being read."""
 
     look: Look
-    last: int
-    """The number of the search."""
     sightings: list[Sighting] = field(default_factory=list)
     searches: list[int] = field(default_factory=list)
     pictures: list[tuple[float, Pixels]] = field(default_factory=list)
@@ -99,7 +111,7 @@ class _Seen:
             self.pictures.append((sighting.time, crop(frame, quad, SIDE)))
         if len(self.pictures) >= 2 * _KEPT:
             self.pictures, self.step = self.pictures[::2], 2 * self.step
-        self.look, self.last = self.look.blended(look, 0.5), search
+        self.look = self.look.blended(look, 0.5)
         self.sightings.append(sighting)
         self.searches.append(search)
 
@@ -110,12 +122,13 @@ def find_everybody(
     """Everybody in a clip, by number.
 
     Without a network, somebody who leaves and comes back is somebody new. `advance` is called
-    after each search.
+    each time that `every_of` has passed.
     """
-    found: list[_Seen] = []
-    for search, (time, frame) in enumerate(sampled(clip, every_of(clip))):
-        _search(found, search, time, frame, detector)
-        advance()
+    cast = _Cast(detector, every_of(clip))
+    for glimpse in glimpses(clip):
+        if cast.glance(glimpse):
+            advance()
+    found = cast.found
     vectors = [_vector(one, network) for one in found]
     groups = _groups(found, vectors)
     people = [_one(group, network) for group in groups]
@@ -164,12 +177,91 @@ def _loaded(row: Any) -> Somebody:
     return Somebody(names.count(row["number"]), sightings, known)
 
 
-def _search(
-    found: list[_Seen], search: int, time: float, frame: Pixels, detector: Detector
-) -> None:
-    faces = sorted(detector.detect(frame), key=lambda face: float(face.points[:, 0].mean()))
-    looks = [look_of(frame, face.points) for face in faces]
-    recent = [one for one in found if search - one.last <= _MISSED]
+class _Cast:
+    """Everybody seen so far, in a clip that is being read."""
+
+    def __init__(self, detector: Detector, every: Fraction) -> None:
+        self.found: list[_Seen] = []
+        self._detector, self._every = detector, every
+        self._lookout = Lookout(detector, 0, every=_WHOLE * float(every))
+        self._due, self._glanced = Fraction(0), Fraction(0)
+        self._extra, self._looks = 1.0, 0  # looks that may be had between those that are due
+        self._there: list[_Seen] = []  # at the last look
+
+    def glance(self, glimpse: Glimpse) -> bool:
+        """Look at a frame closely if that is due, or something is new; returns whether it was due.
+
+        The first frame in each `every` seconds is due.
+        """
+        due = glimpse.time >= self._due
+        if due:
+            self._due = (glimpse.time // self._every + 1) * self._every
+        elif not self._is_news(glimpse):
+            return False
+        self._look(glimpse)
+        return due
+
+    def _is_news(self, glimpse: Glimpse) -> bool:
+        since = glimpse.time - self._glanced
+        if since < _GLANCE:
+            return False
+        self._glanced = glimpse.time
+        self._extra = min(_MOST, self._extra + _EXTRA * float(since))
+        if glimpse.gray is None or self._extra < 1:
+            return False
+        known = [one.sightings[-1].points for one in self._there]
+        news = self._lookout.is_news(View(glimpse.gray(_SCALE), _SCALE), known)
+        self._extra -= news
+        return news
+
+    def _look(self, glimpse: Glimpse) -> None:
+        time, frame = float(glimpse.time), glimpse.pixels()
+        view = View(glimpse.gray(_SCALE), _SCALE) if glimpse.gray else view_of(frame)
+        self._looks += 1
+        there = self._still_there(time, frame)
+        points = [one.sightings[-1].points for one in there]
+        missing = len(there) < len(self._there)
+        faces = self._lookout.faces(frame, view, time, points, missing=missing)
+        new = [face for face in faces if not any(is_near(p, face.points, _SAME) for p in points)]
+        self._there = there + self._recognised(time, frame, new, there)
+
+    def _still_there(self, time: float, frame: Pixels) -> list[_Seen]:
+        """Those of the last look who are where they were, or beside."""
+        there: list[_Seen] = []
+        for one in self._there:
+            points, score = placed(self._detector, frame, one.sightings[-1].points)
+            taken = any(is_near(o.sightings[-1].points, points, _SAME) for o in there)
+            if score < MIN_SCORE or taken:
+                continue
+            look = look_of(frame, points)
+            if one.look.likeness(look) >= _ALIKE_NEAR:
+                one.see(self._looks, Sighting(time, points), look, frame)
+                there.append(one)
+        return there
+
+    def _recognised(
+        self, time: float, frame: Pixels, faces: Sequence[Face], there: Sequence[_Seen]
+    ) -> list[_Seen]:
+        """Who was found beside those who are still there: known ones, and new ones."""
+        faces = sorted(faces, key=lambda face: float(face.points[:, 0].mean()))
+        looks = [look_of(frame, face.points) for face in faces]
+        since = time - (_MISSED + 0.5) * float(self._every)
+        recent = [one for one in self.found if one.sightings[-1].time >= since]
+        recent = [one for one in recent if all(one is not other for other in there)]
+        known = _matched(recent, faces, looks)
+        for k, (face, look) in enumerate(zip(faces, looks, strict=True)):
+            if k not in known:
+                known[k] = _Seen(look)
+                self.found.append(known[k])
+            points = np.asarray(face.points, np.float64)
+            known[k].see(self._looks, Sighting(time, points), look, frame)
+        return list(known.values())
+
+
+def _matched(
+    recent: Sequence[_Seen], faces: Sequence[Face], looks: Sequence[Look]
+) -> dict[int, _Seen]:
+    """Which of those seen lately each face is, by its place in the list; the surest first."""
     pairs = []
     for k, (face, look) in enumerate(zip(faces, looks, strict=True)):
         for one in recent:
@@ -181,12 +273,7 @@ def _search(
     for _, k, one in sorted(pairs, key=lambda pair: pair[0]):
         if k not in known and all(one is not other for other in known.values()):
             known[k] = one
-    for k, (face, look) in enumerate(zip(faces, looks, strict=True)):
-        if k not in known:
-            known[k] = _Seen(look, search)
-            found.append(known[k])
-        points = np.asarray(face.points, np.float64)
-        known[k].see(search, Sighting(time, points), look, frame)
+    return known
 
 
 def is_near(a: Floats, b: Floats, reach: float = _NEAR) -> bool:

@@ -20,7 +20,7 @@ from dseinvert.media.clip import probe
 from dseinvert.media.colour import Converter
 from dseinvert.media.images import read_image
 from dseinvert.media.video_read import read_frames
-from dseinvert.run.video.cast import SIDE, find_everybody, load_people, save_people
+from dseinvert.run.video.cast import SIDE, every_of, find_everybody, load_people, save_people
 from dseinvert.similarity.identity import Identity
 from tests.moving_face import clip
 from tests.test_api_video import Heard
@@ -207,6 +207,15 @@ def test_who_comes_back_has_the_same_number_only_by_an_identity_network(tmp_path
     (again,) = load_people(tmp_path / "people.json", "0f", "00") or ()
     assert again.times == one.times and np.allclose(again.vector, one.vector)
     assert load_people(tmp_path / "people.json", "1f", "00") is None
+
+
+def test_who_is_there_only_between_two_looks_a_second_apart_is_listed(tmp_path: Path) -> None:
+    gone = set(range(264)) - set(range(104, 119))
+    opened = probe(clip(tmp_path / "brief.mp4", 264, without=gone))
+    assert every_of(opened) == 1
+    (one,) = find_everybody(opened, open_detector(), None, lambda: None)
+    first, last = one.times
+    assert 4 < 104 / 25 - 1e-6 <= first <= last < 5
 
 
 def count_pictures(monkeypatch: pytest.MonkeyPatch) -> list[int]:

@@ -16,7 +16,7 @@ from dseinvert.encoders.dse import DSEEncoder
 from dseinvert.latent import load_latent
 from dseinvert.media import atomic
 from dseinvert.media.clip import probe
-from dseinvert.media.images import encode_png
+from dseinvert.media.images import encode_png, read_image
 from dseinvert.media.video_read import frame_times, read_frames
 from dseinvert.media.video_verify import compare
 from tests.media.test_planes import stored
@@ -385,3 +385,16 @@ def test_frames_are_replaced_without_a_moment_of_neither(
     assert tree(edited / name) == (new if step == 2 else old)
     for folder in (tmp_path / "out", edited):
         assert not [*folder.glob(".*")]
+
+
+def test_batch_and_segment_change_a_moved_video_by_a_level_at_most(
+    dse: Run, talking: Path, tmp_path: Path
+) -> None:
+    words = ("video", talking, "--edit", "smile=2", "--frames", "--quiet", "--out")
+    assert dse(*words, tmp_path / "one", "--batch", "1") == 0
+    assert dse(*words, tmp_path / "many", "--batch", "3", "--segment", "5") == 0
+    made = [sorted((tmp_path / name).rglob("*.png")) for name in ("one", "many")]
+    assert [path.name for path in made[0]] == [path.name for path in made[1]] and len(made[0]) > 8
+    for one, other in zip(*made, strict=True):
+        gap = read_image(one).astype(int) - read_image(other)
+        assert np.abs(gap).max() <= 1
