@@ -335,6 +335,7 @@ class _Rows:
         self._first, self._next = 0, 0
         self._kept = deque()  # type: deque[Any]
         self._bytes = 0
+        self._size, self._furthest, self._total = size, 0, 0
         self._batches = iter(())  # type: Iterator[Any]
 
     def picture(self, row: int) -> bytes:
@@ -376,6 +377,9 @@ class _Rows:
         self._kept.extend(rows)
         self._bytes += sum(map(_bytes_of, rows))
         self._next += len(rows)
+        if self._next > self._furthest:
+            self._furthest, self._total = self._next, self._total + sum(map(_bytes_of, rows))
+            _check_total(self._total, self._size)
         while len(self._kept) > max(_KEPT, len(rows)) or (
             self._bytes > _KEPT_BYTES and len(self._kept) > len(rows)
         ):

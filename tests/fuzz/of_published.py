@@ -1,4 +1,4 @@
-"""Readers of what others publish: encoders, generators, arrays of objects; and of a page's words."""
+"""Readers of what others publish, encoders, generators and arrays; and of what a page says."""
 
 from __future__ import annotations
 
