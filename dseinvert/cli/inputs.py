@@ -111,13 +111,13 @@ def is_folder(path: Path) -> bool:
 def check_file(path: Path | None, option: str) -> None:
     """UsageError where a file that an option names is not there; None = none is named."""
     if path is not None and not path.is_file():
-        raise UsageError(f"{option} {shown(path)}: {_why_no_file(path)}", _sibling(path))
+        raise UsageError(f"{option} {shown(path)}: {why_no_file(path)}", _sibling(path))
 
 
 def check_there(path: Path | None, option: str) -> None:
     """UsageError where a folder or file that an option names is not there; None = none is."""
     if path is not None and not _followed(path):
-        what = _why_no_file(path)
+        what = why_no_file(path)
         what = f"{what} or folder" if what == "no such file" else what
         raise UsageError(f"{option} {shown(path)}: {what}", _sibling(path))
 
@@ -139,10 +139,10 @@ def check_sets(*paths: Path) -> None:
 def check_readable(path: Path) -> None:
     """UsageError where a file that is an argument is not there."""
     if not _followed(path):
-        raise UsageError(f"{shown(path)}: {_why_no_file(path)}", _sibling(path))
+        raise UsageError(f"{shown(path)}: {why_no_file(path)}", _sibling(path))
 
 
-def _why_no_file(path: Path) -> str:
+def why_no_file(path: Path) -> str:
     """What a path is, beside a file."""
     if path.is_dir():
         return "is a folder"
@@ -179,7 +179,24 @@ def _problem(pattern: str, wanted: tuple[Kind, ...]) -> tuple[str, str] | None:
 def _absent(path: Path, wanted: Kind) -> tuple[str, str]:
     if not str(path) or str(path) == ".":
         return "the name is empty", wanted.name_them
-    return f"{shown(path)}: no such file or directory", _sibling(path) or wanted.name_them
+    why = why_no_file(path)
+    why = f"{why} or directory" if why == "no such file" else why
+    return f"{_named(path)}: {why}", _meant(path) or wanted.name_them
+
+
+def _named(path: Path) -> str:
+    """In quotes where it begins or ends with what cannot be seen."""
+    return shown(path) if str(path) == str(path).strip() else f"{shown(path)!r}"
+
+
+def _meant(path: Path) -> str:
+    """What was meant by a path that is not there, as advice; "" = who knows."""
+    if path.parts[0].startswith("~"):
+        return "a shell makes a folder of ~ where it stands outside of quotes"
+    slashes = Path(str(path).replace("\\", "/"))
+    if slashes != path and _followed(slashes):
+        return f"did you mean {shown(slashes)}?"
+    return _sibling(path)
 
 
 def _folder(path: Path, wanted: tuple[Kind, ...]) -> tuple[str, str] | None:

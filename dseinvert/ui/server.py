@@ -120,8 +120,11 @@ def bound(host: str, port: int) -> socket.socket:
     """
     try:
         return socket.create_server((host, port))
+    except socket.gaierror as error:
+        what = f"--host {printable(host)}: no address of this machine"
+        raise UsageError(what, "127.0.0.1, or 0.0.0.0 for the network") from error
     except OSError as error:
-        why = (error.strerror or str(error)).lower()
+        why = (error.strerror or str(error)).partition(" (while")[0].lower()
         raise UsageError(f"port {port} of {host}: {why}", "choose another --port") from error
 
 
