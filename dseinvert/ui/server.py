@@ -119,6 +119,7 @@ def bound(host: str, port: int) -> socket.socket:
         UsageError: it is taken, or no address of this machine.
     """
     try:
+        socket.getaddrinfo(host, port)
         return socket.create_server((host, port))
     except socket.gaierror as error:
         what = f"--host {printable(host)}: no address of this machine"
