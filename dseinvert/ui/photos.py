@@ -172,8 +172,7 @@ class Photos:
         return key, self._photos[key]
 
     def _face(self, opened: _Opened, number: object) -> int:
-        whole = isinstance(number, int) and not isinstance(number, bool)
-        if not whole or not 0 <= number < len(opened.faces):
+        if type(number) is not int or not 0 <= number < len(opened.faces):
             raise UsageError(f"no face {brief(number)} in {opened.name}")
         return number
 
