@@ -14,7 +14,7 @@ import cv2
 from dseinvert.errors import UsageError
 from dseinvert.media.images import encode_jpeg, encode_png
 from dseinvert.media.pixels import Pixels
-from dseinvert.names import LONGEST, UNSEEN, brief, number
+from dseinvert.names import LONGEST, UNSEEN, brief, number, printable
 from dseinvert.run.flow.names import safe_stem
 
 Asked = Mapping[str, Any]
@@ -47,7 +47,7 @@ def text(asked: Asked, name: str, default: str = "") -> str:
     """A word that was sent; UsageError where it is none."""
     value = asked.get(name, default)
     if not isinstance(value, str):
-        raise UsageError(f"{name} {brief(value)}", "it is text")
+        raise UsageError(f"{printable(name)[:80]} {brief(value)}", "it is text")
     return value.strip()
 
 
@@ -56,14 +56,14 @@ def real(asked: Asked, name: str, default: float = 0.0) -> float:
     try:
         return float(number(asked.get(name, default)))
     except (TypeError, ValueError) as error:
-        raise UsageError(f"{name} {brief(asked.get(name))}", "a number") from error
+        raise UsageError(f"{printable(name)[:80]} {brief(asked.get(name))}", "a number") from error
 
 
 def table(asked: Asked, name: str) -> Asked:
     """An object that was sent, {} where none was; UsageError for anything else."""
     value = asked.get(name) or {}
     if not isinstance(value, Mapping):
-        raise UsageError(f"{name} {brief(value)}", "an object")
+        raise UsageError(f"{printable(name)[:80]} {brief(value)}", "an object")
     return value
 
 
@@ -71,7 +71,7 @@ def rows(asked: Asked, name: str) -> list[Any]:
     """A list that was sent, [] where none was; UsageError for anything else."""
     value = asked.get(name) or []
     if not isinstance(value, list):
-        raise UsageError(f"{name} {brief(value)}", "a list")
+        raise UsageError(f"{printable(name)[:80]} {brief(value)}", "a list")
     return value
 
 
