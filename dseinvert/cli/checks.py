@@ -335,7 +335,8 @@ def _where(mask: str | None, region: str | None, *, edited: bool) -> None:
 def _mask(mask: str | None) -> None:
     if mask is not None and mask not in MASKS and not Path(mask).is_file():
         advice = f"{', '.join(MASKS)}, or a picture, white where the edit may show"
-        raise UsageError(f"--mask {mask}: no such file", suggested(mask, MASKS, advice))
+        why = inputs.why_no_file(Path(mask))
+        raise UsageError(f"--mask {mask}: {why}", suggested(mask, MASKS, advice))
 
 
 def _sweep(sweep: str | None) -> None:

@@ -111,14 +111,15 @@ def is_folder(path: Path) -> bool:
 def check_file(path: Path | None, option: str) -> None:
     """UsageError where a file that an option names is not there; None = none is named."""
     if path is not None and not path.is_file():
-        why = "is a folder" if path.is_dir() else "no such file"
-        raise UsageError(f"{option} {shown(path)}: {why}", _sibling(path))
+        raise UsageError(f"{option} {shown(path)}: {why_no_file(path)}", _sibling(path))
 
 
 def check_there(path: Path | None, option: str) -> None:
     """UsageError where a folder or file that an option names is not there; None = none is."""
-    if path is not None and not path.exists():
-        raise UsageError(f"{option} {shown(path)}: no such file or folder", _sibling(path))
+    if path is not None and not _followed(path):
+        what = why_no_file(path)
+        what = f"{what} or folder" if what == "no such file" else what
+        raise UsageError(f"{option} {shown(path)}: {what}", _sibling(path))
 
 
 def check_sets(*paths: Path) -> None:
@@ -137,10 +138,17 @@ def check_sets(*paths: Path) -> None:
 
 def check_readable(path: Path) -> None:
     """UsageError where a file that is an argument is not there."""
-    if path.is_symlink() and not _followed(path):
-        raise UsageError(f"{shown(path)}: a link to what is not there")
-    if not path.exists():
-        raise UsageError(f"{shown(path)}: no such file", _sibling(path))
+    if not _followed(path):
+        raise UsageError(f"{shown(path)}: {why_no_file(path)}", _sibling(path))
+
+
+def why_no_file(path: Path) -> str:
+    """What a path is, beside a file."""
+    if path.is_dir():
+        return "is a folder"
+    if _followed(path):
+        return "is no regular file (a pipe or a device)"
+    return "a link to what is not there" if path.is_symlink() else "no such file"
 
 
 def _followed(link: Path) -> bool:
@@ -171,7 +179,24 @@ def _problem(pattern: str, wanted: tuple[Kind, ...]) -> tuple[str, str] | None:
 def _absent(path: Path, wanted: Kind) -> tuple[str, str]:
     if not str(path) or str(path) == ".":
         return "the name is empty", wanted.name_them
-    return f"{shown(path)}: no such file or directory", _sibling(path) or wanted.name_them
+    why = why_no_file(path)
+    why = f"{why} or directory" if why == "no such file" else why
+    return f"{_named(path)}: {why}", _meant(path) or wanted.name_them
+
+
+def _named(path: Path) -> str:
+    """In quotes where it begins or ends with what cannot be seen."""
+    return shown(path) if str(path) == str(path).strip() else f"{shown(path)!r}"
+
+
+def _meant(path: Path) -> str:
+    """What was meant by a path that is not there, as advice; "" = who knows."""
+    if path.parts[0].startswith("~"):
+        return "a shell makes a folder of ~ where it stands outside of quotes"
+    slashes = Path(str(path).replace("\\", "/"))
+    if slashes != path and _followed(slashes):
+        return f"did you mean {shown(slashes)}?"
+    return _sibling(path)
 
 
 def _folder(path: Path, wanted: tuple[Kind, ...]) -> tuple[str, str] | None:
@@ -210,7 +235,7 @@ def _instead(kind: Kind, path: Path) -> str:
 def _sibling(path: Path) -> str:
     """The file beside it whose name is most like it, as advice; "" = there is none."""
     try:
-        names = [one.name for one in path.absolute().parent.iterdir()]
+        names = [one.name for one in path.absolute().parent.iterdir() if one.name != path.name]
     except OSError:
         return ""
     like = nearest(path.name, names, 0.75)

@@ -22,6 +22,8 @@ def mix(
 ) -> Done:
     """Mix styles: every first latent with some rows of every second one.
 
+    A mixture is named after both, A.mix-B, so that no two have one name.
+
     dseinvert mix latents latents --layers 4-5 --out mixes
 
     dseinvert mix latents latents --layers 0-3 --out poses

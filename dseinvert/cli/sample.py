@@ -13,6 +13,8 @@ from dseinvert.progress import Watcher
 def sample(options: SampleOptions, watcher: Watcher) -> Done:
     """Draw samples of a generator, with their latents and one sheet of all.
 
+    A sample is named after its seed, by which it can be drawn again.
+
     dseinvert sample --seeds 0-15 --psi 0.7 --out samples
 
     dseinvert sample --seeds 3,42 --psi 1 --out two

@@ -98,7 +98,8 @@ def _usage(error: Any, arguments: Sequence[str], options: Options) -> str:
         what = f"{verb} has no {found[1]}" if verb else f"there is no {found[1]}"
         if file := _file(found[1], arguments):
             return f"{what} ({file} is a file: write ./{file}, and ./* in place of *; {see})"
-        return f"{what} ({_option(found[1], verb, options)}{see})"
+        meant = _doubled(found[1], arguments, options.get(verb, ()))
+        return f"{what} ({meant or _option(found[1], verb, options)}{see})"
     if found := _NEEDS.fullmatch(message):
         return f"{found[1]} needs a value, and none is given ({see})"
     if found := _MISSING.match(message):
@@ -156,6 +157,13 @@ def _file(option: str, arguments: Sequence[str]) -> str:
     """The file that was taken for an option, as a star finds one called -a.jpg; "" = none was."""
     alike = (word for word in arguments if word.startswith(option))
     return next((word for word in alike if Path(word).is_file()), "")
+
+
+def _doubled(name: str, arguments: Sequence[str], known: Sequence[str]) -> str:
+    """`-out`, of which the parser takes the first letter: what it lacks is a dash."""
+    written = (f"-{one.partition('=')[0]}" for one in arguments if one.startswith(name))
+    like = next((one for one in written if one in known), "")
+    return f"did you mean {like}? " if like else ""
 
 
 def _option(name: str, verb: str, options: Options) -> str:

@@ -13,8 +13,6 @@ from dseinvert.cli.stdout import say
 from dseinvert.cli.verb import Done, verb
 from dseinvert.errors import MissingError
 
-_HERE = ("127.0.0.1", "localhost")
-
 
 @verb(json=None)
 def ui(
@@ -24,7 +22,11 @@ def ui(
     port: Annotated[int, typer.Option(help="Of the page.", min=0, max=65535)] = 7860,
     host: Annotated[
         str, typer.Option(help="Address to listen at; 0.0.0.0 shows the page to the network.")
-    ] = _HERE[0],
+    ] = "127.0.0.1",
+    name: Annotated[
+        list[str] | None,
+        typer.Option(help="Further name that the page answers to, as behind a proxy; * = any."),
+    ] = None,
     show: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the page in the browser.")
     ] = True,
@@ -40,6 +42,7 @@ def ui(
     check_model(model)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
+        from dseinvert.ui.guard import names_here
         from dseinvert.ui.server import bound, serve
     except ImportError as error:
         missing = f"the page needs {error.name}"
@@ -52,6 +55,5 @@ def ui(
         if show:
             webbrowser.open(address)
 
-    hosts = [*_HERE, host] if host in _HERE else ["*"]
-    serve(model, listening, hosts, up)
+    serve(model, listening, [*names_here(host), *(name or ())], up)
     return Done()

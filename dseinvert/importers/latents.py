@@ -69,6 +69,9 @@ def read_foreign(path: Path, generator: Generator) -> Latent:
         codes = [_rows(part, generator) for part in parts]
         if sum(map(len, codes)) > _MOST:
             raise InputError(f"more than {_MOST:,} latents")
+        # A row of w is spread over all rows, and half precision is widened.
+        if sum(map(Tensor.numel, codes)) > _SLACK + generator.spec.layers * path.stat().st_size:
+            raise InputError("latents that are more than their file")
     except InputError as error:
         raise InputError(f"{shown(path)}: {printable(error.what)}", error.advice) from error
     spec = generator.spec

@@ -17,6 +17,8 @@ _META = struct.Struct("<II Q Q IHH 32x Q IHH 32x Q Q Q")
 """Magic, version, address, map size; of two trees page size, flags, depth, root; last page, age."""
 _MAGIC, _VERSION = 0xBEEFC0DE, 1
 _BRANCH, _LEAF, _OVERFLOW = 1, 2, 4
+_NODE = 8
+"""Bytes of a record or branch before its key."""
 _BIG, _OTHER = 1, 6
 """Of a record: its value lies on pages of its own; it is a tree, or several values."""
 
@@ -43,6 +45,8 @@ def records(file: BinaryIO, size: int) -> Iterator[Record]:
         page = _page(file, number, side, size)
         flags, count = _kind(page)
         nodes = [_node(page, index) for index in range(count)]
+        if sum(_NODE + node[-1] for node in nodes) > side:
+            raise ValueError(f"page {number} holds more than fits")
         if flags & _LEAF:
             for node in nodes:
                 yield from _leaf(file, page, node, number * side, side, size)
@@ -102,10 +106,10 @@ def _leaf(
     file: BinaryIO, page: bytes, node: tuple[int, int, int, int, int], at: int, side: int, size: int
 ) -> Iterator[Record]:
     place, low, high, flags, length = node
-    start, count = place + 8 + length, low | high << 16
+    start, count = place + _NODE + length, low | high << 16
     if flags & _OTHER:
         return
-    key = page[place + 8 : start]
+    key = page[place + _NODE : start]
     if flags & _BIG:
         (number,) = struct.unpack_from("<Q", page, start)
         if not _kind(_page(file, number, side, size))[0] & _OVERFLOW:

@@ -21,7 +21,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
-from itertools import accumulate, chain, islice
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -43,9 +43,14 @@ _LEAST, _TIMES = 128 << 20, 8
 _LOOKED_AT = 200
 """Folders in a folder after which it is not asked any more what it is."""
 _AT_ONCE = 16
-"""Rows of a parquet file that are read together."""
-_KEPT = 4
-"""Times as many, that are kept: threads do not ask quite in order."""
+"""Rows of a parquet file that are read together, where a group of rows is small."""
+_KEPT, _KEPT_BYTES = 64, 32 << 20
+"""Rows that are kept, and bytes of them: threads do not ask quite in order."""
+_ROW = 64
+"""Bytes that a row with a picture takes at least."""
+_WORD, _WORDS, _WORD_TIMES = 60, 128 << 20, 16
+"""Bytes of a word beside its letters; of the words of any table; and those per byte of it."""
+_WORDS_AT_ONCE, _LONGEST_WORD = 4096, 10_000
 _HEADERS, _COLUMNS = 4096, 1 << 20
 """Bytes that are read together of a set in a store: of a tar's headers, of a table."""
 _TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
@@ -321,11 +326,16 @@ class _Rows:
         groups = [about.row_group(group) for group in range(about.num_row_groups)]
         _check_total(sum(group.total_byte_size for group in groups), size)
         self.count = int(about.num_rows)
-        if not 0 <= self.count <= size:
+        if not 0 <= self.count <= 1000 + size // _ROW:
             raise ValueError(f"{self.count} rows in {size} bytes")
+        largest = max((group.total_byte_size for group in groups), default=0)
+        # One picture may stand in every row, and takes as much as all of its group.
+        self._at_once = min(_AT_ONCE, max(1, _KEPT_BYTES // max(1, largest)))
         self._starts = [0, *accumulate(int(group.num_rows) for group in groups)]
         self._first, self._next = 0, 0
-        self._kept = deque(maxlen=_KEPT)  # type: deque[list[Any]]
+        self._kept = deque()  # type: deque[Any]
+        self._bytes = 0
+        self._size, self._furthest, self._total = size, 0, 0
         self._batches = iter(())  # type: Iterator[Any]
 
     def picture(self, row: int) -> bytes:
@@ -336,15 +346,12 @@ class _Rows:
                 self._begin(row)
             while row >= self._next:
                 self._read_on()
-            value = next(islice(self._rows(), row - self._first, None))
-        data = value.get("bytes") if isinstance(value, dict) else value
+            value = self._kept[row - self._first]
+        data = _data(value)
         if not isinstance(data, bytes):
             raise InputError(f"row {row} holds no picture, at most the name of one")
         _check_one(f"row {row}", len(data))
         return data
-
-    def _rows(self) -> Iterator[Any]:
-        return chain.from_iterable(self._kept)
 
     def _group(self, row: int) -> int:
         """The row group that a row is in; the last one for what is behind all."""
@@ -355,21 +362,39 @@ class _Rows:
         group = self._group(row)
         groups = [*range(group, len(self._starts) - 1)]
         batches = self._file.iter_batches(
-            _AT_ONCE, row_groups=groups, columns=[self._column], use_threads=False
+            self._at_once, row_groups=groups, columns=[self._column], use_threads=False
         )
         self._batches = (batch for batch in batches if batch.num_rows)
         self._first = self._next = self._starts[group]
         self._kept.clear()
+        self._bytes = 0
 
     def _read_on(self) -> None:
         batch = next(self._batches, None)
         if batch is None:
             raise ValueError("it holds fewer rows than it says")
         rows = batch.column(0).to_pylist()
-        if len(self._kept) == _KEPT:
-            self._first += len(self._kept[0])
-        self._kept.append(rows)
+        self._kept.extend(rows)
+        self._bytes += sum(map(_bytes_of, rows))
         self._next += len(rows)
+        if self._next > self._furthest:
+            self._furthest, self._total = self._next, self._total + sum(map(_bytes_of, rows))
+            _check_total(self._total, self._size)
+        while len(self._kept) > max(_KEPT, len(rows)) or (
+            self._bytes > _KEPT_BYTES and len(self._kept) > len(rows)
+        ):
+            self._bytes -= _bytes_of(self._kept.popleft())
+            self._first += 1
+
+
+def _bytes_of(value: Any) -> int:
+    data = _data(value)
+    return len(data) if isinstance(data, bytes) else 0
+
+
+def _data(value: Any) -> Any:
+    """What stands in a row: bytes, or a struct with them, as the hub has it."""
+    return value.get("bytes") if isinstance(value, dict) else value
 
 
 def names_in(path: Path) -> list[str] | None:
@@ -380,16 +405,31 @@ def names_in(path: Path) -> list[str] | None:
     """
     check_set(path)
     table, column = column_of(str(path))
-    with _named(Path(table), "table in parquet"), _file(Path(table), _COLUMNS) as (file, _):
+    with _named(Path(table), "table in parquet"), _file(Path(table), _COLUMNS) as (file, size):
         from pyarrow import parquet, types
 
-        rows = parquet.ParquetFile(file)
-        _column(rows.schema_arrow, column)
-        kind = rows.schema_arrow.field(column).type
+        schema = parquet.ParquetFile(file).schema_arrow
+        kind = schema.field(_column(schema, column)).type
         if not (types.is_string(kind) or types.is_large_string(kind)):
             return None
-        batches = rows.iter_batches(columns=[column], use_threads=False)
-        return [str(one) for batch in batches for one in batch.column(0).to_pylist() if one]
+        # A word that stands in many rows is then in memory once.
+        rows = parquet.ParquetFile(file, read_dictionary=[column])
+        batches = rows.iter_batches(_WORDS_AT_ONCE, columns=[column], use_threads=False)
+        return [*_words((batch.column(0) for batch in batches), max(_WORDS, _WORD_TIMES * size))]
+
+
+def _words(columns: Iterator[Any], left: int) -> Iterator[str]:
+    """Those of a table, in dictionaries of each batch; ValueError for more than `left` bytes."""
+    for column in columns:
+        longest = max((len(word) for word in column.dictionary.to_pylist() if word), default=0)
+        if longest > _LONGEST_WORD:
+            raise ValueError(f"a name of {longest:,} letters")
+        for word in column.to_pylist():
+            left -= _WORD + len(word or "")
+            if left < 0:
+                raise ValueError("far more names than a file of its size may hold")
+            if word:
+                yield str(word)
 
 
 def _column(schema: Any, named: str = "") -> str:

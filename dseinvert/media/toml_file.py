@@ -13,8 +13,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-_LONGEST, _DOTS = 1 << 20, 1000
-"""Bytes of a file, and dots in a line of it: each one nests its key deeper."""
+_LONGEST, _DOTS, _ALL_DOTS = 1 << 20, 1000, 200_000
+"""Bytes of a file, dots in a line and in all: each may nest its key deeper, by a table more."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -37,8 +37,9 @@ def read_short(path: Path) -> bytes:
 
 def toml_value(data: bytes) -> dict[str, Any]:
     """The same of its bytes."""
-    if any(line.count(b".") > _DOTS for line in data.splitlines()):
-        raise ValueError("a key of far too many dots")
+    by_line = [line.count(b".") for line in data.splitlines()]
+    if max(by_line, default=0) > _DOTS or sum(by_line) > _ALL_DOTS:
+        raise ValueError("keys of far too many dots")
     try:
         return tomllib.loads(data.decode())
     except RecursionError as error:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
+
 from dseinvert import names
 from dseinvert.pickled.budget import Budget
 
@@ -276,6 +278,8 @@ def _call(machine: _Machine, function: Any, args: Any, kwargs: Any) -> Any:
         made = machine.rebuild[name](*args)
         # A view takes no memory, but whoever keeps it makes a copy, and there may be many of one.
         machine.budget.spend(getattr(made, "nbytes", 0))
+        if isinstance(made, Tensor):
+            machine.budget.hold(made.numel())
         return made
     if function.name in _DICTS and len(args) <= 1 and not kwargs:
         return _as_dict(machine, *args)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -12,7 +14,8 @@ import cv2
 from dseinvert.errors import UsageError
 from dseinvert.media.images import encode_jpeg, encode_png
 from dseinvert.media.pixels import Pixels
-from dseinvert.names import number
+from dseinvert.names import LONGEST, UNSEEN, brief, number, printable
+from dseinvert.run.flow.names import safe_stem
 
 Asked = Mapping[str, Any]
 """The JSON object that a page sends."""
@@ -27,11 +30,24 @@ class Download:
     data: bytes
 
 
+def dropped(name: str) -> str:
+    """The name of a file that was dropped: no folder, no option, nothing that hides."""
+    last = re.sub(f"[{UNSEEN}\ud800-\udfff]", "_", re.split(r"[/\\]", name)[-1])[:LONGEST]
+    return f"./{last}" if last[:1] in ("-", "@") else last or "dropped"
+
+
+def placed(name: str) -> str:
+    """The same, as any file system takes it."""
+    path = Path(dropped(name))
+    suffix = path.suffix if path.suffix[1:].isalnum() and len(path.suffix) < 9 else ""
+    return safe_stem(path).lstrip("-@") + suffix
+
+
 def text(asked: Asked, name: str, default: str = "") -> str:
     """A word that was sent; UsageError where it is none."""
     value = asked.get(name, default)
     if not isinstance(value, str):
-        raise UsageError(f"{name} {value!r}", "it is text")
+        raise UsageError(f"{printable(name)[:80]} {brief(value)}", "it is text")
     return value.strip()
 
 
@@ -40,14 +56,14 @@ def real(asked: Asked, name: str, default: float = 0.0) -> float:
     try:
         return float(number(asked.get(name, default)))
     except (TypeError, ValueError) as error:
-        raise UsageError(f"{name} {asked.get(name)!r}", "a number") from error
+        raise UsageError(f"{printable(name)[:80]} {brief(asked.get(name))}", "a number") from error
 
 
 def table(asked: Asked, name: str) -> Asked:
     """An object that was sent, {} where none was; UsageError for anything else."""
     value = asked.get(name) or {}
     if not isinstance(value, Mapping):
-        raise UsageError(f"{name} {value!r}", "an object")
+        raise UsageError(f"{printable(name)[:80]} {brief(value)}", "an object")
     return value
 
 
@@ -55,7 +71,7 @@ def rows(asked: Asked, name: str) -> list[Any]:
     """A list that was sent, [] where none was; UsageError for anything else."""
     value = asked.get(name) or []
     if not isinstance(value, list):
-        raise UsageError(f"{name} {value!r}", "a list")
+        raise UsageError(f"{printable(name)[:80]} {brief(value)}", "a list")
     return value
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from dseinvert.config import ImagesOptions
 from dseinvert.errors import UsageError
-from dseinvert.ui.given import edits_text, real, rows, text
+from dseinvert.names import brief
+from dseinvert.ui.given import edits_text, real, rows, table, text
 
 OUT = "out"
 Lines = dict[str, str]
@@ -155,20 +156,20 @@ def script_of(rows_: Sequence[Any]) -> str:
 
 def _block(row: Any) -> str:
     if not isinstance(row, dict):
-        raise UsageError(f"edit {row!r}", "an object")
+        raise UsageError(f"edit {brief(row)}", "an object")
     person = [f"person = {json.dumps(text(row, 'who'))}"] if text(row, "who") else []
     edit, keys = text(row, "name"), sorted(_key(key) for key in rows(row, "keys"))
     if keys:
         said = [f"edit = {json.dumps(edit)}", f"keys = {json.dumps(keys)}"]
     else:
-        edit = edits_text(row.get("edits") or {})
+        edit = edits_text(table(row, "edits"))
         said = [f"edit = {json.dumps(edit)}"]
     return "\n".join(["[[edit]]", *person, *said, ""]) if edit else ""
 
 
 def _key(key: Any) -> list[float]:
     if not isinstance(key, list) or len(key) != 2:
-        raise UsageError(f"key {key!r}", "a time and a strength")
+        raise UsageError(f"key {brief(key)}", "a time and a strength")
     return [real({"time": key[0]}, "time"), real({"strength": key[1]}, "strength")]
 
 

@@ -17,7 +17,7 @@ from dseinvert.latent import Latent, dumps
 from dseinvert.media.animation import write_animation
 from dseinvert.media.images import encode_png
 from dseinvert.media.photo import Photo, open_photo
-from dseinvert.names import counted
+from dseinvert.names import brief, counted
 from dseinvert.ui import lines
 from dseinvert.ui.given import (
     Asked,
@@ -141,7 +141,8 @@ class Photos:
     def _edited(self, asked: Asked) -> tuple[_Opened, list[int], dict[int, tuple[Found, Latent]]]:
         """The photo, the picked faces, and of each its inversion and the edited latent."""
         key, opened = self._opened(asked)
-        picked = [self._face(opened, number) for number in rows(asked, "faces")]
+        faces = [self._face(opened, number) for number in rows(asked, "faces")]
+        picked = [*dict.fromkeys(faces)]
         if not picked:
             raise UsageError("no face is picked", "tick one")
         edits, refine = edits_text(table(asked, "edits")), text(asked, "refine", "none") or "none"
@@ -171,8 +172,8 @@ class Photos:
         return key, self._photos[key]
 
     def _face(self, opened: _Opened, number: object) -> int:
-        if not isinstance(number, int) or not 0 <= number < len(opened.faces):
-            raise UsageError(f"no face {number!r} in {opened.name}")
+        if type(number) is not int or not 0 <= number < len(opened.faces):
+            raise UsageError(f"no face {brief(number)} in {opened.name}")
         return number
 
     def _inverted(self, key: str, face: int, refine: str) -> Found:
@@ -193,7 +194,7 @@ class Photos:
     ) -> Photo:
         photo, mask = opened.photo, text(asked, "mask") or None
         if mask not in (None, "auto", "face"):  # no file of the machine
-            raise UsageError(f"mask {mask!r}", "auto or face")
+            raise UsageError(f"mask {brief(mask)}", "auto or face")
         for face, (found, _) in edited.items():
             photo = self.gan.paste(photo, opened.faces[face], drawn[face], found, mask=mask)
         return photo

@@ -15,18 +15,21 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dseinvert.errors import DseInvertError, InputError, OutputError, UsageError
+from dseinvert.names import json_value, printable
+from dseinvert.ui import guard
 from dseinvert.ui.given import Download
 from dseinvert.ui.session import Session, Sessions, alone
 
 _PAGE = Path(__file__).parent
 _TYPES = {"page.html": "text/html", "page.js": "text/javascript", "page.css": "text/css"}
-_COOKIE, _LARGEST = "dseinvert", 256 << 20
+_COOKIE, _LARGEST, _LONGEST = "dseinvert", 256 << 20, 1 << 20
+"""Bytes of a photo, and of what an action is told."""
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' data:; media-src 'self'; connect-src 'self'; frame-src 'self'; "
@@ -52,21 +55,23 @@ def app_of(model: str, hosts: list[str]) -> Starlette:
         data = (_PAGE / name).read_bytes()
         response = Response(data, media_type=_TYPES[name], headers=_HEADERS)
         if name == "page.html" and sessions.get(request.cookies.get(_COOKIE, "")) is None:
+            if not guard.may_begin(request.headers):
+                return JSONResponse({"error": "open the page by itself"}, 403, _HEADERS)
             key = await run_in_threadpool(sessions.begin)
             response.set_cookie(_COOKIE, key, httponly=True, samesite="strict")
         return response
 
     async def act(request: Request) -> Response:
         session = _session(sessions, request)
-        asked, action = _json(await request.body()), request.path_params["action"]
+        asked, action = _json(await _read(request, _LONGEST)), request.path_params["action"]
         return await _answered(session, alone(action), lambda: session.answer(action, asked))
 
     async def put(request: Request) -> Response:
         session, name = _session(sessions, request), request.query_params.get("name", "photo")
         if request.path_params["kind"] == "clip":
             file = await _kept(request, session.place(name))
-            return await _answered(session, True, lambda: session.clip(file, uploaded=True))
-        data = await _read(request)
+            return await _answered(session, True, lambda: session.dropped_clip(file))
+        data = await _read(request, _LARGEST)
         return await _answered(session, True, lambda: session.photo(name, data))
 
     async def file(request: Request) -> Response:
@@ -84,10 +89,27 @@ def app_of(model: str, hosts: list[str]) -> Starlette:
             Route("/file/{key}", file),
             Route("/out/{key}/{name:path}", out),
         ],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)],
+        middleware=[Middleware(_Guarded, names=hosts)],
         exception_handlers={DseInvertError: _refused, OSError: _refused, Exception: _bug},
         lifespan=lifespan,
     )
+
+
+class _Guarded:
+    """The application, for those who may ask."""
+
+    def __init__(self, app: ASGIApp, names: list[str]) -> None:
+        self._app, self._names = app, names
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        app = self._app
+        if scope["type"] == "http":
+            request = Request(scope)
+            if not guard.may_ask(request.method, request.headers, self._names):
+                said = {"error": "this page is asked for by an address of its machine alone"}
+                app = JSONResponse(said, 403, _HEADERS)
+        await app(scope, receive, send)
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -97,9 +119,13 @@ def bound(host: str, port: int) -> socket.socket:
         UsageError: it is taken, or no address of this machine.
     """
     try:
+        socket.getaddrinfo(host, port)
         return socket.create_server((host, port))
+    except socket.gaierror as error:
+        what = f"--host {printable(host)}: no address of this machine"
+        raise UsageError(what, "127.0.0.1, or 0.0.0.0 for the network") from error
     except OSError as error:
-        why = (error.strerror or str(error)).lower()
+        why = (error.strerror or str(error)).partition(" (while")[0].lower()
         raise UsageError(f"port {port} of {host}: {why}", "choose another --port") from error
 
 
@@ -139,13 +165,13 @@ async def _answered(
     return JSONResponse(found, headers=_HEADERS)
 
 
-async def _read(request: Request) -> bytes:
-    """A file that was dropped, in memory."""
+async def _read(request: Request, most: int) -> bytes:
+    """What was sent, in memory; InputError where it is more than `most` bytes."""
     data = bytearray()
     async for part in request.stream():
         data += part
-        if len(data) > _LARGEST:
-            raise InputError(f"a photo of more than {_LARGEST >> 20} MB", "make it smaller")
+        if len(data) > most:
+            raise InputError(f"what was sent has more than {most >> 20} MB", "make it smaller")
     return bytes(data)
 
 
@@ -159,12 +185,15 @@ async def _kept(request: Request, path: Path) -> Path:
         path.unlink(missing_ok=True)
         why = (error.strerror or str(error)).lower()
         raise OutputError(f"{gettempdir()}: {why}", "name the clip by its path") from error
+    except BaseException:  # whoever sent it has gone
+        path.unlink(missing_ok=True)
+        raise
     return path
 
 
 def _json(data: bytes) -> dict[str, Any]:
     try:
-        asked = json.loads(data or b"{}")
+        asked = json_value(data or b"{}")
     except ValueError as error:
         raise UsageError("what was sent is no JSON") from error
     if not isinstance(asked, dict):
@@ -185,6 +214,6 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 async def _bug(request: Request, error: Exception) -> Response:
-    _log.error("unexpected %s: %s", type(error).__name__, error)
-    said = f"unexpected {type(error).__name__}: {error} (this is a bug)"
+    said = printable(f"unexpected {type(error).__name__}: {error} (this is a bug)")
+    _log.error("%s", said)
     return JSONResponse({"error": said}, 500, _HEADERS)

@@ -12,10 +12,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from dseinvert.config import ImagesOptions
-from dseinvert.errors import UsageError
+from dseinvert.errors import DseInvertError, UsageError
+from dseinvert.names import brief
 from dseinvert.ui import lines, models
 from dseinvert.ui.clips import Clip, output_folder
-from dseinvert.ui.given import Asked, Download, edits_text, table, text
+from dseinvert.ui.given import Asked, Download, dropped, edits_text, placed, table, text
 from dseinvert.ui.jobs import Jobs
 from dseinvert.ui.photos import Photos
 
@@ -42,20 +43,33 @@ class Session:
         self.jobs.end()
         self._folder.cleanup()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was dropped, opened or begun in it."""
+        return not (self._photos.told() or self._clip or self.jobs.told())
+
     def place(self, name: str) -> Path:
         """Where a file that was dropped is put: under a name of its own, with that one's end."""
         folder = self.folder / secrets.token_urlsafe(8)
         folder.mkdir()
-        return folder / (Path(name.replace("\\", "/")).name or "clip")
+        return folder / placed(name)
 
     def photo(self, name: str, data: bytes) -> Answer:
         """A photo that was dropped."""
-        return self._photos.add(Path(name).name, data)
+        return self._photos.add(dropped(name), data)
 
     def clip(self, path: Path, *, uploaded: bool) -> Answer:
         """A clip that was dropped, or one of this machine."""
         self._clip = Clip(self._gan, path, self.folder, uploaded=uploaded, model=self._model)
         return self._clip.told()
+
+    def dropped_clip(self, path: Path) -> Answer:
+        """A clip that was dropped at `path`; what is none does not stay on the disk."""
+        try:
+            return self.clip(path, uploaded=True)
+        except DseInvertError:
+            path.unlink(missing_ok=True)
+            raise
 
     def answer(self, action: str, asked: Asked) -> Answer:
         """Do what the page asks for.
@@ -64,7 +78,7 @@ class Session:
             DseInvertError: what cannot be, in a plain sentence.
         """
         if action not in _ACTIONS:
-            raise UsageError(f"no action {action!r}", ", ".join(sorted(_ACTIONS)))
+            raise UsageError(f"no action {brief(action)}", ", ".join(sorted(_ACTIONS)))
         return _ACTIONS[action](self, asked)
 
     def _use(self, model: str) -> None:
@@ -117,7 +131,9 @@ class Session:
         if not text(asked, "folder"):
             raise UsageError("no folder of photos is named", "name one of this machine")
         edits = edits_text(table(asked, "edits"))
-        options = ImagesOptions(output_folder(asked), model=self._model, paste=bool(asked["paste"]))
+        options = ImagesOptions(
+            output_folder(asked), model=self._model, paste=bool(asked.get("paste"))
+        )
         options = replace(options, edits=(edits,) if edits else ())
         refine, mask = text(asked, "refine") or "none", text(asked, "mask") or None
         folder = str(Path(text(asked, "folder")).expanduser().absolute())
@@ -180,14 +196,22 @@ class Sessions:
         self._lock = threading.Lock()
 
     def begin(self) -> str:
-        """The name of a new one; the one longest idle goes where there are too many."""
+        """The name of a new one; where there are too many, the longest idle of the empty ones goes.
+
+        Where none is empty, it is the longest idle of all: whoever opens the page again and again
+        ends nobody's work as long as they do nothing in it.
+        """
         key, session = secrets.token_urlsafe(24), Session(self._model)
         with self._lock:
+            old = self._oldest() if len(self._sessions) >= _SESSIONS else None
             self._sessions[key] = session
-            old = [] if len(self._sessions) <= _SESSIONS else [self._sessions.popitem(last=False)]
-        for _, one in old:
-            one.end()
+        if old is not None:
+            old.end()
         return key
+
+    def _oldest(self) -> Session:
+        empty = (key for key, one in self._sessions.items() if one.is_empty)
+        return self._sessions.pop(next(empty, next(iter(self._sessions))))
 
     def get(self, key: str) -> Session | None:
         """None = there is none of that name."""
@@ -203,11 +227,28 @@ class Sessions:
                 out = session.jobs.get(key).out.resolve()
             except UsageError:
                 continue
-            file = (out / name).resolve()
-            return file if file.is_relative_to(out) and file.is_file() else None
+            return _inside(out, name)
         return None
 
     def end(self) -> None:
         """End all."""
         for session in self._sessions.values():
             session.end()
+
+
+_SERVED = {
+    *(".png", ".jpg", ".jpeg", ".webp", ".gif", ".mp4", ".m4v", ".mov", ".mkv", ".webm"),
+    *(".html", ".csv", ".json", ".jsonl", ".toml", ".safetensors", ".npz", ".pt"),
+}
+"""What runs write; a folder to write into may hold what is nobody's business."""
+
+
+def _inside(out: Path, name: str) -> Path | None:
+    """A file of an output folder, which is no link to elsewhere; None = there is none."""
+    try:
+        file = (out / name).resolve()
+        found = file.is_relative_to(out) and file.is_file()
+    except (OSError, ValueError, RuntimeError):  # no name of a file
+        return None
+    hidden = any(part.startswith(".") for part in file.relative_to(out).parts) if found else True
+    return None if hidden or file.suffix.lower() not in _SERVED else file

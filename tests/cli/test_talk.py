@@ -14,9 +14,12 @@ import pytest
 
 from dseinvert.cli.main import options_of_verbs, run
 from dseinvert.errors import ExitCode
+from dseinvert.media.images import encode_png
 from dseinvert.run.flow.progress import Minutes
 from dseinvert.stop import interruptible, stoppable
+from tests.conftest import ROOT, child_environment, picture
 from tests.forked import Forked
+from tests.forked import run as forked
 
 Run = Callable[..., int]
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d "
@@ -157,6 +160,38 @@ def test_verbose_names_versions_model_device_and_backend(
     assert "device: cpu, backend: torch" in said
     assert re.search(r"loading \S+ s.*; \d+ threads of torch", told.err)
     assert "backend" not in told.out
+
+
+WORK = {
+    "export": ("export", "MODEL", "--out", "OUT", "--batch", "1", "--device", "cpu"),
+    "train": ("train", "--gan", "MODEL", "--out", "OUT"),
+    "finetune": ("finetune", "--on", "PICTURES", "--out", "OUT", "--model", "MODEL", "--no-align"),
+}
+SHORT = "--iterations 2 --batch 2 --eval-samples 2 --grid-every 0 --perceptual none --device cpu"
+MORE = {
+    "train": (*SHORT.split(), "--widths", "4,6,8"),
+    "finetune": ("--iterations", "2", "--batch", "2", "--device", "cpu", "--perceptual", "none"),
+}
+
+
+@pytest.mark.parametrize("verb", WORK)
+def test_verbose_says_on_what_a_long_verb_ran(
+    verb: str, tiny_model: Path, pictures: Path, tmp_path: Path
+) -> None:
+    for seed in range(10, 18):
+        (pictures / f"q{seed}.png").write_bytes(encode_png(picture(seed)))
+    known = {"MODEL": tiny_model, "OUT": tmp_path / "out", "PICTURES": pictures}
+    words = [known.get(one, one) for one in (*WORK[verb], *MORE.get(verb, ()))]
+    home = {"DSEINVERT_HOME": str(tmp_path / "home")}
+    done = forked("dseinvert", [*words, "-v"], ROOT, {**child_environment(), **home})
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^(\S+ )?dseinvert \S+, python \S+, torch ", done.stderr, re.M), done.stderr
+    assert re.search(r"model: .*\(stylegan2, 16 px, sha256 [0-9a-f]{16}\)", done.stderr), (
+        done.stderr
+    )
+    assert "device: cpu, backend: torch" in done.stderr, done.stderr
+    assert re.search(r"\w+ \S+ s.*; \d+ threads of torch", done.stderr), done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_ctrl_c_is_answered_before_it_ends_a_verb_that_finishes_nothing() -> None:

@@ -6,6 +6,8 @@ what it took: seconds of a core, bytes above what the process had, and what was 
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import gzip
 import io
 import json
@@ -24,6 +26,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow
 import torch
 
 from dseinvert.cli.main import options_of_verbs, run
@@ -42,6 +45,7 @@ from dseinvert.run.video.records import read_records
 from dseinvert.run.video.unfinished import intended
 from dseinvert.training.pictures import read_tar
 from tests.conftest import build_tiny_model
+from tests.faults import bombs_of_many
 
 MB = 1 << 20
 SECONDS, MEMORY = 30, 1200 * MB  # at which a bomb that went off is stopped
@@ -289,7 +293,7 @@ def encoded(pixels: Any) -> bytes:
     return encode_png(pixels)
 
 
-def bombs(model: Path) -> Iterator[tuple[str, str, bytes, Read]]:
+def bombs(model: Path, place: Path) -> Iterator[tuple[str, str, bytes, Read]]:
     """Name, file name, its bytes, and who reads it."""
 
     def verb(*words: str) -> Read:
@@ -316,6 +320,7 @@ def bombs(model: Path) -> Iterator[tuple[str, str, bytes, Read]]:
         yield f"table: {name}", "a.csv", data, read
     for name, data in tars().items():
         yield f"tar: {name}", "a.tar", data, lambda path: read_tar(path, 1024)
+    yield from bombs_of_many.bombs(place)
 
 
 def measured(read: Read, path: Path) -> dict[str, Any]:
@@ -369,18 +374,27 @@ def peak() -> int:
     raise AssertionError("Linux tells it")
 
 
+def _give_back() -> None:
+    """What making bombs took: else it would stand in for what reading them takes."""
+    gc.collect()
+    pyarrow.default_memory_pool().release_unused()
+    ctypes.CDLL(None).malloc_trim(0)
+
+
 def main() -> None:
     place = Path(sys.argv[1])
     os.environ["DSEINVERT_HOME"] = str(place / "home")
     torch.set_num_threads(1)
     model = build_tiny_model(place / "tiny")
     readers(), open_model(str(model)), run_sample  # imported once, and not in each fork
-    for number, (name, file, data, read) in enumerate(bombs(model)):
+    (place / "work").mkdir()
+    for number, (name, file, data, read) in enumerate(bombs(model, place / "work")):
         folder = place / str(number)
         folder.mkdir()
         (folder / file).write_bytes(data)
         size = len(data)
         del data
+        _give_back()
         print(json.dumps({"name": name, "size": size, **measured(read, folder / file)}))
 
 

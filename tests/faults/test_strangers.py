@@ -31,7 +31,7 @@ from dseinvert.errors import InputError, MissingError, OutputError
 from dseinvert.export.exporting import read_export
 from dseinvert.importers.directions import convert
 from dseinvert.media import tables
-from dseinvert.media.atomic import within
+from dseinvert.media.atomic import open_in_place, within
 from dseinvert.media.frame_files import probe_frames
 from dseinvert.models import open_model, verify
 from dseinvert.run.directions.labels import read_table
@@ -270,6 +270,16 @@ def test_a_journal_that_is_a_link_is_refused(
     assert dse("images", pictures, "--out", out, "--no-align", "-q") != 0
     assert "is a link" in one_line(capfd)
     assert victim.read_text() == "mine" and not (tmp_path / "nowhere").exists()
+
+
+def test_a_link_that_is_laid_after_the_look_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "journal.jsonl").symlink_to(tmp_path / "victim.txt")
+    monkeypatch.setattr(Path, "is_symlink", lambda path: False)
+    with pytest.raises(OSError, match="symbolic links"):
+        open_in_place(tmp_path / "journal.jsonl")
+    assert not (tmp_path / "victim.txt").exists()
 
 
 def test_a_journal_that_is_a_pipe_is_refused(tmp_path: Path) -> None:

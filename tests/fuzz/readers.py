@@ -48,6 +48,7 @@ from dseinvert.video.tracks import Track, pack
 from tests.conftest import build_tiny_model
 from tests.fuzz import mutators
 from tests.fuzz.of_media import of_media
+from tests.fuzz.of_published import of_published
 from tests.fuzz.of_runs import of_runs
 from tests.fuzz.reader import Reader
 
@@ -65,6 +66,7 @@ def readers(place: Path) -> dict[str, Reader]:
         **_of_clips(place),
         **of_runs(place / "runs"),
         **of_media(place / "media"),
+        **of_published(place / "published", model_folder),
     }
 
 
