@@ -83,5 +83,7 @@ def _judge(options: EditorOptions, model: Model) -> Callable[[FeatureEditor], Ju
     if options.real is None:
         return lambda editor: None
     images = pictures_for(model, options.real)
-    who = options.identity and open_identity(options.identity, model.generator.device)
+    who = None
+    if options.identity is not None:
+        who = open_identity(options.identity, model.generator.device)
     return lambda editor: judge(model, editor, images, who)
