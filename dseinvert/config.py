@@ -476,6 +476,13 @@ class EditorOptions:
     """Pairs in each step."""
     seed: Annotated[int, Option(least=0)] = 0
     """Of the pairs and of the first weights."""
+    real: Path | None = None
+    """Aligned real pictures, as of `train`: the editor is kept only if their edits are about as
+    sharp, and with --identity as like, as by the difference rule. None = no pictures are looked at.
+    """
+    identity: Path | None = None
+    """Face recognition network for --real: ONNX, or weights of IR-SE50 or MobileFaceNet. None = no
+    identity."""
     device: Device = "auto"
     """auto, cpu, cuda or cuda:N."""
 

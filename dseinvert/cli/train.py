@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ import typer
 from dseinvert.cli.checks import check_train
 from dseinvert.cli.told_by_file import read_config, weights_in
 from dseinvert.cli.verb import Done, verb
+from dseinvert.errors import UsageError
 from dseinvert.progress import SILENT, Watcher
 from dseinvert.similarity.weights import FIELDS, weighted
 from dseinvert.training.options import TrainOptions
@@ -47,6 +49,7 @@ def train(
     check_train(gan, device, out, options)
     if without_lpips:
         options = replace(options, perceptual="none")
+    _check_terms(options, weight or ())
     options = replace(
         options, weights=weighted([*weights_in(config), *(weight or ())], options.weights)
     )
@@ -60,3 +63,16 @@ def train(
         heard = watcher if team.leads else SILENT
         outcome = run(model, options, out, heard, team=team)
     return Done(code=outcome.stopped or 0)
+
+
+def _check_terms(options: TrainOptions, weights: Sequence[str]) -> None:
+    """UsageError for the weight of a term that this run does not have."""
+    lacking = {}
+    if options.identity is None:
+        lacking["identity"] = "name a network with --identity"
+    if options.perceptual == "none":
+        lacking["perceptual"] = "leave out --without-lpips or --perceptual none"
+    for text in weights:
+        name, _, number = text.replace(" ", "").partition("=")
+        if name in lacking and number.strip("0.") != "":
+            raise UsageError(f"--weight {text!r}: there is no such term here", lacking[name])

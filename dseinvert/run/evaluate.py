@@ -161,9 +161,12 @@ def methods_of(
     methods = [Method(MEAN, average)]
     if model.encoder is not None:
         methods.append(Method(ENCODER, _inverter(model, model).invert))
+    baselines = _baselines(model, options)
+    taken = {one.text for one in baselines}  # a SAM is both, from other starts
     for text in options.refine:
-        methods.append(Method(text, _refined(model, text, distance).invert))
-    for one in _baselines(model, options):
+        name = f"{ENCODER}, {text}" if text in taken else text
+        methods.append(Method(name, _refined(model, text, distance).invert))
+    for one in baselines:
         invert = open_baseline(one, model.generator, model.encoder, distance)
         methods.append(Method(one.text, invert))
     for name in options.against:

@@ -62,6 +62,27 @@ def test_what_a_run_says_of_itself_makes_the_same_run_again(gan: Path, tmp_path:
 
 
 @pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        (["--weight", "identity=0.5", "--without-lpips"], "--identity"),
+        (["--weight", "perceptual=0.8", "--without-lpips"], "--without-lpips"),
+        (["--weight", "perceptual=0.8", "--perceptual", "none"], "--perceptual none"),
+    ],
+)
+def test_the_weight_of_a_term_that_is_not_there_is_refused(
+    gan: Path,
+    tmp_path: Path,
+    words: list[str],
+    advice: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    line = ["train", "--gan", str(gan), "--out", str(tmp_path / "run"), *words]
+    assert main.run(line) == 2
+    said = capsys.readouterr().err
+    assert "no such term here" in said and advice in said and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
     ("name", "text", "said"),
     [
         ("run.toml", "itterations = 3", "no option itterations (did you mean iterations?"),

@@ -76,6 +76,15 @@ def brightness(tmp_path: Path) -> Path:
     return file
 
 
+def test_a_refinement_and_a_baseline_of_one_name_are_told_apart(
+    line: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*line, "--refine", "sam:2", "--baselines", "sam:2", "--json"]) == 0
+    rows = json.loads(capfd.readouterr().out)["summary"]
+    found = [*dict.fromkeys(row["method"] for row in rows)]
+    assert found == ["mean latent", "encoder", "encoder, sam:2", "sam:2"]
+
+
 def test_edits_are_scored_from_end_to_end(
     line: list[str], brightness: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -127,7 +127,7 @@ def test_a_sample_is_turned_and_its_latent_is_not(
         (["--translate", "0.1,0"], "cannot turn or move"),
         (["--translate", "0.1"], "two numbers"),
         (["--rotate", "inf"], "a number of degrees"),
-        (["--seeds", "nv:"], "not seeds"),
+        (["--seeds", "nv:"], "'nv:': not seeds"),
         (["--seeds", "tf:1"], "not seeds"),
     ],
 )

@@ -15,16 +15,19 @@ import torch
 from dseinvert.cli.main import run
 from dseinvert.editing.apply import apply_edits, parse_edits
 from dseinvert.editing.directions import Direction
-from dseinvert.editing.feature_editor import attached
+from dseinvert.editing.feature_editor import FeatureEditor, attached
 from dseinvert.encoders.dse import DSEConfig
 from dseinvert.encoders.dse_feature import DSEFeatureConfig, DSEFeatureEncoder
 from dseinvert.errors import MissingError, UsageError
 from dseinvert.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from dseinvert.latent import Latent
+from dseinvert.media.images import encode_png
 from dseinvert.models import Model, describe, open_model, save_model, verify
 from dseinvert.models.attach import give_editor
 from dseinvert.training import feature_editor
+from dseinvert.training.edited_photos import Judged, judge
 from dseinvert.training.feature_editor import Learned, Lessons, learn_editor
+from tests.conftest import picture
 
 FILE = "feature_editor.safetensors"
 
@@ -177,6 +180,68 @@ def test_an_editor_that_is_no_better_changes_nothing(
     before = (folder / "model.json").read_bytes()
     assert run(["directions", "editor", "--model", str(folder), "-q"]) == 0
     assert (folder / "model.json").read_bytes() == before and not (folder / FILE).exists()
+
+
+def test_an_editor_that_makes_photos_soft_is_not_kept(
+    folder: Path,
+    learned: Learned,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from dseinvert.run.directions import editor
+    from dseinvert.training import edited_photos
+
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for seed in range(3):
+        (photos / f"{seed}.png").write_bytes(encode_png(picture(seed, 32, 32)))
+    monkeypatch.setattr(editor, "learn_editor", lambda *_: learned)
+    words = ["directions", "editor", "--model", str(folder), "--json", "--real", str(photos)]
+    before = (folder / "model.json").read_bytes()
+    for softer, kept in ((-1.0, False), (1.0, True)):  # -1: it would have to be twice as sharp
+        monkeypatch.setattr(edited_photos, "SOFTER", softer)
+        assert run(words) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert told["kept"] is kept and (folder / FILE).exists() is kept
+        assert ((folder / "model.json").read_bytes() == before) is not kept
+        assert told["photos"]["pictures"] == 3 and told["photos"]["identity_by_rule"] is None
+
+
+def test_photos_are_judged_as_the_rule_where_the_editor_is_the_rule(
+    folder: Path, learned: Learned
+) -> None:
+    model = open_model(str(folder))
+    images = model.generator.synthesize(model.generator.sample([1, 2, 3])).clamp(-1, 1)
+    untaught = FeatureEditor(learned.editor.config)
+    same = judge(model, untaught, images)
+    assert same.sharpness_by_rule == same.sharpness_by_editor and same.good
+    other = judge(model, learned.editor, images)
+    assert other.sharpness_by_rule == same.sharpness_by_rule != other.sharpness_by_editor
+    assert attached(model.generator) is None
+
+
+@pytest.mark.parametrize(
+    ("rule", "editor", "good"),
+    [
+        ((0.9, 0.7), (0.9, 0.7), True),
+        ((0.9, 0.7), (0.8, 0.9), False),
+        ((0.9, 0.7), (0.9, 0.6), False),
+        ((0.9, None), (0.9, None), True),
+        ((0.9, None), (0.8, None), False),
+    ],
+)
+def test_either_of_sharpness_and_identity_decides(
+    rule: tuple[float, float | None], editor: tuple[float, float | None], good: bool
+) -> None:
+    assert Judged(1, rule[0], editor[0], rule[1], editor[1]).good is good
+
+
+def test_identity_without_pictures_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["directions", "editor", "--model", str(folder), "--identity", "net.onnx"]
+    assert run(words) == 2 and "--real" in capsys.readouterr().err
 
 
 def test_the_bundled_model_is_not_changed(capsys: pytest.CaptureFixture[str]) -> None:
