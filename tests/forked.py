@@ -18,7 +18,10 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from unittest import mock
 
-IMPORTED = ("pytest", "dseinvert.cli.main", "dseinvert.run.video.run", "dseinvert.run.images.run")
+IMPORTED = (
+    *("pytest", "dseinvert.cli.main", "dseinvert.run.video.run", "dseinvert.run.images.run"),
+    "torch._dynamo",  # seconds, at the first step of any of PyTorch's optimisers
+)
 """Whatever else a program needs, it imports itself."""
 KILLS = int(os.environ.get("DSEINVERT_KILLS", "6"))
 """How often what is killed at random moments is killed; 40 is the long trial."""

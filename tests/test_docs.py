@@ -26,9 +26,15 @@ from tests.references.progressive import reference
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # What makes a training of hours one of seconds; added to the command, never taken from it.
 SHORT = "--iterations 2 --batch 2 --perceptual none --eval-samples 2"
-BRIEF = {"finetune": "--iterations 2 --eval-every 1 --batch 2 --perceptual none"}
+BRIEF = {
+    "finetune": "--iterations 2 --eval-every 1 --batch 2 --perceptual none",
+    # Of which there are two or three: eight at once, as on its own, would be filled up.
+    **dict.fromkeys(("images", "edit", "video"), "--batch 2"),
+}
 
 
+TENTH = 1280
+"""Ticks of a clip's time in a tenth of a second."""
 EXPORTS = "dseinvert export default --to onnx --out exported"
 BY_EXPORT = "dseinvert images ./faces --out ./by-onnx --backend onnx"
 
@@ -45,14 +51,9 @@ def examples_of_the_help() -> list[str]:
     verbs = ("images", "video", "edit", "mix", "morph", "sample", "evaluate", "train")
     verbs = (*verbs, "finetune", "models", "export")
     for verb in (*verbs, *(f"directions {one}" for one in ("import", "learn", "preview"))):
-        text = subprocess.run(
-            [sys.executable, "-m", "dseinvert", *verb.split(), "--help"],
-            capture_output=True,
-            text=True,
-            check=True,
-            env=child_environment(),
-        ).stdout
-        found += re.findall(r"^ *(dseinvert .*\w) *$", text, re.M)
+        told = run("dseinvert", [*verb.split(), "--help"], ROOT, child_environment())
+        assert told.returncode == 0, told.stderr
+        found += re.findall(r"^ *(dseinvert .*\w) *$", told.stdout, re.M)
     return found
 
 
@@ -76,7 +77,8 @@ def place(tmp_path: Path, faces_folder: Path, tiny_model: Path, foreign_gan: Pat
     with tarfile.open(tmp_path / "portraits.tar", "w") as tar:
         tar.add(tmp_path / "my-photos", "portraits")
     shutil.copy(group, tmp_path / "group-photo.jpg")
-    clip(tmp_path / "clip.mp4", 11, sound=True)  # 0:00.4, which pages name, is the last
+    times = [*range(0, 5 * TENTH, TENTH)]  # 0:00.4, which pages name, is the last
+    clip(tmp_path / "clip.mp4", len(times), sound=True, times=times)
     (tmp_path / "edits.toml").write_text(edits_of_the_page())
     shutil.copytree(tiny_model, tmp_path / "my-gan")
     shutil.copy(foreign_gan, tmp_path / "my-gan.pth")

@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Annotated, Any
 
 import typer
@@ -80,8 +81,8 @@ def run(arguments: Sequence[str]) -> int:
     verbose = not {"-v", "--verbose"}.isdisjoint(arguments)
     be_calm(verbose)
     try:
-        check_not_empty(arguments, lambda: typer.main.get_command(app))
-        return int(app(list(arguments), prog_name="dseinvert", standalone_mode=False) or 0)
+        check_not_empty(arguments, program)
+        return int(program()(list(arguments), prog_name="dseinvert", standalone_mode=False) or 0)
     except (KeyboardInterrupt, typer.Abort):
         say("dseinvert: stopped", error=True)
         return ExitCode.INTERRUPTED
@@ -101,7 +102,13 @@ def run(arguments: Sequence[str]) -> int:
 
 def options_of_verbs() -> dict[str, list[str]]:
     """The options of every verb, by its name: "images", "models show"; of the program by ""."""
-    return {" ".join(path): names for path, names in _commands((), typer.main.get_command(app))}
+    return {" ".join(path): names for path, names in _commands((), program())}
+
+
+@cache
+def program() -> Any:
+    """All verbs with their options, as they are parsed; built once."""
+    return typer.main.get_command(app)
 
 
 def _commands(path: tuple[str, ...], command: Any) -> Iterator[tuple[tuple[str, ...], list[str]]]:

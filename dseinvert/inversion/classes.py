@@ -17,6 +17,7 @@ from torch import Tensor
 
 from dseinvert.encoders import Encoder
 from dseinvert.generators import Generator
+from dseinvert.inversion.adam import Adam
 from dseinvert.similarity.losses import Distance
 
 
@@ -93,10 +94,10 @@ def _soft_labels(
     """Logits [B, count] of a label that mixes classes so as to redraw each image."""
     with torch.enable_grad():
         logits = images.new_zeros(len(images), count).requires_grad_()
-        adam = torch.optim.Adam([logits], lr=search.lr)
+        adam = Adam([logits])
         for _ in range(search.steps):
-            (logits.grad,) = torch.autograd.grad(loss(logits.softmax(1)).sum(), logits)
-            adam.step()
+            slopes = torch.autograd.grad(loss(logits.softmax(1)).sum(), logits)
+            adam.step(slopes, [search.lr])
     return logits.detach()
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from dseinvert.inversion.adam import Adam
 from dseinvert.inversion.descend import Named, scheduled
 from dseinvert.inversion.tune_encoder import BETA2, FINE_TUNING
 from dseinvert.similarity.attention import Scales, centre_crops
@@ -109,17 +110,17 @@ class ClipDescent:
     def run(self, method: str, steps: int, shared: Shared) -> Tuned:
         """All steps of Adam; leaves the weights where the frames held out were drawn best."""
         weights = shared.weights
-        groups = [{"params": [weights[name]], "times": rate} for name, rate in shared.rates.items()]
-        adam = torch.optim.Adam(groups, betas=(shared.momentum, BETA2))
+        moved = [weights[name] for name in shared.rates]
+        adam = Adam(moved, (shared.momentum, BETA2))
         first = self._judged(shared.look)
         best, least, kept = _clones(weights), first, 0
         for step, at in zip(range(steps), self._batches(), strict=False):
-            for group in adam.param_groups:
-                group["lr"] = group["times"] * self.options.rate((step + 0.5) / steps)
-            adam.zero_grad()
+            for weight in moved:
+                weight.grad = None
             for few in at.split(self.options.at_once):
                 (shared.look(few)[2].sum() / len(at)).backward()
-            adam.step()
+            rate = self.options.rate((step + 0.5) / steps)
+            adam.step([w.grad for w in moved], [times * rate for times in shared.rates.values()])
             if (step + 1) % self.options.every == 0 or step + 1 == steps:
                 now = self._judged(shared.look)
                 if now[0] < least[0]:

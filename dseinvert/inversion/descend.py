@@ -16,6 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dseinvert.inversion.adam import Adam
 from dseinvert.inversion.refinement import Budget, Watch
 from dseinvert.latent import Latent
 
@@ -176,11 +177,8 @@ class Moved:
         """`times`: what the rate is multiplied by, for each name; None = by 1."""
         self.tensors = tensors
         self._part: Named = {}
-        groups = [
-            {"params": [tensor.requires_grad_()], "times": 1.0 if times is None else times[name]}
-            for name, tensor in tensors.items()
-        ]
-        self._adam = torch.optim.Adam(groups)
+        self._times = [1.0 if times is None else times[name] for name in tensors]
+        self._adam = Adam([tensor.requires_grad_() for tensor in tensors.values()])
 
     def part(self, at: Tensor) -> Named:
         """Those of the images `at` [b], as leaves that gradients reach: all [b, ...]."""
@@ -191,11 +189,9 @@ class Moved:
     def move(self, step: Step, rate: float) -> None:
         """One step of Adam from the latest `part`."""
         slopes = torch.autograd.grad(step.total, list(self._part.values()))
-        for tensor, slope in zip(self.tensors.values(), slopes, strict=True):
-            tensor.grad = torch.zeros_like(tensor).index_copy_(0, step.at, slope)
-        for group in self._adam.param_groups:
-            group["lr"] = group["times"] * rate
-        self._adam.step()
+        pairs = zip(self.tensors.values(), slopes, strict=True)
+        whole = [torch.zeros_like(tensor).index_copy_(0, step.at, slope) for tensor, slope in pairs]
+        self._adam.step(whole, [times * rate for times in self._times])
 
 
 def scheduled(

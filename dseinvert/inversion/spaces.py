@@ -18,6 +18,7 @@ from torch import Tensor
 from dseinvert.errors import UsageError
 from dseinvert.generators import Generator
 from dseinvert.generators.sampling import truncated
+from dseinvert.inversion.adam import Adam
 from dseinvert.inversion.descend import owned
 from dseinvert.inversion.names import SPACES, SpaceName
 from dseinvert.latent import Latent, Skip
@@ -287,13 +288,12 @@ def _fitted(chart: Chart, start: Latent, rows: Tensor, code: Tensor) -> Tensor:
     """z led on towards `rows` by Adam in w, on the sphere; each row by itself."""
     with torch.inference_mode(False), torch.enable_grad():
         code = code.clone().requires_grad_()
-        adam = torch.optim.Adam([code], lr=FIT_RATE)
+        adam = Adam([code])
         latent = Latent(code, "z" if code.shape[1] == 1 else "z+", label=start.label)
         for step in range(FIT_STEPS):
             apart = _mapped(chart.generator, replace(latent, code=code), chart) - rows
-            (code.grad,) = torch.autograd.grad(apart.square().sum(), code)
-            adam.param_groups[0]["lr"] = FIT_RATE * (1 - step / FIT_STEPS)
-            adam.step()
+            slopes = torch.autograd.grad(apart.square().sum(), code)
+            adam.step(slopes, [FIT_RATE * (1 - step / FIT_STEPS)])
             with torch.no_grad():
                 code.copy_(inside(code))
     return code.detach()

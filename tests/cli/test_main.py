@@ -93,7 +93,7 @@ def test_every_error_ends_in_its_exit_code_and_at_most_one_line(
     def broken(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(cli, "app", broken)
+    monkeypatch.setattr(cli, "program", lambda: broken)
     assert run(["models", "list"]) == code
     told = capfd.readouterr().err
     assert len(told.splitlines()) <= 1
@@ -127,7 +127,7 @@ def test_with_json_an_error_is_json_on_stdout_too(
 def test_a_bug_shows_its_traceback_when_asked(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "app", lambda *_, **__: 1 // 0)
+    monkeypatch.setattr(cli, "program", lambda: 1 // 0)
     assert run(["images", "-v"]) == 1
     told = capfd.readouterr().err
     assert "Traceback" in told

@@ -48,9 +48,9 @@ def stylegan1(**numbers: Any) -> Any:
     return _noisy(StyleGAN1(StyleGAN1Config(**{**given, **numbers})))
 
 
-def stylegan3(**numbers: Any) -> Any:
+def stylegan3(layers: int = 6, **numbers: Any) -> Any:
     config = StyleGAN3Config(
-        16, channel_base=256, channel_max=16, w_dim=16, z_dim=16, num_layers=6, **numbers
+        16, channel_base=256, channel_max=16, w_dim=16, z_dim=16, num_layers=layers, **numbers
     )
     return StyleGAN3(config)
 
@@ -157,7 +157,7 @@ MODELS: dict[str, Parts] = {
     "stylegan1 (classes), none": lambda: (stylegan1(classes=3), None),
     "stylegan3, dse": lambda: (stylegan3(), dse(8)),
     "stylegan3 (R), none": lambda: (
-        stylegan3(conv_kernel=1, use_radial_filters=True),
+        stylegan3(4, conv_kernel=1, use_radial_filters=True),
         None,
     ),
     "pggan, dse-pggan": lambda: (pggan(), DSEPGGANEncoder(DSEPGGANConfig(16, 16, (8, 16, 16)))),

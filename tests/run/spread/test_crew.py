@@ -7,8 +7,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,34 +20,33 @@ from tests.forked import KILLS, Forked
 from tests.run.spread.test_shards import OPTIONS, outputs
 
 Run = Callable[..., int]
-Start = Callable[..., subprocess.Popen[str]]
+Start = Callable[..., Forked]
 CRASH = Path(__file__).parent / "crash"
 
 
 @pytest.fixture
 def start(tiny_model: Path) -> Iterator[Start]:
-    """Start a command line as a user does, with fatal files in the world; all end with the test."""
-    started: list[subprocess.Popen[str]] = []
+    """Start a command line with fatal files in the world; all end with the test."""
+    started: list[Forked] = []
     environment = child_environment()
+    # What it starts itself are fresh interpreters.
     environment["PYTHONPATH"] = os.pathsep.join((str(CRASH), environment["PYTHONPATH"]))
     environment["RAY_worker_niceness"] = "0"  # on a busy machine they would starve beside others
 
-    def begin(*words: object) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "dseinvert", *map(str, words), "--model", str(tiny_model)]
-        started.append(
-            subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-        )
+    def begin(*words: object) -> Forked:
+        given = [*words, "--model", tiny_model]
+        started.append(Forked("tests.run.spread.crash.fatal_run", given, ROOT, environment))
         return started[-1]
 
     yield begin
     for process in started:
-        process.kill()
+        process.send_signal(signal.SIGKILL)
         process.wait()
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+def ended(process: Forked) -> tuple[int, str]:
     _, told = process.communicate(timeout=300)
-    return process.returncode, told
+    return process.wait(), told
 
 
 def many(folder: Path, count: int, blobs: Callable[..., object]) -> Path:
@@ -188,9 +185,9 @@ def test_no_such_cluster_is_told_in_a_line(
     assert "no Ray cluster there" in line
 
 
-def test_json_of_workers_is_json(
-    start: Start, pictures: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_json_of_workers_is_json(start: Start, pictures: Path, tmp_path: Path) -> None:
     run = ("images", pictures, "--out", tmp_path / "out", *OPTIONS, "--workers", "2", "--json")
-    assert ended(start(*run))[0] == 0
-    assert json.loads(capfd.readouterr().out)["folders"][0]["done"] == 7
+    process = start(*run)
+    told, _ = process.communicate(timeout=300)
+    assert process.wait() == 0
+    assert json.loads(told)["folders"][0]["done"] == 7

@@ -6,6 +6,7 @@ import inspect
 import json
 from collections.abc import Callable
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from dseinvert.media.images import read_image
 from dseinvert.media.video_read import read_frames
 from dseinvert.run.video.cast import SIDE, every_of, find_everybody, load_people, save_people
 from dseinvert.similarity.identity import Identity
-from tests.moving_face import clip
+from tests.moving_face import STEP, clip
 from tests.test_api_video import Heard
 
 Run = Callable[..., int]
@@ -99,6 +100,7 @@ def test_each_person_has_their_own_edit_in_one_video(gan: dseinvert.Gan, two: Pa
 def test_strengths_go_as_they_are_scheduled(gan: dseinvert.Gan, one: Path) -> None:
     source, video = pixels(one), gan.video(one, smooth=0)
 
+    @cache
     def gaps(edit: str) -> np.ndarray:
         return np.abs(frames_of(video.edit(edit)) - source).mean((1, 2, 3))
 
@@ -197,7 +199,8 @@ def test_everybody_is_listed_without_inverting(
 
 
 def test_who_comes_back_has_the_same_number_only_by_an_identity_network(tmp_path: Path) -> None:
-    source = clip(tmp_path / "back.mp4", 100, without=range(20, 80))
+    times = [*range(0, 40 * 3 * STEP, 3 * STEP)]  # four seconds and more
+    source = clip(tmp_path / "back.mp4", 40, without=range(8, 32), times=times)
     opened, detector = probe(source), open_detector()
     assert len(find_everybody(opened, detector, None, lambda: None)) == 2
     same = Identity(lambda faces: faces.new_ones(len(faces), 4), "same", "00")

@@ -19,6 +19,7 @@ from dseinvert.media.clip import probe
 from dseinvert.media.images import encode_png, read_image
 from dseinvert.media.video_read import frame_times, read_frames
 from dseinvert.media.video_verify import compare
+from dseinvert.run.video import measure
 from tests.media.test_planes import stored
 from tests.moving_face import STEP, TICK, clip, frames
 
@@ -313,7 +314,10 @@ def test_a_clip_cut_short_is_written_as_far_as_it_goes_with_exit_7(
     assert len(frame_times(probe(Path(entry["outputs"][0]["path"])))) == entry["frames"]
 
 
-def test_the_page_needs_nothing_beside_it(dse: Run, talking: Path, tmp_path: Path) -> None:
+def test_the_page_needs_nothing_beside_it(
+    dse: Run, talking: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "MOMENTS", 8)
     assert dse("video", talking, "--edit", "age=2", "--out", tmp_path, "-q") == 0
     page = (tmp_path / "talking.html").read_text()
     assert page.count("data:image/jpeg") == 24 and "{{" not in page
