@@ -70,8 +70,9 @@ function wipe(place, what) {
   place.append(frame, position);
   place.hidden = true;
   return (drawn) => {
-    [before.src, after.src] = [drawn.before, drawn.after];
-    frame.classList.toggle("small", drawn.before.startsWith("data:image/png"));
+    if (drawn.before) before.src = drawn.before;
+    after.src = drawn.after;
+    frame.classList.toggle("small", drawn.after.startsWith("data:image/png"));
     place.hidden = false;
     place.dataset.drawn = +(place.dataset.drawn ?? 0) + 1;
   };
@@ -99,6 +100,7 @@ function sliders(place, moved, { auto = true, key = null } = {}) {
     range.oninput = show;
     range.onchange = tick.onchange = change;
     range.ondblclick = zero.onclick = reset;
+    range.onkeydown = ({ key }) => ["0", "Delete", "Backspace"].includes(key) && reset();
     const row = made("div", { className: "slider", title: unit }, made("label", { htmlFor: id, textContent: name }), range, said, zero);
     if (key) row.append(made("button", { type: "button", textContent: "◆", ariaLabel: `key of ${name} here`, onclick: () => key(name) }));
     if (auto) row.append(made("label", {}, tick, " auto"));
@@ -129,10 +131,15 @@ const put = async (kind, file) =>
 /* Photo */
 const drawPhoto = latest(async () => {
   if (!state.photo) return;
-  const drawn = await ask("draw", wanted());
+  const asked = wanted();
+  const source = JSON.stringify([asked.photo, asked.faces, asked.view]);
+  const drawn = await ask("draw", { ...asked, before: source !== state.source, wait: false });
   state.showPhoto(drawn);
+  state.source = source;
   $("photo-said").textContent = drawn.said;
   lines($("photo-lines"), drawn.lines);
+  clearTimeout(state.refining);
+  if (drawn.refining) state.refining = setTimeout(drawPhoto, 500);
 });
 
 function second() {
@@ -374,7 +381,7 @@ function use(told) {
     }) })),
   );
   $("photo-view").hidden = !told.photos.length;
-  state.photo = null;
+  state.photo = state.source = null;
   $("faces").replaceChildren();
   $("photos").replaceChildren();
   if (told.photos.length) pickPhoto(told.photos.at(-1));
@@ -437,7 +444,10 @@ function ready() {
     await $("preview-video").play();
     say("The preview plays; nothing is written before Export.");
   });
-  onclick("settings", () => download("settings", clipWanted()));
+  onclick("settings", () => download("edits", clipWanted()));
+  onclick("clip-run", () => download("settings", clipWanted()));
+  onclick("photo-run", () => download("settings", wanted()));
+  onclick("batch-run", () => download("settings", batchWanted()));
   const onsubmit = (id, work) => ($(id).onsubmit = (event) => (event.preventDefault(), tried(work)));
   onsubmit("clip-form", async () => openClip(await ask("clip", { path: $("clip-path").value })));
   onsubmit("export-form", () => begun("export", clipWanted()));

@@ -22,7 +22,7 @@ from starlette.routing import Route
 
 from dseinvert.errors import DseInvertError, InputError, OutputError, UsageError
 from dseinvert.ui.given import Download
-from dseinvert.ui.session import Session, Sessions, alone
+from dseinvert.ui.session import Answer, Session, Sessions
 
 _PAGE = Path(__file__).parent
 _TYPES = {"page.html": "text/html", "page.js": "text/javascript", "page.css": "text/css"}
@@ -59,15 +59,14 @@ def app_of(model: str, hosts: list[str]) -> Starlette:
     async def act(request: Request) -> Response:
         session = _session(sessions, request)
         asked, action = _json(await request.body()), request.path_params["action"]
-        return await _answered(session, alone(action), lambda: session.answer(action, asked))
+        return _sent(await run_in_threadpool(session.answer, action, asked))
 
     async def put(request: Request) -> Response:
         session, name = _session(sessions, request), request.query_params.get("name", "photo")
         if request.path_params["kind"] == "clip":
             file = await _kept(request, session.place(name))
-            return await _answered(session, True, lambda: session.clip(file, uploaded=True))
-        data = await _read(request)
-        return await _answered(session, True, lambda: session.photo(name, data))
+            return _sent(await run_in_threadpool(session.clip, file, uploaded=True))
+        return _sent(await run_in_threadpool(session.photo, name, await _read(request)))
 
     async def file(request: Request) -> Response:
         path = _session(sessions, request).files.get(request.path_params["key"])
@@ -122,16 +121,7 @@ def _session(sessions: Sessions, request: Request) -> Session:
     return session
 
 
-async def _answered(
-    session: Session, waits: bool, work: Callable[[], dict[str, Any] | Download]
-) -> Response:
-    def locked() -> dict[str, Any] | Download:
-        if not waits:
-            return work()
-        with session.lock:
-            return work()
-
-    found = await run_in_threadpool(locked)
+def _sent(found: Answer) -> Response:
     if isinstance(found, Download):
         name = json.dumps(found.name.encode("ascii", "replace").decode())
         headers = {**_HEADERS, "Content-Disposition": f"attachment; filename={name}"}
