@@ -161,7 +161,7 @@ def test_a_batch_and_the_command_line_with_its_settings_write_the_same_bytes(
     process = session.jobs.get(told["id"]).process
     assert process is not None and process.wait(200) == 0
     session.end()
-    assert run(["images", "in", "--config", "run.toml", "-q"]) == 0
+    assert run(["images", str(tmp_path / "in"), "--config", "run.toml", "-q"]) == 0
     for pattern in ("*.png", "*.safetensors"):
         assert made(tmp_path / "out", pattern) == made(tmp_path / "page", pattern)
 
@@ -190,14 +190,15 @@ def test_a_refinement_does_not_keep_another_slider_waiting(
 ) -> None:
     photos, held, let_go = Photos(gan), threading.Event(), threading.Event()
     key = photos.add("group.jpg", GROUP.read_bytes())["id"]
-    invert = gan.invert
+    invert, refined_is = gan.invert, photos._photos[key].faces[2]
 
     def slow(face: dseinvert.Face, *, refine: str, watch: Any) -> dseinvert.Found:
         if refine != "none":
             held.set()
             while not let_go.wait(0.01):
                 watch(1, None)
-        return invert(face, refine=refine)
+            return invert(refined_is)
+        return invert(face)
 
     monkeypatch.setattr(gan, "invert", slow)
     asked = {"photo": key, "faces": [0], "refine": "latent:2", "wait": False}

@@ -100,7 +100,7 @@ function sliders(place, moved, { auto = true, key = null } = {}) {
     range.oninput = show;
     range.onchange = tick.onchange = change;
     range.ondblclick = zero.onclick = reset;
-    range.onkeydown = ({ key }) => ["0", "Delete", "Backspace"].includes(key) && reset();
+    range.onkeydown = ({ key }) => void (["0", "Delete", "Backspace"].includes(key) && reset());
     const row = made("div", { className: "slider", title: unit }, made("label", { htmlFor: id, textContent: name }), range, said, zero);
     if (key) row.append(made("button", { type: "button", textContent: "◆", ariaLabel: `key of ${name} here`, onclick: () => key(name) }));
     if (auto) row.append(made("label", {}, tick, " auto"));
