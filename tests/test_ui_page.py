@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import HTTPCookieProcessor, Request, build_opener
 
+import av
 import pytest
 
 from dseinvert.latent import Latent
@@ -334,7 +336,7 @@ def test_the_keyboard_alone_goes_from_a_clip_to_its_export(
 
 def test_models_are_listed_added_taught_and_looked_at(page: Page, foreign_gan: Path) -> None:
     page.click("#tab-models")
-    expect(page.locator("#models-here")).to_contain_text("default")
+    expect(page.locator("#models-here")).to_contain_text("faces-64")
     page.fill("#add-path", str(foreign_gan))
     page.fill("#add-name", "foreign")
     page.press("#add-name", "Enter")
@@ -359,7 +361,7 @@ def test_models_are_listed_added_taught_and_looked_at(page: Page, foreign_gan: P
     page.locator("#directions button").first.click()
     idle(page)
     assert page.locator("#direction-picture").evaluate("async one => (await one.decode(), true)")
-    page.locator("#models-here .job", has_text="default").get_by_role("button").click()
+    page.locator("#models-here .job", has_text="faces-64").get_by_role("button").click()
     expect(page.locator("#model")).to_contain_text("faces-64")
     idle(page)
 
@@ -399,8 +401,12 @@ def test_a_full_disk_ends_an_export_in_a_sentence_and_the_page_goes_on(
 
 def test_a_clip_of_two_hours_opens_and_is_not_searched(page: Page, tmp_path: Path) -> None:
     long = tmp_path / "long.mp4"
-    words = "-v error -f lavfi -i color=gray:s=64x64:r=1/60:d=7200 -c:v libx264 -pix_fmt yuv420p"
-    subprocess.run(["ffmpeg", *words.split(), long], check=True)
+    with av.open(str(long), "w") as file:
+        stream = file.add_stream("libx264", rate=Fraction(1, 60))
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for _ in range(120):
+            file.mux(stream.encode(av.VideoFrame(64, 64, "yuv420p")))
+        file.mux(stream.encode(None))
     open_clip(page, long)
     expect(page.locator("#clip-said")).to_contain_text("7200.0 s")
     idle(page)
