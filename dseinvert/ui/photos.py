@@ -6,9 +6,9 @@ import secrets
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from dseinvert.media.images import encode_png
 from dseinvert.media.photo import Photo, open_photo
 from dseinvert.names import counted
 from dseinvert.ui import lines
-from dseinvert.ui.given import Asked, Download, rows, shown_small, table, text
+from dseinvert.ui.given import Asked, Download, rows, shown_small, small, table, text
 
 _PHOTOS, _FOUND = 6, 32
 """How many of each are kept."""
@@ -36,6 +36,14 @@ class _Opened:
     name: str
     photo: Photo
     faces: list[Face]
+
+    @cached_property
+    def shown(self) -> _Opened:
+        """The same as small as the page shows it, so that a move costs alike in all photos."""
+        pixels = small(self.photo.pixels)
+        scale = np.divide(pixels.shape[1::-1], self.photo.size)
+        faces = [replace(face, quad=(face.quad + 0.5) * scale - 0.5) for face in self.faces]
+        return _Opened(self.name, Photo(pixels), faces)
 
 
 @dataclass(frozen=True)
@@ -115,7 +123,8 @@ class Photos:
         view = self._view(asked)
         drawn, faces = self._drawn(view), view.opened.faces
         if text(asked, "view") == "photo":
-            before, after = view.opened.photo, self._whole(view, drawn)
+            before = view.opened.shown.photo
+            after = self._whole(view, view.opened.shown, drawn)
         else:
             before = _beside([faces[k].crop for k in view.picked])
             after = _beside([drawn[k] for k in view.picked])
@@ -132,7 +141,7 @@ class Photos:
     def save(self, asked: Asked) -> Download:
         """The whole photo with all its pixels."""
         view = self._view(asked)
-        whole = self._whole(view, self._drawn(view))
+        whole = self._whole(view, view.opened, self._drawn(view))
         return Download(f"{Path(view.opened.name).stem}.edited.png", encode_png(whole.pixels))
 
     def latent(self, asked: Asked) -> Download:
@@ -227,12 +236,12 @@ class Photos:
     def _drawn(self, view: _View) -> dict[int, Photo]:
         return {k: self.gan.photos(self.gan.draw(one))[0] for k, one in view.edited.items()}
 
-    def _whole(self, view: _View, drawn: dict[int, Photo]) -> Photo:
-        photo, mask = view.opened.photo, view.words.mask or None
+    def _whole(self, view: _View, opened: _Opened, drawn: dict[int, Photo]) -> Photo:
+        photo, mask = opened.photo, view.words.mask or None
         if mask not in (None, "auto", "face"):  # no file of the machine
             raise UsageError(f"mask {mask!r}", "auto or face")
         for face, found in view.found.items():
-            photo = self.gan.paste(photo, view.opened.faces[face], drawn[face], found, mask=mask)
+            photo = self.gan.paste(photo, opened.faces[face], drawn[face], found, mask=mask)
         return photo
 
 

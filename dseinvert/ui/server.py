@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
 
+import torch
 import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -59,7 +60,7 @@ def app_of(model: str, hosts: list[str]) -> Starlette:
     async def act(request: Request) -> Response:
         session = _session(sessions, request)
         asked, action = _json(await request.body()), request.path_params["action"]
-        return _sent(await run_in_threadpool(session.answer, action, asked))
+        return _sent(await run_in_threadpool(_answered, session, action, asked))
 
     async def put(request: Request) -> Response:
         session, name = _session(sessions, request), request.query_params.get("name", "photo")
@@ -112,6 +113,11 @@ def serve(model: str, listening: socket.socket, hosts: list[str], up: Callable[[
 
     settings = uvicorn.Config(app_of(model, hosts), log_level="warning", access_log=False)
     Server(settings).run([listening])
+
+
+def _answered(session: Session, action: str, asked: dict[str, Any]) -> Answer:
+    torch.set_num_threads(session.threads)  # each of the pool's threads has a number of its own
+    return session.answer(action, asked)
 
 
 def _session(sessions: Sessions, request: Request) -> Session:

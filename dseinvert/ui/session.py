@@ -11,6 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
+
 from dseinvert.config import ImagesOptions
 from dseinvert.errors import UsageError
 from dseinvert.ui import lines, models
@@ -20,6 +22,7 @@ from dseinvert.ui.jobs import Jobs
 from dseinvert.ui.photos import Photos
 
 _SESSIONS = 16
+_SMALL, _CORES = 128, torch.get_num_threads()
 _FILES = 8
 """Previews of a session that are kept."""
 Answer = dict[str, Any] | Download
@@ -36,6 +39,11 @@ class Session:
         self._gan, self._model = models.gan_of(model), model
         self._photos = Photos(self._gan, model)
         self._clip: Clip | None = None
+
+    @property
+    def threads(self) -> int:
+        """By which its model draws: one for a small model, whose work is done before more wake."""
+        return 1 if self._gan.resolution <= _SMALL else _CORES
 
     def end(self) -> None:
         """Stop its exports and refinements, and remove what it kept."""
