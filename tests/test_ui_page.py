@@ -144,10 +144,12 @@ def test_two_faces_are_edited_wiped_mixed_and_saved(page: Page, tmp_path: Path) 
     assert "for number in [0, 1]:" in lines
 
     wiped = page.locator("#photo-view input")
+    cut = page.locator("#photo-view img").nth(1)
+    each = "polygon({}% 0%, {}% 100%, 50% 100%, 50% 0%, {}% 0%, {}% 100%, 100% 100%, 100% 0%)"
+    assert cut.evaluate("one => one.style.clipPath") == each.format(25, 25, 75, 75)
     wiped.press("Home")
-    assert (
-        page.locator("#photo-view img").nth(1).evaluate("one => one.style.clipPath").endswith("0%)")
-    )
+    assert cut.evaluate("one => one.style.clipPath").endswith("0%)")
+    assert cut.evaluate("one => one.style.clipPath") == each.format(0, 0, 50, 50)
     redrawn(page, "photo-view", lambda: page.check("text=whole photo"))
     size = page.locator("#photo-view img").nth(1).evaluate("one => one.naturalWidth")
     assert size == 1056
