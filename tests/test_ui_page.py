@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,12 @@ from urllib.error import HTTPError
 from urllib.request import HTTPCookieProcessor, Request, build_opener
 
 import av
+import numpy as np
 import pytest
 
 from dseinvert.latent import Latent
 from dseinvert.media.clip import probe
+from dseinvert.media.images import encode_png, read_image
 from tests.conftest import ROOT, child_environment
 from tests.moving_face import clip
 
@@ -419,14 +421,45 @@ def test_a_clip_of_two_hours_opens_and_is_not_searched(page: Page, tmp_path: Pat
     drop_group(page)
 
 
-def test_a_program_opens_edits_and_downloads_without_a_browser(server: str, tmp_path: Path) -> None:
+Send = Callable[..., bytes]
+
+
+def visitor(server: str) -> Send:
+    """What sends to a server, in a session of its own, and gives the answer."""
     opener = build_opener(HTTPCookieProcessor())
+    opener.open(server).close()
 
     def sent(path: str, data: bytes, method: str = "POST") -> bytes:
         answer: bytes = opener.open(Request(server + path, data, method=method)).read()
         return answer
 
-    opener.open(server).close()
+    return sent
+
+
+def resident(process: subprocess.Popen[str]) -> int:
+    """The memory of a process in kB."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(re.findall(r"VmRSS:\s+(\d+)", status)[0])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_memory_is_as_large_after_50_photos_as_after_10(tmp_path: Path) -> None:
+    process, address = served("--port", "0", home=tmp_path)
+    sent, group, sizes = visitor(address), read_image(GROUP), []
+    for number in range(50):
+        shifted = encode_png(np.roll(group, number, axis=0))
+        photo = json.loads(sent("/drop/photo?name=group.png", shifted, "PUT"))
+        asked = {"photo": photo["id"], "faces": [0], "edits": {"age": 2}, "view": "photo"}
+        sent("/api/draw", json.dumps(asked).encode())
+        sizes.append(resident(process))
+    process.send_signal(signal.SIGINT)
+    process.wait(60)
+    assert sizes[49] < 1.05 * sizes[9], sizes
+
+
+def test_a_program_opens_edits_and_downloads_without_a_browser(server: str, tmp_path: Path) -> None:
+    sent = visitor(server)
     photo = json.loads(sent("/drop/photo?name=group.jpg", GROUP.read_bytes(), "PUT"))
     asked = json.dumps({"photo": photo["id"], "faces": [1], "edits": {"age": 2}}).encode()
     drawn = json.loads(sent("/api/draw", asked))
