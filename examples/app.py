@@ -12,4 +12,6 @@ from dseinvert.ui.server import bound, serve
 if __name__ == "__main__":
     port = int(os.environ.get("PORT", "7860"))
     model = os.environ.get("DSEINVERT_MODEL", "default")
-    serve(model, bound("0.0.0.0", port), ["*"], lambda: print(f"port {port}", flush=True))
+    listening = bound("0.0.0.0", port)
+    port = listening.getsockname()[1]
+    serve(model, listening, ["*"], lambda: print(f"port {port}", flush=True))

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from subprocess import TimeoutExpired
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import dseinvert
+from dseinvert.cli.main import run
 from dseinvert.config import VideoOptions
 from dseinvert.editing.script import read_script
 from dseinvert.media.clip import probe
 from dseinvert.ui import given, job, lines
 from dseinvert.ui.clips import Clip
 from dseinvert.ui.photos import Photos
-from dseinvert.ui.session import Session, Sessions
+from dseinvert.ui.session import Answer, Session, Sessions
 from tests.conftest import ROOT
 from tests.moving_face import clip
 
@@ -109,6 +114,115 @@ def test_a_mask_of_the_page_is_no_file_of_the_machine(gan: dseinvert.Gan) -> Non
     for mask in (str(GROUP), "/etc/passwd"):
         with pytest.raises(dseinvert.UsageError, match="auto or face"):
             photos.save({"photo": key, "faces": [0], "mask": mask})
+
+
+def test_the_settings_of_a_photo_make_the_command_line_write_what_the_page_saves(
+    gan: dseinvert.Gan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = Photos(gan)
+    key = photos.add("group.jpg", GROUP.read_bytes())["id"]
+    asked = {"photo": key, "faces": [0, 1], "edits": {"age": 2}, "mask": "face", "view": "photo"}
+    shutil.copy(GROUP, tmp_path)
+    settings(photos.settings(asked), tmp_path, monkeypatch)
+    assert run(["images", "group.jpg", "--config", "run.toml", "-q"]) == 0
+    assert len([*Path("out").glob("*.photo.png")]) == 1
+    shown = dseinvert.open_photo(photos.save(asked).data).pixels
+    (whole,) = Path("out").glob("*.photo.png")
+    assert np.array_equal(dseinvert.open_photo(whole).pixels, shown)
+    plain = photos.latent({**asked, "edits": {}})
+    kept, saved = dseinvert.Latent.load(Path("out") / plain.name), tmp_path / "saved.safetensors"
+    saved.write_bytes(plain.data)
+    # A batch of two faces and one of one face differ in their last bits.
+    torch.testing.assert_close(kept.code, dseinvert.Latent.load(saved).code, atol=1e-4, rtol=1e-4)
+
+
+def settings(saved: Answer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file of settings in a folder, which becomes the current one."""
+    assert isinstance(saved, given.Download)
+    (folder / saved.name).write_bytes(saved.data)
+    monkeypatch.chdir(folder)
+
+
+def made(folder: Path, pattern: str) -> dict[str, bytes]:
+    found = {file.name: file.read_bytes() for file in folder.glob(pattern)}
+    assert found
+    return found
+
+
+def test_a_batch_and_the_command_line_with_its_settings_write_the_same_bytes(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(GROUP.parent, tmp_path / "in", ignore=lambda *_: ["crowd.jpg"])
+    session = Session(str(tiny_model))
+    asked = {"folder": str(tmp_path / "in"), "edits": {"age": 2}, "mask": "face", "paste": True}
+    settings(session.answer("settings", asked), tmp_path, monkeypatch)
+    session.answer("batch", {**asked, "out": str(tmp_path / "page")})
+    (told,) = session.jobs.told()
+    process = session.jobs.get(told["id"]).process
+    assert process is not None and process.wait(200) == 0
+    session.end()
+    assert run(["images", str(tmp_path / "in"), "--config", "run.toml", "-q"]) == 0
+    for pattern in ("*.png", "*.safetensors"):
+        assert made(tmp_path / "out", pattern) == made(tmp_path / "page", pattern)
+
+
+def test_a_clip_and_the_command_line_with_its_settings_write_the_same_bytes(
+    source: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = Session(str(tiny_model))
+    session.clip(source, uploaded=False)
+    keys = {"who": "", "name": "age", "keys": [[0, 0], [0.3, 2]]}
+    asked = {"rows": [keys, {"who": "", "edits": {"smile": 1}}]}
+    session.answer("export", {**asked, "out": str(tmp_path / "page")})
+    (told,) = session.jobs.told()
+    process = session.jobs.get(told["id"]).process
+    assert process is not None and process.wait(200) == 0
+    for action in ("edits", "settings"):
+        settings(session.answer(action, asked), tmp_path, monkeypatch)
+    session.end()
+    assert run(["video", str(source), "--config", "run.toml", "-q"]) == 0
+    (exported,) = made(tmp_path / "page", "*.mp4").values()
+    assert [*made(tmp_path / "out", "*.mp4").values()] == [exported]
+
+
+def test_a_refinement_does_not_keep_another_slider_waiting(
+    gan: dseinvert.Gan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos, held, let_go = Photos(gan), threading.Event(), threading.Event()
+    key = photos.add("group.jpg", GROUP.read_bytes())["id"]
+    invert, refined_is = gan.invert, photos._photos[key].faces[2]
+
+    def slow(face: dseinvert.Face, *, refine: str, watch: Any) -> dseinvert.Found:
+        if refine != "none":
+            held.set()
+            while not let_go.wait(0.01):
+                watch(1, None)
+            return invert(refined_is)
+        return invert(face)
+
+    monkeypatch.setattr(gan, "invert", slow)
+    asked = {"photo": key, "faces": [0], "refine": "latent:2", "wait": False}
+    early = photos.draw({**asked, "edits": {"age": 1}})
+    assert held.wait(60)
+    assert early["refining"] and "refining" in early["said"]
+    moved = photos.draw({**asked, "edits": {"age": 3}})
+    assert moved["refining"] and moved["after"] != early["after"]
+    assert photos.draw({**asked, "faces": [1], "refine": "none"})["refining"] is False
+    let_go.set()
+    refined = photos.draw({**asked, "edits": {"age": 3}, "wait": True})
+    assert not refined["refining"] and refined["after"] != moved["after"]
+    let_go.clear()
+    photos.draw({**asked, "refine": "latent:3"})
+    (waiting,) = [one for known, one in photos._found.items() if known[2] == "latent:3"]
+    photos.end()
+    assert isinstance(waiting.exception(60), dseinvert.UsageError)
+
+
+def test_a_picture_that_the_page_has_is_not_sent_again(gan: dseinvert.Gan) -> None:
+    photos = Photos(gan)
+    key = photos.add("group.jpg", GROUP.read_bytes())["id"]
+    asked = {"photo": key, "faces": [0], "view": "photo"}
+    assert {*photos.draw(asked)} - {*photos.draw({**asked, "before": False})} == {"before"}
 
 
 def test_a_moment_is_the_still_of_the_command_line_and_inverts_once(

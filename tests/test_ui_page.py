@@ -8,14 +8,20 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import HTTPCookieProcessor, Request, build_opener
 
+import av
+import numpy as np
 import pytest
 
 from dseinvert.latent import Latent
 from dseinvert.media.clip import probe
+from dseinvert.media.images import encode_png, read_image
 from tests.conftest import ROOT, child_environment
 from tests.moving_face import clip
 
@@ -32,10 +38,12 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 expect.set_options(timeout=WAIT)
 
 
-def served(*words: str, home: Path) -> tuple[subprocess.Popen[str], str]:
+def served(
+    *words: str, home: Path, before: Sequence[str] = ()
+) -> tuple[subprocess.Popen[str], str]:
     """A server in a process of its own, and its address; "" where it ended before it was up."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "dseinvert", "ui", "--no-open", *words],
+        [*before, sys.executable, "-m", "dseinvert", "ui", "--no-open", *words],
         env={**child_environment(), "DSEINVERT_HOME": str(home), "TMPDIR": str(home)},
         cwd=home,
         stdout=subprocess.PIPE,
@@ -138,10 +146,12 @@ def test_two_faces_are_edited_wiped_mixed_and_saved(page: Page, tmp_path: Path) 
     assert "for number in [0, 1]:" in lines
 
     wiped = page.locator("#photo-view input")
+    cut = page.locator("#photo-view img").nth(1)
+    each = "polygon({}% 0%, {}% 100%, 50% 100%, 50% 0%, {}% 0%, {}% 100%, 100% 100%, 100% 0%)"
+    assert cut.evaluate("one => one.style.clipPath") == each.format(25, 25, 75, 75)
     wiped.press("Home")
-    assert (
-        page.locator("#photo-view img").nth(1).evaluate("one => one.style.clipPath").endswith("0%)")
-    )
+    assert cut.evaluate("one => one.style.clipPath").endswith("0%)")
+    assert cut.evaluate("one => one.style.clipPath") == each.format(0, 0, 50, 50)
     redrawn(page, "photo-view", lambda: page.check("text=whole photo"))
     size = page.locator("#photo-view img").nth(1).evaluate("one => one.naturalWidth")
     assert size == 1056
@@ -271,6 +281,196 @@ def test_a_batch_shows_its_page_of_results(page: Page, home: Path, tmp_path: Pat
     page.click("text=Show the results")
     inside = page.frame_locator("#result")
     expect(inside.locator("article")).to_have_count(3)
+
+
+def test_the_keyboard_alone_goes_from_a_photo_to_what_is_saved(page: Page) -> None:
+    with page.expect_file_chooser() as chooser:
+        tab_to(page, "photo-file")
+        page.keyboard.press("Enter")
+    chooser.value.set_files(GROUP)
+    page.wait_for_selector("#photo-view[data-drawn]")
+    idle(page)
+    plain = page.locator("#photo-view img").nth(1).get_attribute("src")
+    tab_to(page, "photo-sliders-age")
+    moved = redrawn(page, "photo-view", lambda: page.keyboard.press("ArrowRight"))
+    assert moved != plain
+    assert page.locator("#photo-sliders-age").input_value() == "0.1"
+    assert redrawn(page, "photo-view", lambda: page.keyboard.press("0")) == plain
+    redrawn(page, "photo-view", lambda: page.keyboard.press("End"))
+    tab_to(page, "photo-save", back=True)
+    with page.expect_download() as got:
+        page.keyboard.press("Enter")
+    assert got.value.suggested_filename == "group.edited.png"
+    tab_to(page, "photo-run")
+    with page.expect_download() as got:
+        page.keyboard.press("Enter")
+    assert 'edits = ["age=+3"]' in Path(got.value.path()).read_text()
+
+
+def tab_to(page: Page, name: str, *, back: bool = False) -> None:
+    """Press Tab until something has the focus, and shows it."""
+    for _ in range(60):
+        page.keyboard.press("Shift+Tab" if back else "Tab")
+        focused = page.locator(":focus")
+        if focused.get_attribute("id") == name:
+            assert focused.evaluate("one => getComputedStyle(one).outlineStyle") == "solid"
+            return
+    raise AssertionError(f"{name} is not reached by Tab")
+
+
+def test_the_keyboard_alone_goes_from_a_clip_to_its_export(
+    page: Page, source: Path, tmp_path: Path
+) -> None:
+    tab_to(page, "tab-photo")
+    page.keyboard.press("ArrowRight")
+    tab_to(page, "clip-path")
+    page.keyboard.type(str(source))
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#clip-view[data-drawn]")
+    idle(page)
+    tab_to(page, "clip-sliders-age")
+    redrawn(page, "clip-view", lambda: page.keyboard.press("End"))
+    tab_to(page, "clip-out")
+    page.keyboard.press("Control+A")
+    page.keyboard.type(str(tmp_path / "out"))
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#clip-jobs [data-state='done']")
+    assert [*(tmp_path / "out").glob("*.mp4")]
+
+
+def test_models_are_listed_added_taught_and_looked_at(page: Page, foreign_gan: Path) -> None:
+    page.click("#tab-models")
+    expect(page.locator("#models-here")).to_contain_text("faces-64")
+    page.fill("#add-path", str(foreign_gan))
+    page.fill("#add-name", "foreign")
+    page.press("#add-name", "Enter")
+    expect(page.locator("#said")).to_contain_text("foreign is here")
+    idle(page)
+    row = page.locator("#models-here .job", has_text="foreign")
+    expect(row).to_contain_text("no encoder: it draws and edits latents, but inverts no photo")
+    expect(row).to_contain_text("no directions: learn some below")
+    row.get_by_role("button").click()
+    expect(page.locator("#model")).to_contain_text("foreign")
+    idle(page)
+    page.click("#tab-photo")
+    expect(page.locator("#photo-sliders")).to_contain_text("no directions: learn some under Models")
+    page.set_input_files("#photo-file", GROUP)
+    expect(page.locator("#said.wrong")).to_contain_text("encoder")
+    idle(page)
+    page.click("#tab-models")
+    page.fill("#learn-count", "2")
+    page.click("text=Learn >> nth=-1")
+    expect(page.locator("#said")).to_contain_text("foreign is ready")
+    idle(page)
+    page.locator("#directions button").first.click()
+    idle(page)
+    assert page.locator("#direction-picture").evaluate("async one => (await one.decode(), true)")
+    page.locator("#models-here .job", has_text="faces-64").get_by_role("button").click()
+    expect(page.locator("#model")).to_contain_text("faces-64")
+    idle(page)
+
+
+def can_mount() -> bool:
+    command = ["unshare", "-rm", "mount", "-t", "tmpfs", "none", "/mnt"]
+    there = shutil.which("unshare")
+    return bool(there) and not subprocess.run(command, capture_output=True).returncode
+
+
+@pytest.mark.skipif(not can_mount(), reason="no mounts without root here")
+def test_a_full_disk_ends_an_export_in_a_sentence_and_the_page_goes_on(
+    browser: Browser, source: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    mounted = f'mount -t tmpfs -o size=12k none {out} && exec "$0" "$@"'
+    process, address = served(
+        "--port", "0", home=tmp_path, before=["unshare", "-rm", "sh", "-c", mounted]
+    )
+    page = browser.new_context().new_page()
+    page.set_default_timeout(WAIT)
+    page.goto(address)
+    expect(page.locator("#said")).to_contain_text("is ready")
+    open_clip(page, source)
+    page.wait_for_selector("#clip-view[data-drawn]")
+    idle(page)
+    page.fill("#clip-out", str(out))
+    page.press("#clip-out", "Enter")
+    expect(page.locator("#clip-jobs [data-state='stopped']")).to_contain_text("no space left")
+    page.click("#tab-photo")
+    drop_group(page)
+    page.context.close()
+    process.send_signal(signal.SIGINT)
+    process.wait(60)
+
+
+def test_a_clip_of_two_hours_opens_and_is_not_searched(page: Page, tmp_path: Path) -> None:
+    long = tmp_path / "long.mp4"
+    with av.open(str(long), "w") as file:
+        stream = file.add_stream("libx264", rate=Fraction(1, 60))
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for _ in range(120):
+            file.mux(stream.encode(av.VideoFrame(64, 64, "yuv420p")))
+        file.mux(stream.encode(None))
+    open_clip(page, long)
+    expect(page.locator("#clip-said")).to_contain_text("7200.0 s")
+    idle(page)
+    page.click("#people")
+    expect(page.locator("#said.wrong")).to_contain_text("long.mp4 is 120 minutes long")
+    idle(page)
+    page.click("#tab-photo")
+    drop_group(page)
+
+
+Send = Callable[..., bytes]
+
+
+def visitor(server: str) -> Send:
+    """What sends to a server, in a session of its own, and gives the answer."""
+    opener = build_opener(HTTPCookieProcessor())
+    opener.open(server).close()
+
+    def sent(path: str, data: bytes, method: str = "POST") -> bytes:
+        answer: bytes = opener.open(Request(server + path, data, method=method)).read()
+        return answer
+
+    return sent
+
+
+def resident(process: subprocess.Popen[str]) -> int:
+    """The memory of a process in kB."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(re.findall(r"VmRSS:\s+(\d+)", status)[0])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_memory_is_as_large_after_50_photos_as_after_10(tmp_path: Path) -> None:
+    process, address = served("--port", "0", home=tmp_path)
+    sent, group, sizes = visitor(address), read_image(GROUP), []
+    for number in range(50):
+        shifted = encode_png(np.roll(group, number, axis=0))
+        photo = json.loads(sent("/drop/photo?name=group.png", shifted, "PUT"))
+        asked = {"photo": photo["id"], "faces": [0], "edits": {"age": 2}, "view": "photo"}
+        sent("/api/draw", json.dumps(asked).encode())
+        sizes.append(resident(process))
+    process.send_signal(signal.SIGINT)
+    process.wait(60)
+    assert sizes[49] < 1.05 * sizes[9], sizes
+
+
+def test_a_program_opens_edits_and_downloads_without_a_browser(server: str, tmp_path: Path) -> None:
+    sent = visitor(server)
+    photo = json.loads(sent("/drop/photo?name=group.jpg", GROUP.read_bytes(), "PUT"))
+    asked = json.dumps({"photo": photo["id"], "faces": [1], "edits": {"age": 2}}).encode()
+    drawn = json.loads(sent("/api/draw", asked))
+    assert drawn["before"] != drawn["after"]
+    assert "group-2.safetensors" in drawn["lines"]["shell"]
+    file = tmp_path / "a.safetensors"
+    file.write_bytes(sent("/api/latent", asked))
+    assert len(Latent.load(file)) == 1
+    with pytest.raises(HTTPError) as refused:
+        sent("/api/draw", b"[]")
+    assert refused.value.code == 422 and "no JSON object" in json.load(refused.value)["error"]
 
 
 def test_a_clip_that_cannot_be_read_is_told(page: Page, tmp_path: Path) -> None:

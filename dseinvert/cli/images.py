@@ -17,7 +17,7 @@ from dseinvert.media.atomic import shown
 from dseinvert.progress import Watcher
 
 
-@verb(ImagesOptions, quiet=FAILS, none_is_default=False)
+@verb(ImagesOptions, quiet=FAILS, none_is_default=False, by_file=True)
 def images(
     paths: Annotated[list[str], typer.Argument(help="Image files, folders and globs.")],
     options: ImagesOptions,

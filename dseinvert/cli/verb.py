@@ -15,11 +15,15 @@ import typer
 
 from dseinvert.cli.options import Body, offer, parameters, signed
 from dseinvert.cli.stdout import print_json, reserved_stdout, say
+from dseinvert.cli.told_by_file import read_config
 from dseinvert.config import SpreadOptions
 from dseinvert.stop import interruptible
 
 DONE, PLAIN = "Print what was done as JSON.", "Print JSON."
 FAILS, NO_PROGRESS = "Say only what fails.", "No progress."
+_BY_FILE = (
+    "TOML file with options, as the page of `dseinvert ui` saves; what is typed goes before it."
+)
 _VERBOSE = "Show details and tracebacks."
 
 
@@ -33,6 +37,17 @@ _LOG = inspect.Parameter(
             help="File to append every message to, and a line for each thing done.",
             show_default="no log",
         ),
+    ],
+)
+
+
+_CONFIG = inspect.Parameter(
+    "config",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=None,
+    annotation=Annotated[
+        Path | None,
+        typer.Option(help=_BY_FILE, is_eager=True, callback=read_config, show_default="none"),
     ],
 )
 
@@ -58,6 +73,7 @@ def verb(
     quiet: str | None = None,
     without: Container[str] = (),
     none_is_default: bool = True,
+    by_file: bool = False,
 ) -> Callable[[Callable[..., Done]], Body]:
     """A decorator: a function that does the work becomes a verb that typer can run.
 
@@ -70,6 +86,7 @@ def verb(
         json: the help of --json; None = there is none.
         quiet: the help of --quiet; None = there is none.
         without, none_is_default: see `offer`.
+        by_file: whether there is --config, by which a file gives options.
     """
     switches = [
         _switch("json", ("--json",), json),
@@ -86,6 +103,8 @@ def verb(
         named = {one.name for one in parameters(work)}
 
         def run(**given: Any) -> None:
+            if by_file:
+                del given["config"]  # has told its options when it was parsed
             as_json, silent = given.pop("json", False), given.pop("quiet", False)
             talk = Talk(silent, given.pop("verbose", False), given.pop("log", None))
             if "quiet" in named:
@@ -100,7 +119,8 @@ def verb(
                 raise typer.Exit(done.code)
 
         own = [one for one in parameters(whole) if one.name not in ("watcher", "quiet")]
-        return signed(work, run, [*own, *(one for one in switches if one is not None), _LOG])
+        told = [_CONFIG] if by_file else []
+        return signed(work, run, [*own, *told, *filter(None, switches), _LOG])
 
     return decorate
 

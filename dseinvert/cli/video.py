@@ -15,7 +15,7 @@ from dseinvert.config import SpreadOptions, VideoOptions
 from dseinvert.progress import Watcher
 
 
-@verb(VideoOptions, quiet=FAILS)
+@verb(VideoOptions, quiet=FAILS, by_file=True)
 def video(
     paths: Annotated[list[str], typer.Argument(help="Videos, folders of frames, and globs.")],
     options: VideoOptions,

@@ -102,14 +102,22 @@ def _curve(colours: Floats) -> NDArray[np.float32]:
     luma = np.rint(colours @ LUMA).astype(int)
     counts = np.bincount(luma, minlength=256)
     there = np.flatnonzero(counts)
-    of_each = np.split(colours[np.argsort(luma, kind="stable")], np.cumsum(counts[there])[:-1])
-    chroma = np.array([np.median(one, axis=0) for one in of_each]) - there[:, None]
+    chroma = _medians(luma, colours, counts[there]) - there[:, None]
     weights = np.minimum(counts[there], _ENOUGH)
     apart = np.square(there[:, None] - there) / 2
     near = (np.exp(-apart / _SMOOTH**2) + _FAR * np.exp(-apart / _SMOOTH_FAR**2)) * weights
     chroma = near @ chroma / near.sum(axis=1, keepdims=True)
     channels = [_extended(there, there + one, weights) for one in chroma.T]
     return np.maximum.accumulate(np.stack(channels, axis=-1)).astype(np.float32)
+
+
+def _medians(luma: NDArray[np.intp], colours: Floats, counts: NDArray[np.intp]) -> Floats:
+    """The median colour [G, 3] of each luma that is there, of which there are `counts` [G]."""
+    # Keys of 16 bits are sorted by their digits, in a tenth of the time of one luma at a time.
+    keys = (luma[:, None] * 256 + colours.astype(int)).astype(np.uint16)
+    ranked = np.sort(keys, axis=0, kind="stable") & 255
+    first = np.cumsum(counts) - counts
+    return (ranked[first + (counts - 1) // 2] + ranked[first + counts // 2]) / 2
 
 
 def _extended(there: NDArray[np.intp], channel: Floats, weights: Floats) -> Floats:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from dseinvert.api import Gan, Moment, Video
@@ -34,6 +38,7 @@ class Clip:
         self._model = model
         self.gan, self.path, self._folder, self.uploaded = gan, path, folder, uploaded
         self._video: Video = gan.video(path, faces="all")
+        self._lock = threading.Lock()
         self._people: Sequence[Somebody] = ()
         self._moments: OrderedDict[Fraction, Moment] = OrderedDict()
 
@@ -61,20 +66,23 @@ class Clip:
         if seconds > _SEARCHED:
             what = f"{self.path.name} is {seconds / 60:.0f} minutes long"
             raise UsageError(what, "edit everybody, or choose left, right or largest")
-        self._people = self._video.people()
-        self._moments.clear()
+        people = self._video.people()
+        with self._lock:
+            self._people = people
+            self._moments.clear()
         if not self._people:
             raise InputError(f"{self.path.name}: no face found in it")
         return [_person(one) for one in self._people]
 
-    def frame(self, asked: Asked) -> dict[str, str]:
-        """The frame at `time` before and after the edits in `rows`."""
+    def frame(self, asked: Asked) -> dict[str, Any]:
+        """The frame at `time` before and after the edits in `rows`, and the lines for it."""
         time = Fraction(real(asked, "time")).limit_denominator(100_000)
-        moment = self._moment(time)
-        script = self.script(asked)
-        before = moment.source
-        after = moment.draw(script=script) if script else before
-        return {"before": shown_small(before.pixels), "after": shown_small(after.pixels)}
+        with self._lock, self._script(asked) as script:
+            moment = self._moment(time)
+            before = moment.source
+            after = moment.draw(script=script) if script else before
+        pictures = {"before": shown_small(before.pixels), "after": shown_small(after.pixels)}
+        return {**pictures, "lines": lines.of_clip(self._named(), self._options(asked))}
 
     def preview(self, asked: Asked, file: Path) -> None:
         """Some seconds of it as a small H.264 video that every browser plays."""
@@ -82,41 +90,48 @@ class Clip:
         if not 0 < end - start <= _PREVIEWED:
             raise UsageError(f"from {start:g} to {end:g} s", f"up to {_PREVIEWED} seconds")
         video = self.gan.video(self.path, faces="all", start=start, end=end)
-        if script := self.script(asked):
-            video = video.edit(script=script)
         height = min(_PREVIEW_HEIGHT, self._video.size[1])
-        video.write(file, codec="h264", pix_fmt="yuv420p", preset="veryfast", height=height)
+        with self._script(asked) as script:
+            video = video.edit(script=script) if script else video
+            video.write(file, codec="h264", pix_fmt="yuv420p", preset="veryfast", height=height)
 
-    def script(self, asked: Asked) -> Path | None:
-        """The file of edits in the session's own folder; None = there are no edits."""
-        written = lines.script_of(rows(asked, "rows"))
-        if not written:
-            return None
-        write_bytes(self._folder / SCRIPT, written.encode())
-        return self._folder / SCRIPT
-
-    def settings(self, asked: Asked) -> Download:
-        """The edits as the file that the command line reads."""
+    def edits(self, asked: Asked) -> Download:
+        """The edits as the file that `dseinvert video --edits` reads."""
         return Download(SCRIPT, lines.script_of(rows(asked, "rows")).encode())
 
-    def lines(self, asked: Asked) -> lines.Lines:
-        """What is typed to do the same; where the clip was dropped, its name stands for it."""
-        clip = self.path.name if self.uploaded else str(self.path)
-        script = SCRIPT if rows(asked, "rows") else ""
-        cut = [real(asked, "start"), real(asked, "end")] if asked.get("end") else []
-        return lines.of_clip(self._model, clip, script, text(asked, "out") or lines.OUT, cut)
+    def settings(self, asked: Asked) -> Download:
+        """What `dseinvert video --config` reads to do the same, beside that file of edits."""
+        return lines.settings_of("video", [self._named()], self._options(asked))
 
     def export(self, asked: Asked) -> tuple[list[str], VideoOptions]:
         """What `dseinvert video` is to do; the file of edits is written into the output folder."""
-        out = output_folder(asked)
+        out, options = output_folder(asked), self._options(asked)
         make_folder(out)
-        written, script = lines.script_of(rows(asked, "rows")), None
-        if written:
-            script = out / f"{self.path.stem}.{SCRIPT}"
-            write_bytes(script, written.encode())
-        return [str(self.path)], VideoOptions(
-            out=out, script=script, faces="all", model=self._model
-        )
+        script = options.script and out / f"{self.path.stem}.{SCRIPT}"
+        if script:
+            write_bytes(script, lines.script_of(rows(asked, "rows")).encode())
+        return [str(self.path)], replace(options, out=out, script=script)
+
+    def _options(self, asked: Asked) -> VideoOptions:
+        """As they are typed: the file of edits and the folder by the names that are given."""
+        out = Path(text(asked, "out") or lines.OUT)
+        script = Path(SCRIPT) if lines.script_of(rows(asked, "rows")) else None
+        return VideoOptions(out, script=script, faces="all", model=self._model)
+
+    def _named(self) -> str:
+        """How the clip is typed; where one lies that was dropped is not known, its name is."""
+        return self.path.name if self.uploaded else str(self.path)
+
+    @contextmanager
+    def _script(self, asked: Asked) -> Iterator[Path | None]:
+        """The edits as a file of the session while it is needed; None = there are no edits."""
+        written = lines.script_of(rows(asked, "rows"))
+        if not written:
+            yield None
+            return
+        with TemporaryDirectory(dir=self._folder) as folder:
+            write_bytes(Path(folder, SCRIPT), written.encode())
+            yield Path(folder, SCRIPT)
 
     def _moment(self, time: Fraction) -> Moment:
         if time not in self._moments:

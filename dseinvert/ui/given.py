@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
 from dseinvert.errors import UsageError
 from dseinvert.media.images import encode_jpeg, encode_png
@@ -88,13 +89,20 @@ def _strength(name: str, value: Any) -> str:
     return f"{strength:+.4g}" if strength else ""
 
 
+def small(pixels: Pixels) -> Pixels:
+    """A picture [H, W, 3] as large as the page shows it: at most 1280 px wide or high."""
+    share = _LARGEST / max(pixels.shape[:2])
+    if share >= 1:
+        return pixels
+    size = [max(1, round(side * share)) for side in pixels.shape[1::-1]]
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def shown_small(pixels: Pixels) -> str:
     """A picture [H, W, 3] as a data URL: a crop as it is, a photo at most 1280 px wide or high."""
-    largest = max(pixels.shape[:2])
-    if largest <= 512:
+    if max(pixels.shape[:2]) <= 512:
         return _url("png", encode_png(pixels))
-    size = [round(side * min(1.0, _LARGEST / largest)) for side in pixels.shape[1::-1]]
-    return _url("jpeg", encode_jpeg(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)))
+    return _url("jpeg", encode_jpeg(small(pixels)))
 
 
 def _url(kind: str, data: bytes) -> str:

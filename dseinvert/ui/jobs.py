@@ -38,8 +38,8 @@ class Job:
         there = self.process is not None and self.process.poll() is None
         return there and "exit_code" not in self._news()
 
-    def start(self) -> None:
-        """Begin, or go on where it was stopped."""
+    def start(self) -> dict[str, Any]:
+        """Begin, or go on where it was stopped; how far it is."""
         if not self.is_running:
             if self.process is not None:
                 self.process.wait(_PATIENCE)
@@ -53,11 +53,13 @@ class Job:
                     stderr=errors,
                     start_new_session=True,  # Ctrl-C at the server asks it once, not twice
                 )
+        return self.told()
 
-    def stop(self) -> None:
-        """Ask it to finish the batch in hand; it can be gone on with."""
+    def stop(self) -> dict[str, Any]:
+        """Ask it to finish the batch in hand, after which it can be gone on with; how far it is."""
         if self.process is not None and self.is_running:
             self.process.send_signal(signal.SIGINT)
+        return self.told()
 
     def told(self) -> dict[str, Any]:
         """How far it is, by its journal, and what there is to see."""
@@ -91,8 +93,7 @@ class Jobs:
         make_folder(job.folder)
         write_bytes(job.folder / "spec.json", spec_of(verb, paths, options))
         self._jobs[key] = job
-        job.start()
-        return job.told()
+        return job.start()
 
     def get(self, key: str) -> Job:
         """UsageError where there is none of that name."""

@@ -63,15 +63,26 @@ function wipe(place, what) {
   const after = made("img", { alt: `${what} after` });
   const position = made("input", { type: "range", min: 0, max: 100, value: 50 });
   position.setAttribute("aria-label", "before to the left, after to the right");
-  const cut = () => (after.style.clipPath = `inset(0 0 0 ${position.value}%)`);
+  const frame = made("div", {}, before, after);
+  /* Of several faces beside each other, each is wiped by itself. */
+  const cut = () => {
+    const count = +(place.dataset.faces ?? 1);
+    const cells = [...Array(count).keys()].map((k) => [k + position.value / 100, k + 1].map((x) => (100 * x) / count));
+    after.style.clipPath = `polygon(${cells.map(([x0, x1]) => `${x0}% 0%, ${x0}% 100%, ${x1}% 100%, ${x1}% 0%`)})`;
+  };
+  after.onload = () => {
+    frame.style.setProperty("--across", after.naturalWidth);
+    frame.style.setProperty("--down", after.naturalHeight);
+  };
   position.oninput = cut;
   cut();
-  const frame = made("div", {}, before, after);
   place.append(frame, position);
   place.hidden = true;
   return (drawn) => {
-    [before.src, after.src] = [drawn.before, drawn.after];
-    frame.classList.toggle("small", drawn.before.startsWith("data:image/png"));
+    if (drawn.before) before.src = drawn.before;
+    after.src = drawn.after;
+    place.dataset.faces = drawn.faces ?? 1;
+    cut();
     place.hidden = false;
     place.dataset.drawn = +(place.dataset.drawn ?? 0) + 1;
   };
@@ -99,6 +110,7 @@ function sliders(place, moved, { auto = true, key = null } = {}) {
     range.oninput = show;
     range.onchange = tick.onchange = change;
     range.ondblclick = zero.onclick = reset;
+    range.onkeydown = ({ key }) => void (["0", "Delete", "Backspace"].includes(key) && reset());
     const row = made("div", { className: "slider", title: unit }, made("label", { htmlFor: id, textContent: name }), range, said, zero);
     if (key) row.append(made("button", { type: "button", textContent: "◆", ariaLabel: `key of ${name} here`, onclick: () => key(name) }));
     if (auto) row.append(made("label", {}, tick, " auto"));
@@ -129,10 +141,15 @@ const put = async (kind, file) =>
 /* Photo */
 const drawPhoto = latest(async () => {
   if (!state.photo) return;
-  const drawn = await ask("draw", wanted());
-  state.showPhoto(drawn);
+  const asked = wanted();
+  const source = JSON.stringify([asked.photo, asked.faces, asked.view]);
+  const drawn = await ask("draw", { ...asked, before: source !== state.source, wait: false });
+  state.showPhoto({ ...drawn, faces: asked.view === "crop" ? asked.faces.length : 1 });
+  state.source = source;
   $("photo-said").textContent = drawn.said;
   lines($("photo-lines"), drawn.lines);
+  clearTimeout(state.refining);
+  if (drawn.refining) state.refining = setTimeout(drawPhoto, 500);
 });
 
 function second() {
@@ -173,6 +190,7 @@ function pickPhoto(photo) {
       return shown;
     }),
   );
+  $("photos").hidden = state.photos.length < 2;
   const found = made("div", { className: "found" }, made("img", { src: photo.picture, alt: `${photo.name}, its faces numbered` }));
   photo.quads.forEach((quad, k) => {
     const [x, y] = [0, 1].map((axis) => quad.map((corner) => corner[axis]));
@@ -299,7 +317,9 @@ function jobBox(job) {
   if (running) box.append(made("button", { textContent: "Stop", onclick: () => tried(async () => (await ask("stop", { job: job.id }), watchJobs())) }));
   if (!running && !done) box.append(made("button", { textContent: "Go on", onclick: () => tried(async () => (await ask("go-on", { job: job.id }), watchJobs())) }));
   for (const line of job.problems ?? []) box.append(made("p", { className: "note", textContent: line }));
-  for (const file of job.files) box.append(made("a", { href: `/out/${job.id}/${encodeURIComponent(file)}`, textContent: file, target: "_blank" }), " ");
+  const links = job.files.flatMap((file) => [made("a", { href: `/out/${job.id}/${encodeURIComponent(file)}`, textContent: file, target: "_blank" }), " "]);
+  const few = links.length < 20;
+  if (links.length) box.append(few ? made("p", {}, ...links) : made("details", {}, made("summary", { textContent: `${job.files.length} files` }), ...links));
   if (job.files.includes("index.html") && job.verb === "images")
     box.append(made("button", { textContent: "Show the results", onclick: () => showResult(job) }));
   return box;
@@ -374,7 +394,7 @@ function use(told) {
     }) })),
   );
   $("photo-view").hidden = !told.photos.length;
-  state.photo = null;
+  state.photo = state.source = null;
   $("faces").replaceChildren();
   $("photos").replaceChildren();
   if (told.photos.length) pickPhoto(told.photos.at(-1));
@@ -437,7 +457,10 @@ function ready() {
     await $("preview-video").play();
     say("The preview plays; nothing is written before Export.");
   });
-  onclick("settings", () => download("settings", clipWanted()));
+  onclick("settings", () => download("edits", clipWanted()));
+  onclick("clip-run", () => download("settings", clipWanted()));
+  onclick("photo-run", () => download("settings", wanted()));
+  onclick("batch-run", () => download("settings", batchWanted()));
   const onsubmit = (id, work) => ($(id).onsubmit = (event) => (event.preventDefault(), tried(work)));
   onsubmit("clip-form", async () => openClip(await ask("clip", { path: $("clip-path").value })));
   onsubmit("export-form", () => begun("export", clipWanted()));

@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
 
+import torch
 import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -24,7 +25,7 @@ from dseinvert.errors import DseInvertError, InputError, OutputError, UsageError
 from dseinvert.names import json_value, printable
 from dseinvert.ui import guard
 from dseinvert.ui.given import Download
-from dseinvert.ui.session import Session, Sessions, alone
+from dseinvert.ui.session import Answer, Session, Sessions
 
 _PAGE = Path(__file__).parent
 _TYPES = {"page.html": "text/html", "page.js": "text/javascript", "page.css": "text/css"}
@@ -64,15 +65,15 @@ def app_of(model: str, hosts: list[str]) -> Starlette:
     async def act(request: Request) -> Response:
         session = _session(sessions, request)
         asked, action = _json(await _read(request, _LONGEST)), request.path_params["action"]
-        return await _answered(session, alone(action), lambda: session.answer(action, asked))
+        return _sent(await run_in_threadpool(_answered, session, action, asked))
 
     async def put(request: Request) -> Response:
         session, name = _session(sessions, request), request.query_params.get("name", "photo")
         if request.path_params["kind"] == "clip":
             file = await _kept(request, session.place(name))
-            return await _answered(session, True, lambda: session.dropped_clip(file))
+            return _sent(await run_in_threadpool(session.dropped_clip, file))
         data = await _read(request, _LARGEST)
-        return await _answered(session, True, lambda: session.photo(name, data))
+        return _sent(await run_in_threadpool(session.photo, name, data))
 
     async def file(request: Request) -> Response:
         path = _session(sessions, request).files.get(request.path_params["key"])
@@ -141,6 +142,11 @@ def serve(model: str, listening: socket.socket, hosts: list[str], up: Callable[[
     Server(settings).run([listening])
 
 
+def _answered(session: Session, action: str, asked: dict[str, Any]) -> Answer:
+    torch.set_num_threads(session.threads)  # each of the pool's threads has a number of its own
+    return session.answer(action, asked)
+
+
 def _session(sessions: Sessions, request: Request) -> Session:
     session = sessions.get(request.cookies.get(_COOKIE, ""))
     if session is None:
@@ -148,16 +154,7 @@ def _session(sessions: Sessions, request: Request) -> Session:
     return session
 
 
-async def _answered(
-    session: Session, waits: bool, work: Callable[[], dict[str, Any] | Download]
-) -> Response:
-    def locked() -> dict[str, Any] | Download:
-        if not waits:
-            return work()
-        with session.lock:
-            return work()
-
-    found = await run_in_threadpool(locked)
+def _sent(found: Answer) -> Response:
     if isinstance(found, Download):
         name = json.dumps(found.name.encode("ascii", "replace").decode())
         headers = {**_HEADERS, "Content-Disposition": f"attachment; filename={name}"}

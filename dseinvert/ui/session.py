@@ -11,16 +11,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
+
 from dseinvert.config import ImagesOptions
 from dseinvert.errors import DseInvertError, UsageError
 from dseinvert.names import brief
 from dseinvert.ui import lines, models
 from dseinvert.ui.clips import Clip, output_folder
-from dseinvert.ui.given import Asked, Download, dropped, edits_text, placed, table, text
+from dseinvert.ui.given import Asked, Download, dropped, placed, text
 from dseinvert.ui.jobs import Jobs
 from dseinvert.ui.photos import Photos
 
 _SESSIONS = 16
+_SMALL, _CORES = 128, torch.get_num_threads()
 _FILES = 8
 """Previews of a session that are kept."""
 Answer = dict[str, Any] | Download
@@ -32,14 +35,20 @@ class Session:
     def __init__(self, model: str) -> None:
         self._folder = TemporaryDirectory(prefix="dseinvert-ui-")
         self.folder = Path(self._folder.name)
-        self.lock = threading.Lock()
         self.files: OrderedDict[str, Path] = OrderedDict()
         self.jobs = Jobs(self.folder)
+        self._gan, self._model = models.gan_of(model), model
+        self._photos = Photos(self._gan, model)
         self._clip: Clip | None = None
-        self._use(model)
+
+    @property
+    def threads(self) -> int:
+        """By which its model draws: one for a small model, whose work is done before more wake."""
+        return 1 if self._gan.resolution <= _SMALL else _CORES
 
     def end(self) -> None:
-        """Stop its exports, and remove what it kept."""
+        """Stop its exports and refinements, and remove what it kept."""
+        self._photos.end()
         self.jobs.end()
         self._folder.cleanup()
 
@@ -83,6 +92,7 @@ class Session:
 
     def _use(self, model: str) -> None:
         self._gan, self._model = models.gan_of(model), model
+        self._photos.end()
         self._photos = Photos(self._gan, model)
         if self._clip is not None:
             self.clip(self._clip.path, uploaded=self._clip.uploaded)
@@ -113,41 +123,28 @@ class Session:
     def _preview(self, asked: Asked) -> Answer:
         return self._moving(".mp4", lambda file: self._opened().preview(asked, file))
 
-    def _frame(self, asked: Asked) -> Answer:
-        return {**self._opened().frame(asked), "lines": self._opened().lines(asked)}
-
     def _export(self, asked: Asked) -> Answer:
-        paths, options = self._opened().export(asked)
-        return self.jobs.begin("video", paths, options)
+        return self.jobs.begin("video", *self._opened().export(asked))
 
     def _batch(self, asked: Asked) -> Answer:
-        paths, options = self._batch_options(asked)
-        return self.jobs.begin("images", paths, options)
+        paths, options = self._photos_of(asked)
+        return self.jobs.begin("images", paths, replace(options, out=output_folder(asked)))
 
-    def _batch_lines(self, asked: Asked) -> Answer:
-        return {"lines": lines.of_batch(*self._batch_options(asked))}
-
-    def _batch_options(self, asked: Asked) -> tuple[list[str], ImagesOptions]:
+    def _photos_of(self, asked: Asked) -> tuple[list[str], ImagesOptions]:
+        """A batch, its folders as they are typed."""
         if not text(asked, "folder"):
             raise UsageError("no folder of photos is named", "name one of this machine")
-        edits = edits_text(table(asked, "edits"))
-        options = ImagesOptions(
-            output_folder(asked), model=self._model, paste=bool(asked.get("paste"))
-        )
-        options = replace(options, edits=(edits,) if edits else ())
-        refine, mask = text(asked, "refine") or "none", text(asked, "mask") or None
         folder = str(Path(text(asked, "folder")).expanduser().absolute())
-        return [folder], replace(options, refine=refine, mask=mask)
+        words, out = lines.words_of(asked), Path(text(asked, "out") or lines.OUT)
+        return [folder], lines.options_of(self._model, words, out, paste=asked.get("paste") is True)
 
-    def _go_on(self, asked: Asked) -> Answer:
-        job = self.jobs.get(text(asked, "job"))
-        job.start()
-        return job.told()
-
-    def _stop(self, asked: Asked) -> Answer:
-        job = self.jobs.get(text(asked, "job"))
-        job.stop()
-        return job.told()
+    def _settings(self, asked: Asked) -> Answer:
+        """Of the view that sends it: what `--config` of its verb reads."""
+        if "rows" in asked:
+            return self._opened().settings(asked)
+        if "folder" in asked:
+            return lines.settings_of("images", *self._photos_of(asked))
+        return self._photos.settings(asked)
 
     def _use_model(self, asked: Asked) -> Answer:
         self._use(text(asked, "model"))
@@ -164,28 +161,22 @@ _ACTIONS: dict[str, Callable[[Session, Asked], Answer]] = {
         Path(text(asked, "path")).expanduser(), uploaded=False
     ),
     "people": lambda session, asked: {"people": session._opened().people()},
-    "frame": Session._frame,
+    "frame": lambda session, asked: session._opened().frame(asked),
     "preview": Session._preview,
-    "settings": lambda session, asked: session._opened().settings(asked),
+    "edits": lambda session, asked: session._opened().edits(asked),
+    "settings": Session._settings,
     "export": Session._export,
     "batch": Session._batch,
-    "batch-lines": Session._batch_lines,
+    "batch-lines": lambda session, asked: {"lines": lines.of_batch(*session._photos_of(asked))},
     "jobs": lambda session, asked: {"jobs": session.jobs.told()},
-    "stop": Session._stop,
-    "go-on": Session._go_on,
+    "stop": lambda session, asked: session.jobs.get(text(asked, "job")).stop(),
+    "go-on": lambda session, asked: session.jobs.get(text(asked, "job")).start(),
     "models": lambda session, asked: models.listed(),
     "use-model": Session._use_model,
     "add-model": lambda session, asked: models.add(asked),
     "learn": lambda session, asked: models.learned(asked),
     "direction": lambda session, asked: models.previewed(asked, session.folder),
 }
-_AT_ONCE = ("jobs", "stop", "go-on", "models")
-"""Actions that wait for no other one of the session."""
-
-
-def alone(action: str) -> bool:
-    """Whether an action waits for the others of its session."""
-    return action not in _AT_ONCE
 
 
 class Sessions:

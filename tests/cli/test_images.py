@@ -25,7 +25,7 @@ def test_every_option_of_a_verb_is_a_documented_field(
     assert set(field_docs(options)) == names
     shared = {field.name for field in fields(SpreadOptions)}
     assert set(field_docs(SpreadOptions)) == shared
-    talk = {"paths", "json", "quiet", "verbose", "log", *shared}
+    talk = {"paths", "json", "quiet", "verbose", "log", "config", *shared}
     assert {{"edit": "edits"}.get(p, p) for p in inspect.signature(verb).parameters} - talk == names
 
 

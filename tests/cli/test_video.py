@@ -27,7 +27,7 @@ def test_every_option_is_a_documented_field() -> None:
     names = {field.name for field in fields(VideoOptions)}
     assert set(field_docs(VideoOptions)) == names
     shared = {field.name for field in fields(SpreadOptions)}
-    talk = {"paths", "json", "quiet", "verbose", "log", *shared}
+    talk = {"paths", "json", "quiet", "verbose", "log", "config", *shared}
     given = {{"edit": "edits"}.get(p, p) for p in inspect.signature(video).parameters}
     assert given - talk == names
 
