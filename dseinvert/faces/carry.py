@@ -30,14 +30,14 @@ Patch = NDArray[np.float32]
 and down in sides of the crop."""
 
 # The least side in pixels of a patch, and the sides at which motion is sought, one after another.
-SIDE, _SIDES = 256, (32, 64, 128)
+SIDE, _SIDES = 256, (64, 128)
 # Of the pictures that are compared, in pixels of the last side: what is blurred away, what is too
 # broad to be a feature, over how much contrasts are evened out; the grey levels below which they
 # are not, and by which a brighter feature is brighter than the middle, of 255.
 _FINE, _BROAD, _EVEN, _FAINT, _CONTRAST = 0.75, 8.0, 12.0, 6.0, 40.0
 # Steps at each side, over how many pixels they are one and how smooth their sum is; what holds them
 # back where features are faint, and for how long a step is taken whole, in pixels.
-_STEPS, _ONE, _SUM, _DAMP, _WHOLE = 4, 2.5, 1.0, 80.0, 1.5
+_STEPS, _ONE, _SUM, _DAMP, _WHOLE = 4, 2.5, 1.25, 80.0, 1.5
 # How far what motion explains is seen, and how smooth motion is, in pixels of the last side; the
 # square of the grey levels that count as nothing; what holds a motion that little speaks for back.
 _NEAR, _SMOOTH, _NOISE, _STILL = 2.0, 2.5, 9.0, 0.15

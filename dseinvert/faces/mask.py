@@ -42,8 +42,9 @@ class Mask:
     """Tells masks apart: auto, face, or the hash of a picture."""
     of: Callable[[Pixels, Pixels], np.ndarray]
     """Edited picture and reconstruction [R, R, 3] -> [R, R] from 0 to 1."""
-    trusting: bool = True
-    """Whether it takes whatever the edit changed there; False = no more than `trust_in`."""
+    trust: Callable[[Pixels, Pixels, Pixels], np.ndarray] | None = None
+    """Original, edited picture and reconstruction of an aligned crop -> how much of the edit it
+    takes at most, [R, R] from 0 to 1; None = whatever the edit changed."""
 
     def __call__(
         self, original: Pixels, edited: Pixels, recon: Pixels, *, aligned: bool = True
@@ -53,8 +54,8 @@ class Mask:
         aligned: whether the crop is framed as FFHQ frames a face.
         """
         shown = self.of(edited, recon)
-        if aligned and not self.trusting:
-            shown = shown * trust_in(original, edited, recon)
+        if aligned and self.trust is not None:
+            shown = shown * self.trust(original, edited, recon)
         return keep_original(original, edited, recon, shown)
 
 
@@ -67,10 +68,10 @@ def open_mask(text: str | None, side: int) -> Mask | None:
     if text is None:
         return None
     if text == "auto":
-        return Mask(text, change_mask, trusting=False)
+        return Mask(text, change_mask, trust_in)
     if text == "face":
         face = face_mask(side)
-        return Mask(text, lambda edited, recon: face)
+        return Mask(text, lambda edited, recon: face, on_head)
     known = f"{', '.join(WORDS)}, or a picture, white where the edit may show"
     if not Path(text).is_file():
         raise UsageError(f"--mask {text}: no such file", known)
@@ -146,6 +147,11 @@ def trust_in(original: Pixels, edited: Pixels, recon: Pixels) -> NDArray[np.floa
     """
     side = len(recon)
     return agreement(original, recon) * head_mask(side) * before(original, edited, side)
+
+
+def on_head(original: Pixels, edited: Pixels, recon: Pixels) -> NDArray[np.float32]:
+    """How much of an edit is not of what is behind the head in an aligned crop: as `trust_in`."""
+    return before(original, edited, len(recon))
 
 
 def _agreed(original: Pixels, edited: Pixels, recon: Pixels) -> NDArray[np.float32]:
