@@ -26,8 +26,8 @@ _HEAD_FIRST, _NEITHER = 4.0, 0.05
 # Samples of what is behind lie beside the head, above the shoulders, where long hair is seldom:
 # from so far out of the middle on, and down to there, in sides, with the widths of the slopes.
 _BESIDE, _ABOVE = (0.28, 0.1), (0.75, 0.15)
-# Centres and radii, as far as they reach: of the part of a face that every head shows, however it is
-# turned, and of where samples are of the head, which leaves out the wall beside one that is.
+# Centres and radii, as far as they reach: of the part of a face that every head shows, however it
+# is turned, and of where samples are of the head, which leaves out most wall beside one that is.
 _CORE = (0.5, 0.58), (0.25, 0.34)
 _INNER = (0.5, 0.5), (0.38, 0.54)
 _HEAD = 0.8

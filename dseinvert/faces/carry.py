@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from dseinvert.faces.align import crop_matrix, quad_side
 from dseinvert.faces.paste import face_mask, window_of
 from dseinvert.faces.tone import Tone
-from dseinvert.media.pixels import Floats, Pixels
+from dseinvert.media.pixels import Floats
 from dseinvert.media.warp import warp
 
 Singles = NDArray[np.float32]
@@ -37,10 +37,10 @@ SIDE, _SIDES = 256, (64, 128)
 _FINE, _BROAD, _EVEN, _FAINT, _CONTRAST = 0.75, 8.0, 12.0, 6.0, 40.0
 # Steps at each side, over how many pixels they are one and how smooth their sum is; what holds them
 # back where features are faint, and for how long a step is taken whole, in pixels.
-_STEPS, _ONE, _SUM, _DAMP, _WHOLE = 4, 2.5, 1.25, 80.0, 1.5
+_STEPS, _ONE, _SUM, _DAMP, _WHOLE = 4, 2.5, 1.25, 160.0, 1.5
 # How far what motion explains is seen, and how smooth motion is, in pixels of the last side; the
 # square of the grey levels that count as nothing; what holds a motion that little speaks for back.
-_NEAR, _SMOOTH, _NOISE, _STILL = 2.0, 2.5, 9.0, 0.15
+_NEAR, _SMOOTH, _NOISE, _STILL = 2.0, 2.5, 25.0, 0.15
 # The longest motion, and how far within a mask motion ends, in sides of the crop.
 _LONGEST, _RIM = 0.06, 6 / 256
 # The side of the largest part of a photo, in pixels, that is done at once; steps of a pixel in

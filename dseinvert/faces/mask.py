@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dseinvert.errors import InputError, UsageError
 from dseinvert.faces.behind import before
-from dseinvert.faces.carry import SIDE, carried, carry
+from dseinvert.faces.carry import SIDE, Patch, carried, carry
 from dseinvert.faces.crops import Crop
 from dseinvert.faces.paste import (
     agreement,
@@ -124,19 +124,23 @@ def paste_shown(
     """
     tone = tone_in(photo, crop.pixels)
     if blend == "moved" and crop.aligned:
-        side = max(SIDE, len(shown))
-        if masked:  # the photo's own pixels are what it differs from
-            patch = carry(shown, crop.pixels, crop_mask(side))
-        else:
-            reach = head_mask(side) * before(crop.pixels, shown, side)
-            trust = agreement(crop.pixels, recon)
-            patch = carry(shown, recon, reach * crop_mask(side), trust)
+        patch = moved_by(crop, shown, recon, masked=masked)
         return carried(photo, crop.quad, patch, tone=tone, hidden=hidden)
     if masked:
         return paste_difference(photo, shown, crop.pixels, crop.quad, tone=tone)
     trusted = trust_in if crop.aligned else _agreed
     trust = trusted(crop.pixels, shown, recon)
     return paste_difference(photo, shown, recon, crop.quad, trust=trust, tone=tone)
+
+
+def moved_by(crop: Crop, shown: Pixels, recon: Pixels, *, masked: bool) -> Patch:
+    """What `carried` brings into the photo of an aligned crop; arguments as of `paste_shown`."""
+    side = max(SIDE, len(shown))
+    if masked:  # the photo's own pixels are what it differs from
+        return carry(shown, crop.pixels, crop_mask(side))
+    reach = head_mask(side) * before(crop.pixels, shown, side)
+    trust = agreement(crop.pixels, recon)
+    return carry(shown, recon, reach * crop_mask(side), trust)
 
 
 def trust_in(original: Pixels, edited: Pixels, recon: Pixels) -> NDArray[np.float32]:
