@@ -250,7 +250,8 @@ def _step(after: Singles, before: Singles) -> Singles:
     sums = np.dstack([right * right, right * down, down * down, right * gap, down * gap])
     xx, xy, yy, x, y = (_blurred(sums[..., k], _ONE) for k in range(5))
     xx, yy = xx + _DAMP, yy + _DAMP
-    return np.dstack([yy * x - xy * y, xx * y - xy * x]) / (xx * yy - xy * xy)[..., None]
+    step = np.dstack([yy * x - xy * y, xx * y - xy * x]) / (xx * yy - xy * xy)[..., None]
+    return np.asarray(step, np.float32)
 
 
 def _explained(after: Singles, before: Singles, flow: Singles) -> Singles:
