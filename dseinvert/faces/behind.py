@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dseinvert.faces.paste import face_mask, head_mask
+from dseinvert.faces.paste import head_mask, oval
 from dseinvert.media.pixels import Pixels
 
 Singles = NDArray[np.float32]
@@ -26,10 +26,13 @@ _HEAD_FIRST, _NEITHER = 4.0, 0.05
 # Samples of what is behind lie beside the head, above the shoulders, where long hair is seldom:
 # from so far out of the middle on, and down to there, in sides, with the widths of the slopes.
 _BESIDE, _ABOVE = (0.28, 0.1), (0.75, 0.15)
-# Power of `face_mask`, for a narrow face does not fill its oval.
-_CORE = 4
-# Of `head_mask`, where samples are of the head for sure.
+# Centres and radii, as far as they reach: of the part of a face that every head shows, however it
+# is turned, and of where samples are of the head, which leaves out most wall beside one that is.
+_CORE = (0.5, 0.58), (0.25, 0.34)
+_INNER = (0.5, 0.5), (0.38, 0.54)
 _HEAD = 0.8
+# Shares to which all is of the head, and from which on all is behind it.
+_HEADS, _BEHIND = 0.27, 0.52
 
 
 def before(original: Pixels, edited: Pixels, side: int) -> Singles:
@@ -50,7 +53,7 @@ def behind(crop: Pixels) -> Singles:
     """How likely each place of a crop uint8 [N, N, 3] shows what is behind the head: [64, 64].
 
     The share of samples nearby, outside and inside the head, that are of its colour. It is low
-    where both are and where none is, and 0 on the face.
+    where both are and where none is, and 0 in the middle of the face.
     """
     colours = _colours(crop)
     samples = cv2.resize(colours, (_GRID, _GRID), interpolation=cv2.INTER_AREA).reshape(-1, 3)
@@ -59,7 +62,9 @@ def behind(crop: Pixels) -> Singles:
         (weights * _alike(colours, samples[chosen])).sum(axis=1) for chosen, weights in _sampled()
     )
     share = outside / (outside + _HEAD_FIRST * inside + _NEITHER)
-    return np.asarray(share.reshape(SIDE, SIDE) * (1 - face_mask(SIDE) ** _CORE), np.float32)
+    rise = np.clip((share - _HEADS) / (_BEHIND - _HEADS), 0, 1)
+    likely = (rise * rise * (3 - 2 * rise)).reshape(SIDE, SIDE)
+    return np.asarray(likely * (1 - oval(SIDE, *_CORE)), np.float32)
 
 
 def _colours(crop: Pixels) -> Singles:
@@ -82,7 +87,8 @@ def _sampled() -> tuple[tuple[NDArray[np.bool_], Singles], tuple[NDArray[np.bool
     high = np.clip((_ABOVE[0] - place) / _ABOVE[1], 0, 1)
     head = head_mask(SIDE)
     outside = np.clip(1 - 1.5 * head, 0, 1) * high[:, None] * aside
-    return _speaking(outside), _speaking((head > _HEAD).astype(np.float32))
+    inner = oval(SIDE, *_INNER) > _HEAD
+    return _speaking(outside), _speaking(inner.astype(np.float32))
 
 
 def _speaking(share: Singles) -> tuple[NDArray[np.bool_], Singles]:

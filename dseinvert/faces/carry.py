@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from dseinvert.faces.align import crop_matrix, quad_side
 from dseinvert.faces.paste import face_mask, window_of
 from dseinvert.faces.tone import Tone
-from dseinvert.media.pixels import Floats, Pixels
+from dseinvert.media.pixels import Floats
 from dseinvert.media.warp import warp
 
 Singles = NDArray[np.float32]
@@ -29,21 +29,23 @@ Patch = NDArray[np.float32]
 """[N, N, 5] over a crop: what is added, in grey levels, and where the pixel there comes from, right
 and down in sides of the crop."""
 
-# The side in pixels at which motion is sought.
-SIDE = 256
-# Of the pictures that are compared, in those pixels: what is blurred away, what is too broad to be
-# a feature, over how much contrasts are evened out, and the grey levels below which they are not.
-_FINE, _BROAD, _EVEN, _FAINT = 1.5, 16.0, 24.0, 6.0
-# Levels by which a brighter feature is brighter than the middle, of 255.
-_CONTRAST = 40.0
-# How far what motion explains is seen, and how smooth motion is, in pixels of SIDE; the square of
-# the grey levels that count as nothing; what holds a motion that little speaks for back.
-_NEAR, _SMOOTH, _NOISE, _STILL = 4.0, 5.0, 9.0, 0.15
+# The least side in pixels of a patch, and the sides at which motion is sought, one after another.
+SIDE, _SIDES = 256, (64, 128)
+# Of the pictures that are compared, in pixels of the last side: what is blurred away, what is too
+# broad to be a feature, over how much contrasts are evened out; the grey levels below which they
+# are not, and by which a brighter feature is brighter than the middle, of 255.
+_FINE, _BROAD, _EVEN, _FAINT, _CONTRAST = 0.75, 8.0, 12.0, 6.0, 40.0
+# Steps at each side, over how many pixels they are one and how smooth their sum is; what holds them
+# back where features are faint, and for how long a step is taken whole, in pixels.
+_STEPS, _ONE, _SUM, _DAMP, _WHOLE = 4, 2.5, 1.25, 160.0, 1.5
+# How far what motion explains is seen, and how smooth motion is, in pixels of the last side; the
+# square of the grey levels that count as nothing; what holds a motion that little speaks for back.
+_NEAR, _SMOOTH, _NOISE, _STILL = 2.0, 2.5, 25.0, 0.15
 # The longest motion, and how far within a mask motion ends, in sides of the crop.
 _LONGEST, _RIM = 0.06, 6 / 256
 # The side of the largest part of a photo, in pixels, that is done at once; steps of a pixel in
 # which OpenCV looks between pixels.
-_BLOCK, _STEPS = 1024, np.float32(32)
+_BLOCK, _BETWEEN = 1024, np.float32(32)
 
 
 def carry(
@@ -73,19 +75,19 @@ def carry(
 
 
 def motion(edited: NDArray[Any], reconstruction: NDArray[Any]) -> Singles:
-    """Where in the reconstruction each pixel of its edit was: [256, 256, 2], in sides of the crop.
+    """Where in the reconstruction each pixel of its edit was: [128, 128, 2], in sides of the crop.
 
-    Dense inverse search (Kroeger et al., 2016) on features without broad light, so that another
-    tone of the skin is no motion; kept where it makes the two alike, and smooth.
+    Lucas and Kanade (1981), from coarse to fine, on features without broad light, so that another
+    tone of the skin is no motion; kept where it makes the two alike, and smooth. Nothing in it
+    decides by a threshold: a rounding of the pictures stays one.
     """
-    after, before = (_sized(one.astype(np.float32), SIDE) for one in (edited, reconstruction))
-    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    flow = np.asarray(search.calc(*_features(after, before), None), np.float32)
+    after, before = (_sized(one.astype(np.float32), _SIDES[-1]) for one in (edited, reconstruction))
+    flow = _sought(_features(after), _features(before))
     explained = _explained(after, before, flow)
     near = _blurred(explained, _SMOOTH) + _STILL
     flow = (1 + _STILL) * _blurred(explained[..., None] * flow, _SMOOTH) / near[..., None]
-    length = np.hypot(flow[..., :1], flow[..., 1:]) / (SIDE * _LONGEST)
-    return np.asarray(flow / np.maximum(1, length) / SIDE, np.float32)
+    length = np.hypot(flow[..., :1], flow[..., 1:]) / (len(flow) * _LONGEST)
+    return np.asarray(flow / np.maximum(1, length) / len(flow), np.float32)
 
 
 def carried(
@@ -147,25 +149,32 @@ def _fetched(
     photo: NDArray[Any], block: Window, offset: Singles, hidden: NDArray[np.bool_] | None
 ) -> Singles:
     """The pixels of a block from `offset` [h, w, 2] pixels away, between pixels cubic."""
-    offset = np.rint(offset * _STEPS) / _STEPS  # so that it is exact wherever a block begins
     reach = int(np.ceil(np.hypot(*np.moveaxis(offset, -1, 0)).max())) + 3
     if hidden is not None:  # what stands in for a hidden pixel is as far away again
         reach *= 2
-    y, x = (np.arange(part.start, part.stop, dtype=np.float32) for part in block)
     around = tuple(
         slice(max(0, part.start - reach), min(size, part.stop + reach))
         for part, size in zip(block, photo.shape[:2], strict=True)
     )
-    return np.asarray(
-        cv2.remap(
-            _in_sight(photo, around, hidden).astype(np.float32),
-            x[None] - around[1].start + offset[..., 0],
-            y[:, None] - around[0].start + offset[..., 1],
-            cv2.INTER_CUBIC,
-            borderMode=cv2.BORDER_REPLICATE,
-        ),
-        np.float32,
+    pixels = _in_sight(photo, around, hidden).astype(np.float32)
+    y, x = (
+        np.arange(part.start, part.stop, dtype=np.float32) - whole.start
+        for part, whole in zip(block, around, strict=True)
     )
+    low = np.floor(offset * _BETWEEN) / _BETWEEN
+    places = x[None] + low[..., 0], y[:, None] + low[..., 1]
+    here, right, down = (
+        _between(pixels, places[0] + across / _BETWEEN, places[1] + below / _BETWEEN)
+        for across, below in ((0, 0), (1, 0), (0, 1))
+    )
+    # OpenCV looks at whole steps; less than one must show too, or a rounding would be a jump.
+    part = (offset - low) * _BETWEEN
+    return here + part[..., :1] * (right - here) + part[..., 1:] * (down - here)
+
+
+def _between(pixels: Singles, x: Singles, y: Singles) -> Singles:
+    result = cv2.remap(pixels, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(result, np.float32)
 
 
 def _in_sight(
@@ -208,15 +217,41 @@ def _within(mask: Singles) -> Singles:
     return np.asarray(cv2.erode(mask, np.ones((width, width))), np.float32)
 
 
-def _features(one: Singles, other: Singles) -> tuple[Pixels, Pixels]:
-    """Two pictures [N, N, 3] as grey ones of even contrast, without broad light."""
-    bands = [
-        _blurred(grey, _FINE) - _blurred(grey, _BROAD) for grey in (one.mean(-1), other.mean(-1))
-    ]
-    contrast = np.sqrt(_blurred(bands[0] ** 2 + bands[1] ** 2, _EVEN)) + _FAINT
-    levels = (np.rint(128 + _CONTRAST * band / contrast) for band in bands)
-    first, second = (level.clip(0, 255).astype(np.uint8) for level in levels)
-    return first, second
+def _features(image: Singles) -> Singles:
+    """A picture [N, N, 3] as a grey one of even contrast, without broad light."""
+    grey = image.mean(-1)
+    fine = _blurred(grey, _FINE) - _blurred(grey, _BROAD)
+    return _CONTRAST * fine / np.sqrt(_blurred(fine * fine, _EVEN) + _FAINT**2)
+
+
+def _sought(after: Singles, before: Singles) -> Singles:
+    """The flow [N, N, 2] in pixels by which the features `before` are those `after`."""
+    flow = np.zeros((_SIDES[0], _SIDES[0], 2), np.float32)
+    for side in _SIDES:
+        flow = np.float32(side / len(flow)) * _sized(flow, side)
+        one, other = (_graded(_sized(features, side)) for features in (after, before))
+        for _ in range(_STEPS):
+            step = _step(one, warp(other, flow))
+            length = np.square(step).sum(-1, keepdims=True) / _WHOLE**2
+            flow = _blurred(flow + step / np.sqrt(1 + length), _SUM)
+    return flow
+
+
+def _graded(features: Singles) -> Singles:
+    """Features [N, N] with their slopes right and down: [N, N, 3]."""
+    right, down = (cv2.Scharr(features, cv2.CV_32F, *way, scale=1 / 32) for way in ((1, 0), (0, 1)))
+    return np.dstack([features, right, down])
+
+
+def _step(after: Singles, before: Singles) -> Singles:
+    """How much farther each pixel is to come from: least squares nearby, held back: [N, N, 2]."""
+    gap = after[..., 0] - before[..., 0]
+    right, down = (np.float32(0.5) * (after + before)[..., k] for k in (1, 2))
+    sums = np.dstack([right * right, right * down, down * down, right * gap, down * gap])
+    xx, xy, yy, x, y = (_blurred(sums[..., k], _ONE) for k in range(5))
+    xx, yy = xx + _DAMP, yy + _DAMP
+    step = np.dstack([yy * x - xy * y, xx * y - xy * x]) / (xx * yy - xy * xy)[..., None]
+    return np.asarray(step, np.float32)
 
 
 def _explained(after: Singles, before: Singles, flow: Singles) -> Singles:

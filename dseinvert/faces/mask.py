@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dseinvert.errors import InputError, UsageError
 from dseinvert.faces.behind import before
-from dseinvert.faces.carry import SIDE, carried, carry
+from dseinvert.faces.carry import SIDE, Patch, carried, carry
 from dseinvert.faces.crops import Crop
 from dseinvert.faces.paste import (
     agreement,
@@ -42,8 +42,9 @@ class Mask:
     """Tells masks apart: auto, face, or the hash of a picture."""
     of: Callable[[Pixels, Pixels], np.ndarray]
     """Edited picture and reconstruction [R, R, 3] -> [R, R] from 0 to 1."""
-    trusting: bool = True
-    """Whether it takes whatever the edit changed there; False = no more than `trust_in`."""
+    trust: Callable[[Pixels, Pixels, Pixels], np.ndarray] | None = None
+    """Original, edited picture and reconstruction of an aligned crop -> how much of the edit it
+    takes at most, [R, R] from 0 to 1; None = whatever the edit changed."""
 
     def __call__(
         self, original: Pixels, edited: Pixels, recon: Pixels, *, aligned: bool = True
@@ -53,8 +54,8 @@ class Mask:
         aligned: whether the crop is framed as FFHQ frames a face.
         """
         shown = self.of(edited, recon)
-        if aligned and not self.trusting:
-            shown = shown * trust_in(original, edited, recon)
+        if aligned and self.trust is not None:
+            shown = shown * self.trust(original, edited, recon)
         return keep_original(original, edited, recon, shown)
 
 
@@ -67,10 +68,10 @@ def open_mask(text: str | None, side: int) -> Mask | None:
     if text is None:
         return None
     if text == "auto":
-        return Mask(text, change_mask, trusting=False)
+        return Mask(text, change_mask, trust_in)
     if text == "face":
         face = face_mask(side)
-        return Mask(text, lambda edited, recon: face)
+        return Mask(text, lambda edited, recon: face, on_head)
     known = f"{', '.join(WORDS)}, or a picture, white where the edit may show"
     if not Path(text).is_file():
         raise UsageError(f"--mask {text}: no such file", known)
@@ -123,19 +124,23 @@ def paste_shown(
     """
     tone = tone_in(photo, crop.pixels)
     if blend == "moved" and crop.aligned:
-        side = max(SIDE, len(shown))
-        if masked:  # the photo's own pixels are what it differs from
-            patch = carry(shown, crop.pixels, crop_mask(side))
-        else:
-            reach = head_mask(side) * before(crop.pixels, shown, side)
-            trust = agreement(crop.pixels, recon)
-            patch = carry(shown, recon, reach * crop_mask(side), trust)
+        patch = moved_by(crop, shown, recon, masked=masked)
         return carried(photo, crop.quad, patch, tone=tone, hidden=hidden)
     if masked:
         return paste_difference(photo, shown, crop.pixels, crop.quad, tone=tone)
     trusted = trust_in if crop.aligned else _agreed
     trust = trusted(crop.pixels, shown, recon)
     return paste_difference(photo, shown, recon, crop.quad, trust=trust, tone=tone)
+
+
+def moved_by(crop: Crop, shown: Pixels, recon: Pixels, *, masked: bool) -> Patch:
+    """What `carried` brings into the photo of an aligned crop; arguments as of `paste_shown`."""
+    side = max(SIDE, len(shown))
+    if masked:  # the photo's own pixels are what it differs from
+        return carry(shown, crop.pixels, crop_mask(side))
+    reach = head_mask(side) * before(crop.pixels, shown, side)
+    trust = agreement(crop.pixels, recon)
+    return carry(shown, recon, reach * crop_mask(side), trust)
 
 
 def trust_in(original: Pixels, edited: Pixels, recon: Pixels) -> NDArray[np.float32]:
@@ -146,6 +151,11 @@ def trust_in(original: Pixels, edited: Pixels, recon: Pixels) -> NDArray[np.floa
     """
     side = len(recon)
     return agreement(original, recon) * head_mask(side) * before(original, edited, side)
+
+
+def on_head(original: Pixels, edited: Pixels, recon: Pixels) -> NDArray[np.float32]:
+    """How much of an edit is not of what is behind the head in an aligned crop: as `trust_in`."""
+    return before(original, edited, len(recon))
 
 
 def _agreed(original: Pixels, edited: Pixels, recon: Pixels) -> NDArray[np.float32]:

@@ -158,12 +158,12 @@ def change_mask(edited: Pixels, reconstruction: Pixels) -> NDArray[np.float32]:
 
 def face_mask(side: int) -> NDArray[np.float32]:
     """1 on the face of an FFHQ crop, from brows to chin, softly to 0 around it: [N, N]."""
-    return _oval(side, FACE_CENTRE, FACE_RADII)
+    return oval(side, FACE_CENTRE, FACE_RADII)
 
 
 def head_mask(side: int) -> NDArray[np.float32]:
     """1 on the head of an FFHQ crop with its hair, softly to 0 around it: [N, N]."""
-    return _oval(side, HEAD_CENTRE, HEAD_RADII)
+    return oval(side, HEAD_CENTRE, HEAD_RADII)
 
 
 def crop_mask(side: int) -> NDArray[np.float32]:
@@ -172,9 +172,8 @@ def crop_mask(side: int) -> NDArray[np.float32]:
     return mask_weight(place[None], place[:, None])
 
 
-def _oval(
-    side: int, centre: tuple[float, float], radii: tuple[float, float]
-) -> NDArray[np.float32]:
+def oval(side: int, centre: tuple[float, float], radii: tuple[float, float]) -> NDArray[np.float32]:
+    """1 in an oval of a crop, softly to 0 at its radii, in fractions of the side: [N, N]."""
     place = (np.arange(side) + 0.5) / side
     (x, y), (across, down) = centre, radii
     return mask_weight((place[None] - x) / across, (place[:, None] - y) / down, roundness=2.5)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from dseinvert.faces.mask import Mask, open_mask
+from dseinvert.faces.mask import Mask, on_head, open_mask
 from dseinvert.faces.paste import FACE_CENTRE, FACE_RADII, mask_weight
 from dseinvert.media.pixels import Pixels
 from dseinvert.written import regions_of
@@ -28,6 +28,8 @@ _HEAD: Oval = (0.5, 0.42), (0.5, 0.55)
 def open_where(mask: str | None, region: str | None, side: int) -> Mask | None:
     """Where an edit may show in crops of that side: `--mask`, and in it `--region`; None = all.
 
+    A region is of the head: of what is behind it, it takes nothing.
+
     Raises:
         UsageError: neither a mask nor a region that is known.
     """
@@ -36,13 +38,13 @@ def open_where(mask: str | None, region: str | None, side: int) -> Mask | None:
         return opened
     shape, name = region_mask(region, side), "+".join(sorted(regions_of(region)))
     if opened is None:
-        return Mask(name, lambda edited, recon: shape)
+        return Mask(name, lambda edited, recon: shape, on_head)
     of = opened.of
 
     def both(edited: Pixels, recon: Pixels) -> Singles:
         return np.asarray(of(edited, recon) * shape, np.float32)
 
-    return Mask(f"{opened.name} {name}", both, opened.trusting)
+    return Mask(f"{opened.name} {name}", both, opened.trust or on_head)
 
 
 def region_mask(region: str, side: int) -> Singles:

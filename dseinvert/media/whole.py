@@ -58,6 +58,15 @@ class Whole:
             return None
         return np.asarray(self.alpha <= np.iinfo(self.alpha.dtype).max // _UNSEEN)
 
+    @property
+    def deep(self) -> bool:
+        """Whether the samples have more bits than `colours`."""
+        return self.samples.dtype != np.uint8
+
+    def moved(self, samples: NDArray[Any], colours: Pixels) -> Whole:
+        """The same file with its pixels elsewhere: samples and colours moved alike."""
+        return replace(self, samples=samples, colours=colours)
+
     def repainted(self, colours: Pixels) -> Whole:
         """The same file with other `colours`: what differs is added to the samples."""
         if self.samples is self.colours:

@@ -9,6 +9,7 @@ import pytest
 from dseinvert.faces.behind import before, behind
 from dseinvert.faces.crops import Crop, whole
 from dseinvert.faces.mask import Blend, open_mask, paste_edit
+from dseinvert.faces.regions import open_where
 
 SIDE = 128
 SKIN, DARK, ORANGE, WALL = (205, 160, 135), (40, 30, 25), (170, 100, 40), (238, 238, 236)
@@ -120,3 +121,28 @@ def test_noise_moves_the_border_little() -> None:
     ]
     likely = np.stack([behind(frame) for frame in frames])
     assert np.abs(np.diff(likely, axis=0)).mean() < 0.02
+
+
+@pytest.mark.parametrize("name", ["face", "hair"])
+def test_face_and_hair_are_asked_for_and_the_wall_beside_them_keeps_its_colours(name: str) -> None:
+    """A head that is turned leaves wall within the oval of a face."""
+    photo = head()
+    photo[:, 90:] = WALL
+    tinted = photo.astype(int) - (photo == WALL).all(-1)[..., None] * 60
+    edited, recon = soft(tinted.astype(np.uint8)), soft(photo)
+    where = open_where(name, None, SIDE) if name == "face" else open_where(None, name, SIDE)
+    crop = Crop(photo, whole(photo, SIDE).quad, aligned=True)
+    change = paste_edit(photo, crop, edited, recon, where).astype(int) - photo
+    assert np.abs(at(change, 0.78, 0.5)).max() < 5
+    assert where is not None and where.of(edited, recon).max() > 0.9
+
+
+@pytest.mark.parametrize("mask", [None, "auto", "face"])
+def test_wall_within_the_oval_of_a_turned_head_takes_no_tint(mask: str | None) -> None:
+    photo = head()
+    photo[:, 90:] = WALL
+    wall = (photo == WALL).all(-1)
+    tinted = np.where(wall[..., None], photo - np.uint8(60), photo)
+    change = pasted(soft(tinted), mask, photo, soft(photo)) - photo
+    for place in ((0.78, 0.3), (0.78, 0.5), (0.82, 0.4), (0.85, 0.5)):
+        assert np.abs(at(change, *place)).max() < 5, place

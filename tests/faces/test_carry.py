@@ -233,3 +233,25 @@ def test_hidden_colours_stay_and_do_not_move_into_sight(
     np.testing.assert_array_equal(of_green[hidden], green[hidden])
     moved = (of_green[:, 300:310].astype(int) - photo[:, 300:310]).any(-1)
     assert moved.sum() > 20 and np.ptp(of_green[~hidden].astype(int), axis=-1).max() <= 1
+
+
+def test_a_rounding_of_the_pictures_stays_one() -> None:
+    """As between batches of other sizes: a level more in one sample is about one in the photo."""
+    photo = photo_of(WHOLE, 512, 512)
+    result = carried(photo, WHOLE, carry(SMILE, RECON, crop_mask(SIDE)))
+    for row, column in ((47, 26), (47, 32), (30, 24), (36, 32), (12, 40), (52, 38)):
+        other = SMILE.copy()
+        other[row, column, 1] -= 1
+        near = carried(photo, WHOLE, carry(other, RECON, crop_mask(SIDE)))
+        assert np.abs(near.astype(int) - result).max() <= 1, (row, column)
+
+
+def test_less_than_a_step_of_opencv_moves_a_little_too() -> None:
+    photo = noise(64, 64)
+    quad = np.array([[0, 0], [0, 64], [64, 64], [64, 0]]) - 0.5
+    patch = np.zeros((64, 64, 5), np.float32)
+    results = []
+    for part in np.linspace(1, 2, 33):
+        patch[..., 3] = part / 32 / 64
+        results.append(carried(photo, quad, patch).astype(int))
+    assert np.abs(np.diff(results, axis=0)).max() <= 1 < np.abs(results[-1] - results[0]).max()

@@ -13,7 +13,9 @@ from typing import Any
 
 from dseinvert.errors import InputError, OutputError
 from dseinvert.faces.align import crop_matrix, matrix_to_list
-from dseinvert.faces.mask import Blend, Mask, paste_shown
+from dseinvert.faces.carry import carried
+from dseinvert.faces.mask import Blend, Mask, moved_by, paste_shown
+from dseinvert.faces.tone import tone_in
 from dseinvert.latent import dumps
 from dseinvert.media.address import address, far
 from dseinvert.media.atomic import shown, sync_folder, within, write_bytes
@@ -139,20 +141,36 @@ class Target:
 
     def _pasted(self, prepared: Prepared, edited: list[tuple[InvertedFace, Pixels]]) -> Whole:
         """The photo of an input with its edited faces in it."""
-        masked = self.mask is not None
         photo = self._photo(prepared)
-        pasted, hidden = photo.colours, photo.hidden
         for face, pixels in edited:
+            photo = self._with(photo, face, pixels)
+        return photo
+
+    def _with(self, photo: Whole, face: InvertedFace, pixels: Pixels) -> Whole:
+        """The photo with one edited face in it; where it moves, its samples move themselves.
+
+        Were they moved by what moving changes in 8 bits, all finer would be left behind.
+        """
+        crop, masked = face.crop, self.mask is not None
+        if self.blend != "moved" or not crop.aligned or not photo.deep:
             pasted = paste_shown(
-                pasted,
-                face.crop,
+                photo.colours,
+                crop,
                 pixels,
                 face.recon,
                 masked=masked,
                 blend=self.blend,
-                hidden=hidden,
+                hidden=photo.hidden,
             )
-        return photo.repainted(pasted)
+            return photo.repainted(pasted)
+        tone, hidden = tone_in(photo.colours, crop.pixels), photo.hidden
+        patch = moved_by(crop, pixels, face.recon, masked=masked)
+        pasted = carried(photo.colours, crop.quad, patch, tone=tone, hidden=hidden)
+        patch[..., :3] = 0
+        samples, colours = (
+            carried(one, crop.quad, patch, hidden=hidden) for one in (photo.samples, photo.colours)
+        )
+        return photo.moved(samples, colours).repainted(pasted)
 
     def _photo(self, prepared: Prepared) -> Whole:
         source = prepared.item.source
