@@ -307,6 +307,20 @@ def check_spread(spread: SpreadOptions) -> None:
         raise UsageError(f"--workers {spread.workers}: of --engine ray", "a number, or auto")
 
 
+def check_share(options: EvaluateOptions, spread: SpreadOptions) -> None:
+    """UsageError for what `evaluate` does by one process only."""
+    if spread.engine == "ray":
+        raise UsageError("--engine ray does not measure", "evaluate --shard K/N, or --workers N")
+    if spread.retry_failed:
+        raise UsageError("--retry-failed: evaluate keeps no list of what failed", "leave it out")
+    if spread.shard is None and spread.workers is None:
+        return
+    if options.out is None:
+        raise UsageError("--shard and --workers of evaluate need an --out", "for the numbers")
+    if options.protocol != "none":
+        raise UsageError("--protocol is measured by one process", "leave out --shard and --workers")
+
+
 def check_run_folder(out: Path) -> None:
     """NoInputError where there is no folder of that name."""
     if not far(out) and not inputs.is_folder(out):
