@@ -92,10 +92,10 @@ def run_cluster(
         DseInvertError: what stops a whole run.
     """
     ray = _ray()
+    if verb in ("edit", "video"):
+        return _errands(ray, verb, patterns, options, spread, watcher)
     if verb != "images":
-        raise UsageError(
-            "--engine ray does `images` into one folder", "use --shard K/N for the others"
-        )
+        raise UsageError("--engine ray: not with --keep-folders", "use --shard K/N, or one folder")
     with open_desk(patterns, options, spread, watcher) as desk:
         if not desk.items:
             return desk.exit_code(())
@@ -104,6 +104,23 @@ def run_cluster(
             watcher.begin(desk.what, len(desk.items))
             results = [*_results(hall, desk, watcher, stop)]
     return stop.code or desk.exit_code(results)
+
+
+def _errands(
+    ray: Any,
+    verb: str,
+    patterns: Sequence[str],
+    options: Any,
+    spread: SpreadOptions,
+    watcher: Watcher,
+) -> ExitCode:
+    """`edit` and `video`, share by share."""
+    from dseinvert.run.spread.errands import run_errands
+
+    with _joined(ray, spread.address), stoppable(watcher.problem) as stop:
+        needs, most = _needs(ray, options, spread, watcher)
+        retry = spread.retry_failed
+        return run_errands(ray, verb, patterns, options, needs, most, watcher, stop, retry=retry)
 
 
 def _ray() -> Any:
@@ -138,7 +155,14 @@ def _joined(ray: Any, address: str | None) -> Iterator[None]:
 
 
 def _hall(ray: Any, desk: Desk, options: Any, spread: SpreadOptions, watcher: Watcher) -> Hall:
-    """How many workers there may be, and what each takes of the cluster."""
+    needs, most = _needs(ray, options, spread, watcher)
+    return Hall(ray, desk, ray.put(desk.handed), needs, most)
+
+
+def _needs(
+    ray: Any, options: Any, spread: SpreadOptions, watcher: Watcher
+) -> tuple[dict[str, float], int]:
+    """What each worker takes of the cluster, and how many there may be."""
     here = ray.cluster_resources()
     gpus, cores = int(here.get("GPU", 0)), int(here.get("CPU", 1))
     on_gpu = options.device.startswith("cuda") or (options.device == "auto" and gpus > 0)
@@ -149,7 +173,7 @@ def _hall(ray: Any, desk: Desk, options: Any, spread: SpreadOptions, watcher: Wa
         watcher.note("the cluster has no GPU yet: the run waits for one")
     needs = {"num_gpus": 1.0} if on_gpu else {"num_cpus": float(max(1, cores // int(least)))}
     watcher.note(f"Ray: {counted(count, 'worker')} at most, {cores} cores, {gpus} GPUs")
-    return Hall(ray, desk, ray.put(desk.handed), {**needs, "max_restarts": 0}, count)
+    return {**needs, "max_restarts": 0}, count
 
 
 def _results(hall: Hall, desk: Desk, watcher: Watcher, stop: Stop) -> Iterator[Made]:

@@ -98,7 +98,7 @@ def _tables(folder: Path) -> Report:
 
 def report_folder(folder: Path) -> Report | None:
     """The report of one folder; None = its journals are empty."""
-    entries, lines = read_all(folder), {} if far(folder) else read_ledgers(folder)
+    entries, lines = read_all(folder), read_ledgers(folder)
     if not entries and not lines:
         return None
     if not far(folder) and not any(at_work(path) for path in journals(folder)):
