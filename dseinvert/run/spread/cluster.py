@@ -6,10 +6,12 @@ lost costs its batch, which another one does again; workers join and leave at an
 
 from __future__ import annotations
 
+import re
+import socket
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dseinvert.config import SpreadOptions
@@ -22,6 +24,8 @@ from dseinvert.run.spread.hands import Hands, Made
 from dseinvert.run.spread.notes import Deaths, deaths_in, ordered
 from dseinvert.stop import Stop, stoppable
 
+_ANSWER = 10  # seconds for a cluster to answer
+_START = "start one with `ray start --head`, or leave out --address for one of this machine"
 _LOOK = 0.5  # seconds between looks whether to stop
 _CORES = 8
 _BARREN = 6
@@ -137,6 +141,8 @@ def _ray() -> Any:
 def _joined(ray: Any, address: str | None) -> Iterator[None]:
     """Within it, this process belongs to a cluster; None = to one of its own."""
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    _reachable(address)
+    _hush()
     try:
         if address is None:
             ray.init(address="local", include_dashboard=False, **quiet)
@@ -146,7 +152,7 @@ def _joined(ray: Any, address: str | None) -> Iterator[None]:
         said = str(error).strip().split("\n")[0][:120]
         raise DeviceError(
             f"--address {address}: no Ray cluster there: {said}",
-            "start one with `ray start --head`, or leave out --address for one of this machine",
+            _START,
         ) from error
     try:
         yield
@@ -154,9 +160,31 @@ def _joined(ray: Any, address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
+def _reachable(address: str | None) -> None:
+    """DeviceError where nobody answers; Ray itself would try for minutes."""
+    found = re.fullmatch(r"(?:ray://)?(.+):(\d+)", address or "")
+    if found is None:
+        return
+    try:
+        socket.create_connection((found[1].strip("[]"), int(found[2])), _ANSWER).close()
+    except (OSError, OverflowError) as error:
+        said = (getattr(error, "strerror", None) or str(error)).lower()
+        raise DeviceError(f"--address {address}: no Ray cluster there: {said}", _START) from error
+
+
+def _hush() -> None:
+    """What Ray prints of deaths, which this program tells in its own words."""
+    with suppress(ImportError):  # inside of Ray, which may change
+        from ray._private import worker
+
+        if hasattr(worker, "print_to_stdstream"):
+            worker.print_to_stdstream = lambda *told, **how: None
+
+
 def _hall(ray: Any, desk: Desk, options: Any, spread: SpreadOptions, watcher: Watcher) -> Hall:
     needs, most = _needs(ray, options, spread, watcher)
-    return Hall(ray, desk, ray.put(desk.handed), needs, most)
+    handed = replace(desk.handed, cores=int(needs.get("num_cpus", 0)))
+    return Hall(ray, desk, ray.put(handed), needs, most)
 
 
 def _needs(
