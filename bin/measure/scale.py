@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 
 from dseinvert.media.images import encode_png
+from measure import asked
 from measure.asked import Verb
 from measure.tables import Cell, Table
 
@@ -210,6 +211,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--photos", type=int, default=5000)
     parser.add_argument("--kills", type=int, default=3)
     parser.add_argument("--ways", default="process,shards,Ray")
+    asked.out(parser)
     parser.add_argument("--scratch", type=Path, help="None = the system's")
 
 
