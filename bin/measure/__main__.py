@@ -26,6 +26,7 @@ from measure import (
     parity,
     pivotal,
     refining,
+    scale,
     spaces,
     speed,
     synthesis,
@@ -50,6 +51,7 @@ VERBS = {
     "video": video.VERB,
     "overlap": overlap.VERB,
     "scorers": trust.VERB,
+    "scale": scale.VERB,
 }
 
 

@@ -99,7 +99,10 @@ def check_edit_run(paths: Sequence[str], options: EditOptions) -> None:
     _run_by(options.device, options.backend)
     inputs.check_inputs(paths, LATENTS, OTHERS_LATENTS)
     inputs.check_file(options.identity, "--identity")
-    outputs.check_folder(options.out)
+    if far(options.out):
+        outputs.check_store(options.out, paths)
+    else:
+        outputs.check_folder(options.out)
     check = known.check_strips if strips else known.check_edits
     check(options.model, options.edits)
 
@@ -120,10 +123,22 @@ def check_video(paths: Sequence[str], options: VideoOptions) -> None:
     _codec(options.codec)
     _run_by(options.device, options.backend)
     inputs.check_inputs(paths, VIDEOS)
-    outputs.check_video(options.out)
+    if options.out is not None and far(options.out):
+        _video_in_store(options)
+        outputs.check_store(options.out, paths)
+    else:
+        outputs.check_video(options.out)
     check = known.check_strips if options.strip else known.check_edits
     check(options.model, [addressed(text)[1] for text in edits])
     known.check_directions(options.model, [name for line in lines for name in line.names])
+
+
+def _video_in_store(options: VideoOptions) -> None:
+    what = f"--out {shown(options.out or Path())}"
+    if options.still is not None or options.list_people:
+        raise UsageError(f"{what}: stills and lists are written to disks", "choose a folder")
+    if options.out is not None and options.out.suffix:
+        raise UsageError(f"{what}: is one file", "name a prefix: each clip has several files")
 
 
 def _stills(options: VideoOptions) -> None:
@@ -305,6 +320,20 @@ def check_spread(spread: SpreadOptions) -> None:
         raise UsageError("--address is of a Ray cluster", "add --engine ray")
     if ".." in (spread.workers or "") and not cluster:
         raise UsageError(f"--workers {spread.workers}: of --engine ray", "a number, or auto")
+
+
+def check_share(options: EvaluateOptions, spread: SpreadOptions) -> None:
+    """UsageError for what `evaluate` does by one process only."""
+    if spread.engine == "ray":
+        raise UsageError("--engine ray does not measure", "evaluate --shard K/N, or --workers N")
+    if spread.retry_failed:
+        raise UsageError("--retry-failed: evaluate keeps no list of what failed", "leave it out")
+    if spread.shard is None and spread.workers is None:
+        return
+    if options.out is None:
+        raise UsageError("--shard and --workers of evaluate need an --out", "for the numbers")
+    if options.protocol != "none":
+        raise UsageError("--protocol is measured by one process", "leave out --shard and --workers")
 
 
 def check_run_folder(out: Path) -> None:

@@ -10,6 +10,7 @@ from dseinvert.cli.checks import check_edit_run, check_spread
 from dseinvert.cli.spread import here, spread_out
 from dseinvert.cli.verb import FAILS, Done, verb
 from dseinvert.config import EditOptions, SpreadOptions
+from dseinvert.media.atomic import shown
 from dseinvert.progress import Watcher
 
 
@@ -35,6 +36,6 @@ def edit(
     from dseinvert.run.spread.choice import part_of
 
     outcome = run_edit(paths, here(options, spread), watcher, part_of(spread))
-    where = f"; see {options.out}" if outcome.done else "; nothing was written"
+    where = f"; see {shown(options.out)}" if outcome.done else "; nothing was written"
     watcher.note(outcome.summary() + where)
     return Done(outcome.asdict, code=outcome.exit_code)

@@ -20,7 +20,7 @@ def check_folder(out: Path, option: str = "--out") -> None:
     """OutputError where a folder cannot be made or written to; of a store, see `check_store`."""
     if far(out):
         raise UsageError(
-            f"{option} {shown(out)}: only `images` writes into a store",
+            f"{option} {shown(out)}: only `images`, `edit` and `video` write into a store",
             "name a folder, and copy it there",
         )
     place = next(p for p in (out, *out.parents) if _exists(p))
@@ -37,7 +37,7 @@ def check_folder(out: Path, option: str = "--out") -> None:
         )
 
 
-def check_store(out: Path, paths: Sequence[str], *, keep_folders: bool) -> None:
+def check_store(out: Path, paths: Sequence[str], *, keep_folders: bool = False) -> None:
     """Refuse an --out in a store that cannot be reached, or whose pictures would become inputs.
 
     Raises:

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dseinvert.evaluation.frechet import Crowd
 from dseinvert.evaluation.panel import Panel
 from dseinvert.inversion.inverter import Inversion
 from dseinvert.latent import Latent, concat
@@ -31,10 +32,10 @@ class Result:
     """What one method made of all images."""
 
     name: str
-    latent: Latent
-    """On the CPU."""
+    latent: Latent | None
+    """On the CPU; None = it was not kept."""
     drawn: Tensor
-    """[N, 3, R, R] on the CPU."""
+    """[N, 3, R, R] on the CPU; of results that were joined, the first few."""
     measures: dict[str, Tensor]
     """[N] each."""
     seconds: Tensor
@@ -45,6 +46,8 @@ class Result:
     """[N]: steps of optimisation; None = there were none."""
     apart: float | None = None
     """Distance of all that was drawn from all images; None = not measured."""
+    crowd: Crowd | None = None
+    """Of all that was drawn, where others are going to be joined to it; else None."""
 
 
 def compare(
@@ -62,7 +65,8 @@ def compare(
     found = []
     for method in methods:
         one = _result(method, images, panel, batch, watch)
-        found.append(replace(one, apart=panel.apart(crowd, one.drawn)))
+        drawn = panel.crowd(one.drawn)
+        found.append(replace(one, apart=panel.apart(crowd, drawn), crowd=panel.kept(drawn)))
     return found
 
 

@@ -12,6 +12,7 @@ from dseinvert.editing.apply import apply_edits
 from dseinvert.editing.directions import Direction
 from dseinvert.editing.edits import Edit
 from dseinvert.evaluation.compare import Result
+from dseinvert.evaluation.frechet import Crowd
 from dseinvert.evaluation.panel import Panel
 from dseinvert.generators import Generator
 from dseinvert.generators.tuned import synthesize
@@ -39,6 +40,8 @@ class Curve:
     """[S, N]: distance of the edited code from the generator's samples; None = not measured."""
     apart: tuple[float | None, ...] = ()
     """[S]: distance of all edited pictures from all images; empty = not measured."""
+    crowds: tuple[Crowd, ...] = ()
+    """[S]: of all edited pictures, where others are going to be joined to them; else empty."""
 
 
 def curve(
@@ -53,14 +56,16 @@ def curve(
 ) -> Curve:
     """Edit all inversions of a method along a direction, strength by strength."""
     people, before, crowd = panel.who(images), panel.scores(result.drawn), panel.crowd(images)
-    identity, moved, prior, apart = [], [], [], []
+    identity, moved, prior, apart, kept = [], [], [], [], []
     scores: dict[str, list[Tensor]] = {name: [] for name in before}
     for strength in strengths:
         drawn, latent = _edited(generator, result, Edit(direction, strength), batch)
         identity.append((panel.who(drawn) * people).sum(1))
         moved.append((drawn - result.drawn).square().mean((1, 2, 3)))
         prior.append(panel.prior.distance(latent).float())
-        apart.append(panel.apart(crowd, drawn))
+        shown = panel.crowd(drawn)
+        apart.append(panel.apart(crowd, shown))
+        kept.append(panel.kept(shown))
         for name, score in panel.scores(drawn).items():
             scores[name].append(score - before[name])
         watch()
@@ -73,12 +78,14 @@ def curve(
         {name: torch.stack(steps) for name, steps in scores.items()},
         torch.stack(prior),
         () if None in apart else tuple(apart),
+        tuple(one for one in kept if one is not None),
     )
 
 
 @torch.inference_mode()
 def _edited(generator: Generator, result: Result, edit: Edit, batch: int) -> tuple[Tensor, Latent]:
     """The pictures and their latents, on the CPU."""
+    assert result.latent is not None
     drawn, latents = [], []
     for start in range(0, len(result.latent), batch):
         latent = result.latent[start : start + batch].to(generator.device)

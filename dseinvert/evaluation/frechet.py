@@ -6,7 +6,7 @@ Inception only; with other features the number has another name, for it compares
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -66,22 +66,55 @@ def open_features(
         raise
 
 
-def frechet(a: Tensor, b: Tensor) -> float:
-    """|mean a - mean b|^2 + tr(A + B - 2 (A B)^1/2) of features [N, K] and [M, K], N and M >= 2.
+@dataclass(frozen=True)
+class Crowd:
+    """What of the features of a set is enough for mean and covariance; parts of sets are joined."""
+
+    count: int
+    mean: Tensor
+    """[K] in float64."""
+    root: Tensor
+    """[n, K], n <= K: its product with itself is that of the centred features."""
+
+    @property
+    def scaled(self) -> Tensor:
+        """[n, K], whose product with itself is the covariance."""
+        return self.root / (self.count - 1) ** 0.5
+
+
+def crowd_of(features: Tensor) -> Crowd:
+    """The crowd of features [N, K], N >= 1."""
+    mean = features.mean(0)
+    return Crowd(len(features), mean, _low(features - mean))
+
+
+def joined(crowds: Sequence[Crowd]) -> Crowd:
+    """That of all pictures of several, exactly.
+
+    The scatter of a whole is that of its parts about their means, and of those means.
+    """
+    count = sum(one.count for one in crowds)
+    mean = torch.stack([one.count * one.mean for one in crowds]).sum(0) / count
+    moved = [one.count**0.5 * (one.mean - mean)[None] for one in crowds]
+    return Crowd(count, mean, _low(torch.cat([*(one.root for one in crowds), *moved])))
+
+
+def frechet(a: Crowd, b: Crowd) -> float:
+    """|mean a - mean b|^2 + tr(A + B - 2 (A B)^1/2) of two sets of at least two pictures.
 
     The trace of the root is the sum of the singular values of the centred sets' product, which is
     small where the pictures are few.
     """
-    moved = (a.mean(0) - b.mean(0)).square().sum()
-    a, b = _centred(a), _centred(b)
-    common = torch.linalg.svdvals(a @ b.T).sum()
-    return max(0.0, float(moved + a.square().sum() + b.square().sum() - 2 * common))
+    moved = (a.mean - b.mean).square().sum()
+    x, y = a.scaled, b.scaled
+    common = torch.linalg.svdvals(x @ y.T).sum()
+    return max(0.0, float(moved + x.square().sum() + y.square().sum() - 2 * common))
 
 
-def _centred(features: Tensor) -> Tensor:
-    """[n, K], n <= K, whose product with itself is the covariance."""
-    x = (features - features.mean(0)) / (len(features) - 1) ** 0.5
-    return torch.linalg.qr(x, mode="r").R if len(x) > x.shape[1] else x
+def _low(centred: Tensor) -> Tensor:
+    """At most as many rows as columns, with the same product with itself."""
+    tall = len(centred) > centred.shape[1]
+    return torch.linalg.qr(centred, mode="r").R if tall else centred
 
 
 def _at_hand(device: torch.device | str) -> Features:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from dseinvert.evaluation.frechet import Features, frechet
+from dseinvert.evaluation.frechet import Crowd, Features, crowd_of, frechet
 from dseinvert.evaluation.prior import Prior
 from dseinvert.latent import Latent
 from dseinvert.similarity.losses import Distance, cosine
@@ -32,6 +32,8 @@ class Panel:
     """By name; images -> a score each [B], which edits change."""
     sets: Features | None = None
     """What all results are held against all images by."""
+    part: bool = False
+    """Whether these are a part of the images, whose numbers are going to be joined."""
 
     @torch.inference_mode()
     def judge(self, images: Tensor, drawn: Tensor, latent: Latent) -> dict[str, Tensor]:
@@ -65,13 +67,19 @@ class Panel:
             for name, score in self.scorers.items()
         }
 
-    def crowd(self, images: Tensor) -> Tensor | None:
-        """What a set is compared by, [N, K]; None = nobody does, or one image is no set."""
-        return None if self.sets is None or len(images) < 2 else self.sets.of(images)
+    def crowd(self, images: Tensor) -> Crowd | None:
+        """What a set is compared by; None = nobody does."""
+        return None if self.sets is None else crowd_of(self.sets.of(images))
 
-    def apart(self, crowd: Tensor | None, drawn: Tensor) -> float | None:
-        """How far pictures are from those of `crowd`; None = not measured."""
-        return None if crowd is None or self.sets is None else frechet(crowd, self.sets.of(drawn))
+    def apart(self, crowd: Crowd | None, drawn: Crowd | None) -> float | None:
+        """How far pictures are from those of `crowd`; None = not measured, one image is no set."""
+        if crowd is None or drawn is None or crowd.count < 2:
+            return None
+        return frechet(crowd, drawn)
+
+    def kept(self, crowd: Crowd | None) -> Crowd | None:
+        """What has to be kept of a set for those of other parts to be joined to it."""
+        return crowd if self.part else None
 
     @property
     def protocol(self) -> str:

@@ -107,7 +107,7 @@ def as_markdown(
         for row, value in zip(rows, values, strict=True):
             shown = f"{value:.4g}"
             row.insert(-1, f"**{shown}**" if value == min(values) else shown)  # type: ignore[type-var]
-    parts = [f"Medians ± deviation over {len(results[0].drawn)} images."]
+    parts = [f"Medians ± deviation over {len(results[0].seconds)} images."]
     parts.append(markdown_table(["method", *names, "peak MiB"], rows))
     if curves:
         parts.append("Identity to the source image after edits, mean over the images:")

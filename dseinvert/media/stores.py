@@ -105,6 +105,28 @@ def put(url: str, data: bytes) -> None:
         files.pipe_file(path, data)
 
 
+def put_new(url: str, data: bytes) -> bool:
+    """Write an object where there is none of that name; False = there is one.
+
+    Where a store has no such request, one that is there is looked for before.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with _told(url, OutputError):
+        files, path = _opened(url)
+        try:
+            files.pipe_file(path, data, mode="create")
+        except Exception as error:  # each library has its own, as decoders have
+            if isinstance(error, FileExistsError) or "PreconditionFailed" in repr(error):
+                return False
+            said = str(error).lower()
+            if "pre-condition" in said or "precondition" in said or "412" in said:
+                return False
+            raise
+    return True
+
+
 def remove(url: str) -> None:
     """Where there is such an object, it goes; OutputError where it cannot be."""
     with _told(url, OutputError), suppress(FileNotFoundError):

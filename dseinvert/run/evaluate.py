@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,12 +17,13 @@ from dseinvert.config import EvaluateOptions
 from dseinvert.editing.directions import Direction
 from dseinvert.editing.grammar import scorer_of
 from dseinvert.editing.scorer import OnnxScorer, open_scorer
-from dseinvert.errors import MissingError, NoInputError, UsageError
+from dseinvert.errors import ExitCode, MissingError, NoInputError, UsageError
 from dseinvert.evaluation.compare import Method, Result, compare
 from dseinvert.evaluation.curves import STRENGTHS, Curve, curve
 from dseinvert.evaluation.frechet import open_features
 from dseinvert.evaluation.panel import Panel
 from dseinvert.evaluation.plots import plots
+from dseinvert.evaluation.portion import SHOWN, Faces, Portion
 from dseinvert.evaluation.prior import prior
 from dseinvert.evaluation.protocols import parse_protocol
 from dseinvert.evaluation.published import Beside, beside
@@ -44,12 +47,15 @@ from dseinvert.run.flow.batchsize import auto_size
 from dseinvert.run.flow.names import assign, face_names, folded
 from dseinvert.run.inputs import Item, read_faces
 from dseinvert.run.sources import pictures_of
+from dseinvert.run.spread.measured import Measured, check_share, keep
+from dseinvert.run.spread.shard import ALL, WHOLE, Part, Shard
 from dseinvert.similarity.identity import open_identity
 from dseinvert.similarity.losses import Distance
 from dseinvert.similarity.perceptual import open_distance, trunk_file
+from dseinvert.version import __version__
 
 MEAN, ENCODER = "mean latent", "encoder"
-SHOWN, LEAST = 8, 96
+LEAST = 96
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,11 @@ class Evaluation:
     """The numbers of a paper; None = none was asked for."""
 
     @property
+    def exit_code(self) -> ExitCode:
+        """The code the process should end with."""
+        return ExitCode.OK
+
+    @property
     def markdown(self) -> str:
         """The tables for people."""
         own = as_markdown(self.results, self.curves, self.protocol, self.sets).decode()
@@ -75,7 +86,7 @@ class Evaluation:
         """Ready for JSON."""
         return {
             "exit_code": 0,
-            "images": len(self.results[0].drawn),
+            "images": len(self.results[0].seconds),
             "protocol": self.protocol,
             "summary": summary(self.results, self.sets),
             "curves": curve_rows(self.curves, self.sets),
@@ -84,8 +95,10 @@ class Evaluation:
         }
 
 
-def run_evaluate(patterns: Sequence[str], options: EvaluateOptions, watcher: Watcher) -> Evaluation:
-    """Compare methods on all faces of the images that `patterns` mean.
+def run_evaluate(
+    patterns: Sequence[str], options: EvaluateOptions, watcher: Watcher, part: Part = ALL
+) -> Evaluation | Measured:
+    """Compare methods on all faces of the images that `patterns` mean, or on a share of them.
 
     Raises:
         DseInvertError: what cannot be compared, in one line.
@@ -94,10 +107,15 @@ def run_evaluate(patterns: Sequence[str], options: EvaluateOptions, watcher: Wat
     device = pick_device(options.device)
     model = open_model(options.model, device)
     directions = _directions(model, options)
-    panel = open_panel(model, options)
+    panel = replace(open_panel(model, options), part=not part.shard.whole)
     methods = methods_of(model, options, panel.perceptual)
-    names, crops = faces_of(patterns, model, options, watcher)
-    images = to_tensor(crops)
+    settings = _settings(options, model)
+    if not part.shard.whole:
+        check_share(options, part.shard, settings)
+    faces = faces_of(patterns, model, options, watcher, part.shard)
+    if not faces.crops:
+        return keep(options, part.shard, Portion(faces, settings=settings))
+    images = to_tensor(faces.crops)
     size = options.batch or auto_size(model.generator.resolution, device)
     batches = len(images.split(size))
     watcher.begin("inverting", batches * len(methods))
@@ -110,19 +128,47 @@ def run_evaluate(patterns: Sequence[str], options: EvaluateOptions, watcher: Wat
         if result.name != MEAN
     ]
     protocol = (
-        f"{len(images)} images at {model.generator.resolution} px, {model.name}; {panel.protocol}; "
+        f"images at {model.generator.resolution} px, {model.name}; {panel.protocol}; "
         f"seconds: an image's share of a batch of {size}, {torch.get_num_threads()} threads, "
         f"{device}; peak: of the process (on a GPU: of torch)" + _recipes(model, options, panel)
     )
     name = "Fréchet" if panel.sets is None else panel.sets.name
+    portion = Portion(
+        faces,
+        tuple(results),
+        tuple(curves),
+        panel.kept(panel.crowd(images)) if panel.part else None,
+        protocol,
+        name,
+        settings,
+    )
+    if not part.shard.whole:
+        return keep(options, part.shard, portion)
     lpips = panel.perceptual[1] if panel.perceptual and panel.perceptual[0] == "lpips" else None
     their: Beside | None = None
     if asked is not None:
         their = beside(asked, results, curves, images, model.generator, lpips, name)
-    done = Evaluation(tuple(results), tuple(curves), protocol, options.out, name, their)
-    if options.out is not None:
-        _write(options.out, done, names, crops)
+    return tabled(portion, options.out, their)
+
+
+def tabled(portion: Portion, out: Path | None, their: Beside | None = None) -> Evaluation:
+    """The tables of what was measured; in a folder, where one is named."""
+    protocol = f"{len(portion.faces.names)} {portion.protocol}"
+    done = Evaluation(portion.results, portion.curves, protocol, out, portion.sets, their)
+    if out is not None:
+        _write(out, done, portion.faces.names, portion.faces.crops)
     return done
+
+
+_CHANGES_NOTHING = frozenset({"out", "device", "batch", "model"})
+
+
+def _settings(options: EvaluateOptions, model: Model) -> dict[str, Any]:
+    """All that decides about the numbers, JSON-ready."""
+    given = {f.name: getattr(options, f.name) for f in fields(options)}
+    told = {name: str(value) for name, value in given.items() if name not in _CHANGES_NOTHING}
+    encoder = "" if model.encoder is None else model.encoder_sha256
+    return {"generator": model.sha256, "encoder": encoder, **told, "version": __version__}
 
 
 def _by_protocol(options: EvaluateOptions) -> EvaluateOptions:
@@ -269,40 +315,58 @@ def _perceptual(options: EvaluateOptions, device: torch.device) -> tuple[str, Di
 
 
 def faces_of(
-    patterns: Sequence[str], model: Model, options: EvaluateOptions, watcher: Watcher
-) -> tuple[list[str], list[Pixels]]:
-    """Names and crops of all faces, at most `count` of them.
+    patterns: Sequence[str],
+    model: Model,
+    options: EvaluateOptions,
+    watcher: Watcher,
+    shard: Shard = WHOLE,
+) -> Faces:
+    """All faces of a share, of at most `count` of the whole run.
 
     Raises:
-        NoInputError: there is none.
+        NoInputError: there is none in the whole.
     """
     with pictures_of(patterns, watcher) as found:
         content = {one.source: one.content for one in found}
         named = assign(content, {}, ())
         items = [Item(source, name, content[source]) for source, name in named.items()]
-        names, crops = _cut(items, model, options, watcher)
-    most = None if options.count is None else max(0, options.count)
-    if not crops[:most]:
+        faces = _cut(items, model, options, watcher, shard)
+    if shard.whole and not faces.crops:
         raise NoInputError("no faces to compare on", "name image files, folders or globs")
-    return names[:most], crops[:most]
+    return faces
 
 
 def _cut(
-    items: Sequence[Item], model: Model, options: EvaluateOptions, watcher: Watcher
-) -> tuple[list[str], list[Pixels]]:
-    """Names and crops of the faces, file by file until there are `count`."""
+    items: Sequence[Item], model: Model, options: EvaluateOptions, watcher: Watcher, shard: Shard
+) -> Faces:
+    """The faces, file by file until there are `count`, of which those of the share are kept.
+
+    Where `count` ends the run, all files before that are looked at, for they decide where it is.
+    """
     side, detector = model.generator.resolution, model.detector(align=options.align)
     taken = frozenset(folded(item.name) for item in items)
     most = None if options.count is None else max(0, options.count)
-    watcher.begin("reading", len(items))
-    names: list[str] = []
-    crops: list[Pixels] = []
-    for one in read_faces(items, side, detector, watcher, wanted=Wanted(options.rotate)):
-        names += face_names(one.item.name, len(one.crops), taken)[: len(one.crops)]
-        crops += [crop.pixels for crop in one.crops]
-        if most is not None and len(crops) >= most:
+    numbers = {item.name: number for number, item in enumerate(items)}
+    own = [item for item in items if shard.has(item.name)]
+    read = own if most is None else items
+    watcher.begin("reading", len(read))
+    found: list[tuple[str, tuple[int, int], Pixels]] = []
+    for one in read_faces(read, side, detector, watcher, wanted=Wanted(options.rotate)):
+        names = face_names(one.item.name, len(one.crops), taken)
+        place = numbers[one.item.name]
+        found += [(names[k], (place, k), crop.pixels) for k, crop in enumerate(one.crops)]
+        if most is not None and len(found) >= most:
             break
-    return names, crops
+    mine = {numbers[item.name] for item in own}
+    kept = [one for one in found[:most] if one[1][0] in mine]
+    return Faces(
+        tuple(name for name, _, _ in kept),
+        tuple(place for _, place, _ in kept),
+        tuple(crop for _, _, crop in kept),
+        tuple(sorted(mine)),
+        len(items),
+        hashlib.sha256("\n".join(map(repr, numbers)).encode()).hexdigest(),
+    )
 
 
 def _write(out: Path, done: Evaluation, names: Sequence[str], crops: Sequence[Pixels]) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dseinvert.errors import InputError, MissingError
-from dseinvert.evaluation.frechet import frechet, open_features
+from dseinvert.evaluation.frechet import crowd_of, frechet, joined, open_features
 from dseinvert.evaluation.inception import open_inception
 
 
@@ -23,13 +23,21 @@ def test_it_is_the_formula_of_means_and_covariances(count: int) -> None:
     product = torch.linalg.eigvals(a.T.cov() @ b.T.cov()).real.clamp(min=0).sqrt().sum()
     moved = (a.mean(0) - b.mean(0)).square().sum()
     wanted = moved + a.T.cov().trace() + b.T.cov().trace() - 2 * product
-    assert frechet(a, b) == pytest.approx(float(wanted), rel=1e-5)
+    assert frechet(crowd_of(a), crowd_of(b)) == pytest.approx(float(wanted), rel=1e-5)
 
 
 def test_a_set_is_nowhere_from_itself_and_a_shift_counts_squared() -> None:
     a = crowd(30, 8, 0)
-    assert frechet(a, a) == pytest.approx(0, abs=1e-6)
-    assert frechet(a, a + 2) == pytest.approx(8 * 4, rel=1e-6)
+    assert frechet(crowd_of(a), crowd_of(a)) == pytest.approx(0, abs=1e-6)
+    assert frechet(crowd_of(a), crowd_of(a + 2)) == pytest.approx(8 * 4, rel=1e-6)
+
+
+@pytest.mark.parametrize("cuts", [[1, 4, 5], [30, 30], [59, 1]])
+def test_parts_of_a_set_are_joined_to_the_distance_of_the_whole(cuts: list[int]) -> None:
+    a, b = crowd(sum(cuts), 12, 1), crowd(40, 12, 2) + 0.5
+    whole, parts = crowd_of(a), joined([crowd_of(part) for part in a.split(cuts)])
+    assert frechet(parts, crowd_of(b)) == pytest.approx(frechet(whole, crowd_of(b)), rel=1e-9)
+    assert parts.count == len(a) and len(parts.root) <= 12
 
 
 def test_fid_without_its_weights_is_one_line_that_says_what_to_give(tmp_path: Path) -> None:

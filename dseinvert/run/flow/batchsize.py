@@ -22,6 +22,10 @@ R = TypeVar("R")
 _log = logging.getLogger(__name__)
 
 
+CORES = "DSEINVERT_CORES"
+"""The variable by which one of several processes is told how many cores it has."""
+
+
 @dataclass
 class BatchSize:
     """The present size of a batch; it halves when memory runs out."""
@@ -77,17 +81,23 @@ def torch_threads_kept() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def cores() -> int:
+    """Those that this process may keep busy: a part of the machine, where it is one of several."""
+    told = os.environ.get(CORES, "")
+    return int(told) if told.isdecimal() and int(told) else os.cpu_count() or 1
+
+
 def share(resolution: int, device: torch.device) -> Threads:
     """How many batches are computed at once, and by how many threads each.
 
     Small pictures leave most of a core idle when several cores share one batch, so on a CPU each
     core gets batches of its own; large ones fill all cores, and two batches of them much memory.
     """
-    cores = os.cpu_count() or 1
+    here = cores()
     if device.type != "cpu" or resolution > 256:
-        return Threads(1, cores)
-    count = min(cores, 8)
-    return Threads(count, max(1, cores // count))
+        return Threads(1, here)
+    count = min(here, 8)
+    return Threads(count, max(1, here // count))
 
 
 def in_batches(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from dseinvert.media.scan import Scan
 from dseinvert.models import open_model, pick_device
 from dseinvert.names import counted
 from dseinvert.progress import Watcher
-from dseinvert.run.flow.batchsize import computing, in_batches, torch_threads_kept
+from dseinvert.run.flow.batchsize import computing, cores, in_batches, torch_threads_kept
 from dseinvert.run.flow.names import folded
 from dseinvert.run.flow.stream import ahead, regroup, threads
 from dseinvert.run.flow.template import Claims, Template, check_names, parse_template
@@ -240,7 +239,7 @@ def made(
     job: ImagesJob, target: Target, items: Iterable[Item], stop: Stop, watcher: Watcher
 ) -> Iterator[Entry]:
     """items -> [readers] -> crops -> [workers] -> faces -> [writers] -> entries, in order."""
-    readers = min(_READERS, os.cpu_count() or 1)
+    readers = min(_READERS, cores())
     asked = job.wanted, job.options.max_pixels, job.options.paste
     prepare = preparer(job.model.generator.resolution, job.detector, *asked)
     invert = partial(

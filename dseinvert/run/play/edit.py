@@ -36,6 +36,7 @@ from dseinvert.faces.mask import Mask
 from dseinvert.faces.regions import open_where
 from dseinvert.importers.latents import Layout, dumps_foreign, not_carried
 from dseinvert.latent import Latent, concat
+from dseinvert.media.address import far
 from dseinvert.media.animation import SUFFIXES, write_animation
 from dseinvert.media.atomic import shown
 from dseinvert.media.digest import file_sha256
@@ -66,8 +67,10 @@ from dseinvert.run.play.place import Place
 from dseinvert.run.play.sliders import SUFFIX, Slider, slider_page
 from dseinvert.run.spread.books import Books, intact, opened_books
 from dseinvert.run.spread.ledger import Line
-from dseinvert.run.spread.notes import Notes, Order, noted
+from dseinvert.run.spread.notes import Beginning, Order, noted
 from dseinvert.run.spread.shard import ALL, Part
+from dseinvert.run.spread.shelf import check_place
+from dseinvert.run.spread.shelf import names as names_in
 from dseinvert.stop import Stop, stoppable
 
 _THREADS = 2
@@ -196,7 +199,7 @@ class Renderings:
     def asdict(self) -> dict[str, Any]:
         """Ready for JSON."""
         return {
-            "out": str(self.out),
+            "out": far(self.out) or str(self.out),
             "exit_code": int(self.exit_code),
             "items": [
                 {"source": shown(one.item.source), "files": list(one.files)}
@@ -216,6 +219,7 @@ def run_edit(
         DseInvertError: what stops a whole run; what stops one file only is in the result.
     """
     device = pick_device(options.device)
+    check_place(options.out)
     found = latent_files(patterns)
     problems = [(shown(problem.path), problem.reason) for problem in found.problems]
     for problem in problems:
@@ -228,7 +232,7 @@ def run_edit(
         check_names(asked.template, found.files, asked.labels)
     shared = share(model.generator.resolution, model.generator.device)
     model = accelerated(model, options.backend, shared, len(found.files), watcher.note)
-    before = options.out.exists()
+    before = bool(far(options.out)) or options.out.exists()
     items = [Item(source, name) for source, name in assign(found.files, {}, ()).items()]
     settings = _settings(options, model)
     done = []
@@ -335,9 +339,10 @@ def _all(
         yield from _rendered(drawing, drawing.items)
         return
     out = drawing.options.out
+    there = names_in(out) if far(out) else None
 
     def is_done(item: Item, line: Line) -> bool:
-        return line.key == _key(item, settings) and intact(out, line)
+        return line.key == _key(item, settings) and intact(out, line, there)
 
     order = books.order(drawing.items, is_done)
     todo = [*order.together, *order.alone, *(item for item, _ in order.aside)]
@@ -348,7 +353,7 @@ def _all(
         yield one
 
 
-def _in_order(drawing: _Drawing, order: Order[Item], notes: Notes) -> Iterator[Rendered]:
+def _in_order(drawing: _Drawing, order: Order[Item], notes: Beginning) -> Iterator[Rendered]:
     for item, reason in order.aside:
         yield Rendered(item, reason=reason)
     yield from _rendered(drawing, noted(order.together, notes))
@@ -372,7 +377,7 @@ def _line(one: Rendered, out: Path, settings: Mapping[str, Any]) -> Line:
         key=_key(one.item, settings),
         status="failed" if one.reason else "done",
         reason=one.reason,
-        files={name: file_sha256(out / name) for name in one.files},
+        files={name: "" if far(out) else file_sha256(out / name) for name in one.files},
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dseinvert.media.address import far
 from dseinvert.media.atomic import make_folder
 from dseinvert.media.digest import file_sha256
 from dseinvert.run.images.journal import Journal, open_journal
@@ -16,6 +17,7 @@ from dseinvert.run.spread.ledger import Line, dumps, read_ledgers
 from dseinvert.run.spread.notes import ASIDE, Notes, Order, deaths_in, open_notes, ordered
 from dseinvert.run.spread.others import check_others
 from dseinvert.run.spread.shard import Part
+from dseinvert.run.spread.shelf import Shelf, open_shelf
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,8 @@ class Books:
 
     folder: Path
     part: Part
-    journal: Journal
-    notes: Notes
+    journal: Journal | Shelf
+    notes: Notes | Shelf
     known: Mapping[str, Line]
     """What all processes wrote so far, by name."""
     mark: str
@@ -66,16 +68,21 @@ class Books:
 
 @contextmanager
 def opened_books(folder: Path, part: Part, settings: Mapping[str, Any]) -> Iterator[Books | None]:
-    """The books of a process, locked; None = it does all of a run, and keeps none.
+    """The books of a process, locked; None = it does all of a run on a disk, and keeps none.
 
     Raises:
         OutputError: another process has them, or does something else here.
     """
-    if part.shard.whole and not part.retry:
+    shard = part.shard
+    if far(folder):
+        with open_shelf(folder, shard) as shelf:
+            check_others(folder, shard, settings, anew=False)
+            yield Books(folder, part, shelf, shelf, read_ledgers(folder), shard.mark)
+        return
+    if shard.whole and not part.retry:
         yield None
         return
     make_folder(folder)
-    shard = part.shard
     with (
         open_journal(folder, shard.journal) as journal,
         open_notes(journal.path, keep=not shard.whole) as notes,
@@ -84,8 +91,13 @@ def opened_books(folder: Path, part: Part, settings: Mapping[str, Any]) -> Itera
         yield Books(folder, part, journal, notes, read_ledgers(folder), shard.mark)
 
 
-def intact(folder: Path, line: Line) -> bool:
-    """Whether all files of a line are there as they were written."""
+def intact(folder: Path, line: Line, there: Container[str] | None = None) -> bool:
+    """Whether all files of a line are there as they were written.
+
+    `there`: the names of what lies in a store, whose objects are whole. None = a folder.
+    """
+    if there is not None:
+        return all(name in there for name in line.files)
     return all(
         (folder / name).is_file() and file_sha256(folder / name) == sha256
         for name, sha256 in line.files.items()

@@ -6,10 +6,12 @@ lost costs its batch, which another one does again; workers join and leave at an
 
 from __future__ import annotations
 
+import re
+import socket
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dseinvert.config import SpreadOptions
@@ -22,6 +24,8 @@ from dseinvert.run.spread.hands import Hands, Made
 from dseinvert.run.spread.notes import Deaths, deaths_in, ordered
 from dseinvert.stop import Stop, stoppable
 
+_ANSWER = 10  # seconds for a cluster to answer
+_START = "start one with `ray start --head`, or leave out --address for one of this machine"
 _LOOK = 0.5  # seconds between looks whether to stop
 _CORES = 8
 _BARREN = 6
@@ -92,10 +96,10 @@ def run_cluster(
         DseInvertError: what stops a whole run.
     """
     ray = _ray()
+    if verb in ("edit", "video"):
+        return _errands(ray, verb, patterns, options, spread, watcher)
     if verb != "images":
-        raise UsageError(
-            "--engine ray does `images` into one folder", "use --shard K/N for the others"
-        )
+        raise UsageError("--engine ray: not with --keep-folders", "use --shard K/N, or one folder")
     with open_desk(patterns, options, spread, watcher) as desk:
         if not desk.items:
             return desk.exit_code(())
@@ -104,6 +108,23 @@ def run_cluster(
             watcher.begin(desk.what, len(desk.items))
             results = [*_results(hall, desk, watcher, stop)]
     return stop.code or desk.exit_code(results)
+
+
+def _errands(
+    ray: Any,
+    verb: str,
+    patterns: Sequence[str],
+    options: Any,
+    spread: SpreadOptions,
+    watcher: Watcher,
+) -> ExitCode:
+    """`edit` and `video`, share by share."""
+    from dseinvert.run.spread.errands import run_errands
+
+    with _joined(ray, spread.address), stoppable(watcher.problem) as stop:
+        needs, most = _needs(ray, options, spread, watcher)
+        retry = spread.retry_failed
+        return run_errands(ray, verb, patterns, options, needs, most, watcher, stop, retry=retry)
 
 
 def _ray() -> Any:
@@ -120,6 +141,8 @@ def _ray() -> Any:
 def _joined(ray: Any, address: str | None) -> Iterator[None]:
     """Within it, this process belongs to a cluster; None = to one of its own."""
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    _reachable(address)
+    _hush()
     try:
         if address is None:
             ray.init(address="local", include_dashboard=False, **quiet)
@@ -129,7 +152,7 @@ def _joined(ray: Any, address: str | None) -> Iterator[None]:
         said = str(error).strip().split("\n")[0][:120]
         raise DeviceError(
             f"--address {address}: no Ray cluster there: {said}",
-            "start one with `ray start --head`, or leave out --address for one of this machine",
+            _START,
         ) from error
     try:
         yield
@@ -137,8 +160,37 @@ def _joined(ray: Any, address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
+def _reachable(address: str | None) -> None:
+    """DeviceError where nobody answers; Ray itself would try for minutes."""
+    found = re.fullmatch(r"(?:ray://)?(.+):(\d+)", address or "")
+    if found is None:
+        return
+    try:
+        socket.create_connection((found[1].strip("[]"), int(found[2])), _ANSWER).close()
+    except (OSError, OverflowError) as error:
+        said = (getattr(error, "strerror", None) or str(error)).lower()
+        raise DeviceError(f"--address {address}: no Ray cluster there: {said}", _START) from error
+
+
+def _hush() -> None:
+    """What Ray prints of deaths, which this program tells in its own words."""
+    with suppress(ImportError):  # inside of Ray, which may change
+        from ray._private import worker
+
+        if hasattr(worker, "print_to_stdstream"):
+            worker.print_to_stdstream = lambda *told, **how: None
+
+
 def _hall(ray: Any, desk: Desk, options: Any, spread: SpreadOptions, watcher: Watcher) -> Hall:
-    """How many workers there may be, and what each takes of the cluster."""
+    needs, most = _needs(ray, options, spread, watcher)
+    handed = replace(desk.handed, cores=int(needs.get("num_cpus", 0)))
+    return Hall(ray, desk, ray.put(handed), needs, most)
+
+
+def _needs(
+    ray: Any, options: Any, spread: SpreadOptions, watcher: Watcher
+) -> tuple[dict[str, float], int]:
+    """What each worker takes of the cluster, and how many there may be."""
     here = ray.cluster_resources()
     gpus, cores = int(here.get("GPU", 0)), int(here.get("CPU", 1))
     on_gpu = options.device.startswith("cuda") or (options.device == "auto" and gpus > 0)
@@ -149,7 +201,7 @@ def _hall(ray: Any, desk: Desk, options: Any, spread: SpreadOptions, watcher: Wa
         watcher.note("the cluster has no GPU yet: the run waits for one")
     needs = {"num_gpus": 1.0} if on_gpu else {"num_cpus": float(max(1, cores // int(least)))}
     watcher.note(f"Ray: {counted(count, 'worker')} at most, {cores} cores, {gpus} GPUs")
-    return Hall(ray, desk, ray.put(desk.handed), {**needs, "max_restarts": 0}, count)
+    return {**needs, "max_restarts": 0}, count
 
 
 def _results(hall: Hall, desk: Desk, watcher: Watcher, stop: Stop) -> Iterator[Made]:

@@ -18,6 +18,7 @@ from typing import Any
 from dseinvert.errors import DseInvertError, ExitCode
 from dseinvert.names import counted
 from dseinvert.progress import Watcher
+from dseinvert.run.flow.batchsize import CORES, cores
 from dseinvert.run.spread.choice import Crew
 from dseinvert.run.spread.worker import Errand
 from dseinvert.stop import Stop, stoppable
@@ -83,7 +84,7 @@ def run_crew(
             with suppress(Empty):
                 number, one = news.get(timeout=_LOOK)
                 _hear(hands[number], one, hands, told)
-                _after(hands[number], one, errands[number], news, told, stop)
+                _after(hands[number], one, errands[number], news, told, stop, len(errands))
     return _code(hands, stop)
 
 
@@ -93,7 +94,7 @@ def _started(errands: Sequence[Errand], news: Queue[News]) -> Iterator[list[Hand
     hands: list[Hand] = []
     try:
         for number, errand in enumerate(errands):
-            hands.append(Hand(number, _start(number, errand, news)))
+            hands.append(Hand(number, _start(number, errand, news, len(errands))))
         yield hands
     finally:
         for hand in hands:
@@ -102,14 +103,18 @@ def _started(errands: Sequence[Errand], news: Queue[News]) -> Iterator[list[Hand
             hand.process.wait()
 
 
-def _start(number: int, errand: Errand, news: Queue[News]) -> subprocess.Popen[bytes]:
-    """A process of a session of its own: Ctrl-C reaches it by this one only."""
+def _start(number: int, errand: Errand, news: Queue[News], count: int) -> subprocess.Popen[bytes]:
+    """A process of a session of its own: Ctrl-C reaches it by this one only.
+
+    It is one of `count`, which have the cores in equal parts.
+    """
+    part = str(max(1, cores() // count))
     process = subprocess.Popen(
         [sys.executable, "-m", "dseinvert.run.spread.worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,
-        env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
+        env={"OMP_NUM_THREADS": part, **os.environ, "OMP_WAIT_POLICY": "PASSIVE", CORES: part},
     )
     assert process.stdin is not None
     with suppress(BrokenPipeError):
@@ -155,6 +160,7 @@ def _after(
     queue: Queue[News],
     told: Told,
     stop: Stop,
+    count: int,
 ) -> None:
     """What is to be done when a process has ended: one that was killed is followed by another."""
     if "gone" not in news:
@@ -173,7 +179,7 @@ def _after(
             "in a row (the same command goes on where this one stopped)"
         )
         return
-    hand.process = _start(hand.number, errand, queue)
+    hand.process = _start(hand.number, errand, queue, count)
 
 
 def _ask_to_stop(hands: Sequence[Hand]) -> None:

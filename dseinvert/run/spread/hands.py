@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from dseinvert.config import ImagesOptions
 from dseinvert.errors import DseInvertError, MissingError, OutputError
 from dseinvert.models import open_model, pick_device
 from dseinvert.progress import SILENT
+from dseinvert.run.flow.batchsize import CORES
 from dseinvert.run.images.job import open_job
 from dseinvert.run.images.plan import Plan
 from dseinvert.run.images.run import Books, made, opened_books, target_of
@@ -40,6 +42,8 @@ class Handed:
     """Inputs of the whole run."""
     plan: Plan
     """Names that are taken."""
+    cores: int = 0
+    """That each worker has; 0 = all of its machine."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,8 @@ class Hands:
                 f"dseinvert {__version__} is installed there, and {handed.version} here",
                 "install one version everywhere",
             )
+        if handed.cores:
+            os.environ[CORES] = str(handed.cores)
         options = handed.options
         model = open_model(options.model, pick_device(options.device))
         self._job = open_job(options, model, handed.count)

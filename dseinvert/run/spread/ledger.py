@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import get_args
 
 from dseinvert.errors import OutputError
+from dseinvert.media.address import far
 from dseinvert.media.atomic import shown
 from dseinvert.names import file_name, json_value, open_regular, table, text
 from dseinvert.run.images.journal import journals
 from dseinvert.run.inputs import Status
+from dseinvert.run.spread.shelf import lines as of_store
 
 _FORMAT = "dseinvert-item-1"
 _MARK = _FORMAT.encode()
@@ -42,17 +44,21 @@ def dumps(line: Line) -> bytes:
 def read_ledgers(folder: Path) -> dict[str, Line]:
     """The last line of each name, of all processes; what is done stays done for its key."""
     known: dict[str, Line] = {}
+    for data in of_store(folder) if far(folder) else _of_disk(folder):
+        line = _parse(data) if _MARK in data else None
+        before = None if line is None else known.get(line.name)
+        if line and not (before and before.key == line.key and before.status == "done"):
+            known[line.name] = line
+    return known
+
+
+def _of_disk(folder: Path) -> Iterator[bytes]:
     for path in journals(folder):
         try:
             with open_regular(path) as file:
-                lines = [_parse(line) for line in file if _MARK in line]
+                yield from file
         except OSError as error:
             raise OutputError(f"{shown(path)}: cannot read: {error.strerror}") from error
-        for line in filter(None, lines):
-            before = known.get(line.name)
-            if not (before and before.key == line.key and before.status == "done"):
-                known[line.name] = line
-    return known
 
 
 def _parse(data: bytes) -> Line | None:

@@ -12,9 +12,10 @@ from typing import Any
 from dseinvert.errors import OutputError
 from dseinvert.media.address import far
 from dseinvert.media.atomic import shown
+from dseinvert.run.spread.claim import SILENT
 from dseinvert.run.spread.notes import Run, at_work, journal_of, read_notes
 from dseinvert.run.spread.shard import Shard
-from dseinvert.run.spread.shelf import SILENT, runs
+from dseinvert.run.spread.shelf import runs
 from dseinvert.version import __version__
 
 _NAMED = 3
@@ -41,13 +42,13 @@ def check_others(folder: Path, shard: Shard, settings: Mapping[str, Any], *, ane
 
 
 def _check_store(folder: Path, shard: Shard, settings: Mapping[str, Any], *, anew: bool) -> None:
-    """As `check_others`; no lock tells who is at work, but what a process said last does."""
+    """As `check_others`; what a process said last tells whether it is at work."""
     mine = shard.journal.removesuffix(".jsonl")
     for one in runs(folder):
+        if one.name == mine:  # which is locked: it has ended or died
+            continue
         active = not one.ended and time.time() - one.last < SILENT
-        sibling = _siblings(f"{one.name}.jsonl", shard.journal)
-        own = one.name == mine
-        if (active and not (own and anew)) or (sibling and not (own or anew)):
+        if active or (_siblings(f"{one.name}.jsonl", shard.journal) and not anew):
             name = one.name.removeprefix("journal-")
             _check(folder, name, Run(one.facts), settings, active=active)
 

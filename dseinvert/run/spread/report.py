@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dseinvert.errors import ExitCode, NoInputError
+from dseinvert.evaluation.portion import join
 from dseinvert.media import stores
 from dseinvert.media.address import far
 from dseinvert.media.atomic import remove_stale_parts, shown, write_bytes
@@ -18,6 +19,7 @@ from dseinvert.run.images.journal import Entry, journals, read_all
 from dseinvert.run.images.page import NAME as PAGE
 from dseinvert.run.images.report import write_report
 from dseinvert.run.spread.ledger import Line, read_ledgers
+from dseinvert.run.spread.measured import PATTERN, shares
 from dseinvert.run.spread.notes import at_work
 
 FAILED = "failed.csv"
@@ -73,16 +75,30 @@ def report(out: Path) -> list[Report]:
     Raises:
         NoInputError: there is no journal. OutputError: the folder cannot be written to.
     """
-    folders = [out] if far(out) else sorted({p.parent for p in out.rglob("journal*.jsonl")})
+    folders = [out] if far(out) else _folders(out, "journal*.jsonl")
     made = [one for folder in folders if (one := report_folder(folder)) is not None]
+    made += [] if far(out) else map(_tables, _folders(out, PATTERN))
     if not made:
         raise NoInputError(f"{shown(out)}: no run has written here yet", "name the --out of a run")
     return made
 
 
+def _folders(out: Path, pattern: str) -> list[Path]:
+    return sorted({path.parent for path in out.rglob(pattern)})
+
+
+def _tables(folder: Path) -> Report:
+    """Those of `evaluate`, joined from its shares."""
+    from dseinvert.run.evaluate import tabled
+
+    whole = join(shares(folder), folder)
+    tabled(whole, folder)
+    return Report(folder, whole.faces.total, len(whole.faces.names), (), 0, ("report.md",))
+
+
 def report_folder(folder: Path) -> Report | None:
     """The report of one folder; None = its journals are empty."""
-    entries, lines = read_all(folder), {} if far(folder) else read_ledgers(folder)
+    entries, lines = read_all(folder), read_ledgers(folder)
     if not entries and not lines:
         return None
     if not far(folder) and not any(at_work(path) for path in journals(folder)):

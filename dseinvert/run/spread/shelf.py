@@ -1,8 +1,8 @@
 """The books of a run whose --out is in a store: objects that are written once and read by listing.
 
 Below `journal/` each process has one object for every few entries, which nobody writes again, and
-one that says what its run is and how far; that one is replaced as the run goes on. There are no
-locks: two processes that do the same items write the same bytes.
+one that says what its run is and how far; that one is replaced as the run goes on. See `claim` for
+their locks. Two processes that do the same items write the same bytes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -23,6 +23,7 @@ from dseinvert.errors import NoInputError
 from dseinvert.media import stores
 from dseinvert.media.address import far
 from dseinvert.names import count, json_value, number, table, text
+from dseinvert.run.spread.claim import claimed
 from dseinvert.run.spread.shard import Shard
 from dseinvert.version import __version__
 
@@ -31,8 +32,6 @@ _ENTRIES, _RUN = ".jsonl", ".run.json"
 _FEW, _SECONDS = 32, 20.0
 """Entries that an object holds at most, and how long the first of them waits."""
 _AT_ONCE = 16
-SILENT = 600
-"""Seconds after which a process that says nothing is taken for dead."""
 
 
 @dataclass
@@ -100,16 +99,18 @@ class Told:
 
 @contextmanager
 def open_shelf(folder: Path, shard: Shard) -> Iterator[Shelf]:
-    """The books of a process.
+    """The books of a process, locked; a worker's go with those of who hands it items.
 
     Raises:
-        OutputError: they cannot be written.
+        OutputError: they cannot be written, or another process has them.
     """
-    shelf = Shelf(far(folder), shard.journal.removesuffix(_ENTRIES))
-    try:
-        yield shelf
-    finally:
-        shelf.end()
+    url, name = far(folder), shard.journal.removesuffix(_ENTRIES)
+    shelf = Shelf(url, name)
+    with claimed(f"{url}/{_PLACE}", name) if shard.hand is None else nullcontext():
+        try:
+            yield shelf
+        finally:
+            shelf.end()
 
 
 def check_place(folder: Path) -> None:

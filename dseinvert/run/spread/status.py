@@ -13,8 +13,9 @@ from dseinvert.errors import NoInputError, OutputError
 from dseinvert.media.address import far
 from dseinvert.media.atomic import shown
 from dseinvert.names import number, open_regular
+from dseinvert.run.spread.claim import SILENT
 from dseinvert.run.spread.notes import Run, at_work, notes_path, read_notes
-from dseinvert.run.spread.shelf import SILENT, Told, runs
+from dseinvert.run.spread.shelf import Told, runs
 
 State = Literal["at work", "ended", "stopped", "died"]
 _DONE = (b'"status":"done"', b'"status":"skipped"')

@@ -10,11 +10,12 @@ Runner = Callable[..., Any]
 
 
 def runner(verb: str) -> Runner:
-    """The run of a verb: images, edit or video.
+    """The run of a verb: images, folders, edit, video or evaluate.
 
     Raises:
         KeyError: another word.
     """
+    from dseinvert.run.evaluate import run_evaluate
     from dseinvert.run.images.folders import run_folders
     from dseinvert.run.images.run import run_images
     from dseinvert.run.play.edit import run_edit
@@ -25,5 +26,6 @@ def runner(verb: str) -> Runner:
         "folders": run_folders,
         "edit": run_edit,
         "video": run_video,
+        "evaluate": run_evaluate,
     }
     return runs[verb]

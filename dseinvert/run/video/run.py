@@ -7,6 +7,7 @@ begins, so that a killed run loses little, and a further edit needs the third pa
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -16,6 +17,8 @@ from typing import Any
 
 from dseinvert.config import VideoOptions
 from dseinvert.errors import InputError, NoInputError, UsageError
+from dseinvert.media import stores
+from dseinvert.media.address import far
 from dseinvert.media.atomic import shown
 from dseinvert.media.scan import Problem
 from dseinvert.models import open_model, pick_device
@@ -25,9 +28,10 @@ from dseinvert.run.flow.batchsize import torch_threads_kept
 from dseinvert.run.flow.keys import result_key
 from dseinvert.run.flow.stream import threads
 from dseinvert.run.inputs import Item
-from dseinvert.run.spread.books import opened_books
+from dseinvert.run.spread.books import intact, opened_books
 from dseinvert.run.spread.ledger import Line
 from dseinvert.run.spread.shard import ALL, Part
+from dseinvert.run.spread.shelf import check_place, names
 from dseinvert.run.video.faces import see
 from dseinvert.run.video.invert import invert_clip, latents_of
 from dseinvert.run.video.keys import CHANGES_NOTHING
@@ -77,7 +81,10 @@ def run_video(
     if not sources:
         raise nothing_found(problems)
     check_options(options, len(sources))
+    check_place(options.out or Path())
     studio = open_studio(options, open_model(options.model, device))
+    if options.out is not None and far(options.out) and not options.dry_run:
+        return _stored(studio, sources, problems, watcher, part)
     if part != ALL:
         return _shared(studio, sources, problems, watcher, part)
     tasks, results = _plan(studio, name_tasks(sources))
@@ -100,29 +107,68 @@ def run_video(
     return VideoOutcome(tuple(tasks), tuple(results), stop.code)
 
 
-def _shared(
+def _stored(
     studio: Studio,
     sources: Sequence[Path],
     problems: Sequence[Problem],
     watcher: Watcher,
     part: Part,
 ) -> VideoOutcome:
-    """The clips of this process's share, each of which it then writes down."""
+    """As `_shared`, into a store: a clip is made on this disk, and put there when it is whole."""
+    out = studio.options.out
+    assert out is not None
+    with tempfile.TemporaryDirectory(prefix="dseinvert-") as folder:
+        here = replace(studio, options=replace(studio.options, out=Path(folder)))
+        return _shared(here, sources, problems, watcher, part, out)
+
+
+def _put(folder: Path, out: Path) -> None:
+    """All files of a clip, which are then gone from this disk."""
+    for path in sorted(one for one in folder.rglob("*") if one.is_file()):
+        stores.put(far(out / path.relative_to(folder)), path.read_bytes())
+        path.unlink()
+
+
+def _moved(result: Result, folder: Path, out: Path) -> Result:
+    """With its files where they were put."""
+    outputs = (replace(o, path=out / o.path.relative_to(folder)) for o in result.outputs)
+    return replace(result, outputs=tuple(outputs))
+
+
+def _shared(
+    studio: Studio,
+    sources: Sequence[Path],
+    problems: Sequence[Problem],
+    watcher: Watcher,
+    part: Part,
+    store: Path | None = None,
+) -> VideoOutcome:
+    """The clips of this process's share, each of which it then writes down.
+
+    store: where their files are put; None = they stay where they are made.
+    """
     options = studio.options
+    there = None if store is None else names(store)
+
+    def is_done(item: Item, line: Line) -> bool:
+        if line.key != _key(item, settings) or (store is not None and options.overwrite):
+            return False
+        return there is None or intact(store or Path(), line, there)
+
     if options.out is not None and options.out.suffix and not options.out.is_dir():
         raise UsageError(f"--out {options.out} is one file", "let --out name a folder")
-    settings = _settings(studio)
+    settings = _settings(studio) | ({} if store is None else {"out": far(store)})
     named = name_tasks(sources)
     items = [Item(source, name) for source, name in named.items()]
     results = [Result(shown(p.path), reason=p.reason, status="refused") for p in problems]
     tasks: list[Task] = []
     with (
         torch_threads_kept(),
-        opened_books(options.out or Path(), part, settings) as books,
+        opened_books(store or options.out or Path(), part, settings) as books,
         stoppable(watcher.problem, "segment") as stop,
     ):
         assert books is not None
-        order = books.order(items, lambda item, line: line.key == _key(item, settings))
+        order = books.order(items, is_done)
         todo = [*order.together, *order.alone]
         books.about("video", settings, items, len(todo) + len(order.aside))
         for item, reason in order.aside:
@@ -138,6 +184,9 @@ def _shared(
                 for task in () if options.overwrite else own:
                     refuse_strangers(task)
                 made = [_result(studio, Work(task, watcher, stop)) for task in own]
+                if store is not None and options.out is not None:
+                    _put(options.out, store)
+                    made = [_moved(one, options.out, store) for one in made]
                 for result in (*refused, *made):
                     results.append(result)
                     books.record(_line(result, item, _key(item, settings)))

@@ -17,10 +17,13 @@ from dseinvert.media.images import encode_png
 from dseinvert.run.images.journal import read_all
 from tests.conftest import ROOT, child_environment
 from tests.forked import KILLS, Forked
+from tests.moving_face import clip
 from tests.run.spread.test_shards import OPTIONS, outputs
 
 Run = Callable[..., int]
 Start = Callable[..., Forked]
+TOLD = (".html", ".csv", ".safetensors")
+"""In which times are told."""
 CRASH = Path(__file__).parent / "crash"
 
 
@@ -191,3 +194,29 @@ def test_json_of_workers_is_json(start: Start, pictures: Path, tmp_path: Path) -
     told, _ = process.communicate(timeout=300)
     assert process.wait() == 0
     assert json.loads(told)["folders"][0]["done"] == 7
+
+
+def test_edits_and_videos_of_a_cluster_are_those_of_one_process(
+    dse: Run, start: Start, pictures: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("ray")
+    latents, sources = tmp_path / "latents", tmp_path / "clips"
+    sources.mkdir()
+    for name in ("a", "b"):
+        clip(sources / f"{name}.mp4", 4)
+    assert dse("images", pictures, "--out", latents, *OPTIONS) == 0
+    runs = [
+        ("edit", latents, "--edit", "smile=1", "-q"),
+        ("video", sources, "--edit", "age=1", "-q"),
+    ]
+    spread = ("--engine", "ray", "--workers", "2")
+    for run in runs:
+        whole, out = tmp_path / f"{run[0]}-whole", tmp_path / run[0]
+        assert dse(*run, "--out", whole) == 0
+        process = start(*run, "--out", out, *spread)
+        code, told = ended(process)
+        assert code == 0, told
+        assert told == ""
+        made, expected = outputs(out), outputs(whole)
+        assert {*made} == {*expected}
+        assert all(made[name] == expected[name] for name in made if not name.endswith(TOLD))

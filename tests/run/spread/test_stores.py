@@ -14,6 +14,7 @@ import pytest
 from dseinvert.cli.main import run
 from dseinvert.run.images.journal import read_all
 from tests.forked import Forked
+from tests.moving_face import clip
 from tests.run.spread.test_shards import outputs
 
 Run = Callable[..., int]
@@ -101,7 +102,9 @@ def test_shards_into_a_store_are_reported_and_told_of(
         (["images", "memory://in", "--out", "memory://in/out"], 2, "lies in the input"),
         (["images", "{photos}", "--out", "gs://bucket/out"], 4, "pip install 'dseinvert[gcs]'"),
         (["images", "{photos}", "--out", "memory://o", "--keep-folders"], 2, "on a disk"),
-        (["sample", "--out", "memory://out"], 2, "only `images` writes into a store"),
+        (["sample", "--out", "memory://out"], 2, "only `images`, `edit` and `video` write"),
+        (["video", "{photos}", "--out", "memory://o/a.mp4"], 2, "is one file"),
+        (["video", "{photos}", "--out", "memory://o", "--still", "0"], 2, "written to disks"),
         (["status", "memory://none"], 3, "no run has written here"),
         (["report", "memory://none"], 3, "no run has written here"),
     ],
@@ -177,3 +180,64 @@ def test_missing_credentials_are_one_line(
     assert run(["images", "s3://faces/in", "--out", str(tmp_path / "out"), "-q"]) == 3
     (line,) = capsys.readouterr().err.splitlines()
     assert "s3://faces/in" in line and "AWS_PROFILE" in line
+
+
+@pytest.mark.parametrize("words", [(), ("--shard", "1/1"), ("--sweep", "gif")])
+def test_edits_in_a_store_are_those_in_a_folder(
+    dse: Run,
+    pictures: Path,
+    tmp_path: Path,
+    memory: fsspec.AbstractFileSystem,
+    words: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert dse("images", pictures, "--out", tmp_path / "latents", *OPTIONS) == 0
+    edit = (
+        "edit",
+        tmp_path / "latents",
+        *words,
+        "--edit",
+        "smile" if words[1:] == ("gif",) else "smile=1",
+        "-q",
+    )
+    assert dse(*edit, "--out", tmp_path / "out") == 0
+    assert dse(*edit, "--out", "memory://out") == 0
+    assert stored(memory, "/out") == outputs(tmp_path / "out")
+    name = sorted(stored(memory, "/out"))[0]
+    memory.rm_file(f"/out/{name}")
+    capsys.readouterr()
+    assert dse(*edit, "--out", "memory://out", "--json") == 0
+    assert len(json.loads(capsys.readouterr().out)["items"]) == 1
+    assert memory.exists(f"/out/{name}")
+
+
+def test_shards_of_edits_into_a_store_are_joined(
+    dse: Run, pictures: Path, tmp_path: Path, memory: fsspec.AbstractFileSystem
+) -> None:
+    assert dse("images", pictures, "--out", tmp_path / "latents", *OPTIONS) == 0
+    edit = ("edit", tmp_path / "latents", "--edit", "smile=1", "-q", "--out")
+    assert dse(*edit, tmp_path / "out") == 0
+    for number in (1, 2):
+        assert dse(*edit, "memory://out", "--shard", f"{number}/2") == 0
+    assert run(["report", "memory://out"]) == 0
+    assert stored(memory, "/out") == outputs(tmp_path / "out")
+
+
+def test_a_video_in_a_store_is_that_in_a_folder(
+    dse: Run,
+    tmp_path: Path,
+    memory: fsspec.AbstractFileSystem,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source = clip(tmp_path / "clip.mp4", 6)
+    words = ("video", source, "--edit", "age=1", "-q", "--out")
+    assert dse(*words, tmp_path / "out") == 0
+    assert dse(*words, "memory://out") == 0
+    local = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*")}
+    made = {p.removeprefix("/out/") for p in memory.find("/out") if "/journal/" not in p}
+    assert made == local
+    video = "clip.age+1.mp4"
+    assert memory.cat_file(f"/out/{video}") == (tmp_path / "out" / video).read_bytes()
+    capsys.readouterr()
+    assert dse(*words, "memory://out", "--json") == 0
+    assert "clip.age" not in capsys.readouterr().out, "it is done"
