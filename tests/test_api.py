@@ -246,6 +246,11 @@ def test_photos_are_written_as_their_suffix_says(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.jpg", "a.png", "a.webp"]
 
 
+def test_a_way_to_edit_features_that_is_none_is_refused(tiny_model: Path) -> None:
+    with pytest.raises(dseinvert.UsageError, match="auto or rule"):
+        dseinvert.load(tiny_model, feature_edit="rules")  # type: ignore[arg-type]
+
+
 def test_several_threads_share_one_model(gan: dseinvert.Gan, faces: list[dseinvert.Face]) -> None:
     wanted = [gan.invert(face).images for face in faces]
     found: dict[int, torch.Tensor] = {}

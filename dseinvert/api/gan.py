@@ -75,6 +75,7 @@ def load(
     device: str | torch.device = "auto",
     backend: str = "auto",
     threads: int | None = None,
+    feature_edit: Literal["auto", "rule"] = "auto",
 ) -> Gan:
     """A model, loaded once, ready to invert, edit and draw.
 
@@ -84,16 +85,20 @@ def load(
         backend: auto, torch, onnx, openvino or tensorrt; auto = a runtime whose files are there
             already, else torch.
         threads: of a CPU, for a runtime that is not torch; None = all cores.
+        feature_edit: how F follows edits: auto, by the model's feature editor if it has one, or
+            rule, by the difference rule.
 
     Raises:
-        UsageError: no such model, device or backend, or less than one thread.
+        UsageError: no such model, device, backend or way to edit F, or less than one thread.
         DeviceError: a GPU that is not there.
         MissingError: a model or runtime that is not whole or not installed.
     """
     each = (os.cpu_count() or 1) if threads is None else threads
     if not isinstance(each, int) or each < 1:
         raise UsageError(f"threads {threads!r}", "a number from 1 on, or None for all cores")
-    opened = open_model(str(model), pick_device(str(device)))
+    if feature_edit not in ("auto", "rule"):
+        raise UsageError(f"feature_edit {feature_edit!r}", "auto or rule")
+    opened = open_model(str(model), pick_device(str(device))).moving_features(feature_edit)
     return Gan(opened, accelerated(opened, backend, Threads(1, each)))
 
 

@@ -27,6 +27,7 @@ LINES = {
     "finetune": "finetune --on photos --out new",
     "export": "export default --out new",
     "directions learn": "directions learn --method sefa",
+    "directions editor": "directions editor",
     "directions preview": "directions preview --out new",
 }
 

@@ -347,7 +347,8 @@ def test_the_front_door_has_stills_people_and_the_options_of_a_file(
 def test_the_front_door_takes_what_the_command_line_takes() -> None:
     ours = {*inspect.signature(Video.write).parameters}
     ours |= {*inspect.signature(dseinvert.Gan.video).parameters}
-    elsewhere = {"edits", "script", "out", "model", "device", "backend", "batch"}  # edit, load
+    elsewhere = {"edits", "script", "out", "model", "device", "backend", "batch"}
+    elsewhere |= {"feature_edit"}  # edit, load
     of_runs = {"list_people", "still", "strip", "preview", "frames", "segment"}
     of_runs |= {"overwrite", "dry_run"}
     assert {f.name for f in fields(VideoOptions)} - elsewhere - of_runs <= ours
