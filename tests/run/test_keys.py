@@ -9,11 +9,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dseinvert.config import ImagesOptions, VideoOptions
 from dseinvert.faces.crops import EVERYBODY, Wanted
 from dseinvert.inversion.asked import parse_refining
+from dseinvert.media.images import encode_png
 from dseinvert.media.video_write import Cut
 from dseinvert.models import open_model
 from dseinvert.run.flow.keys import Setting, result_key
@@ -268,6 +270,17 @@ def test_whole_photos_that_are_moved_are_made_again_and_others_go_on_as_they_wer
     assert made(plain).settings == made(replace(plain, blend="difference")).settings
     assert made(replace(pasted, blend="difference")).settings["pasting"] == 5
     assert made(pasted).settings["pasting"] == [5, "moved"]
+
+
+def test_masked_crops_of_earlier_versions_are_made_again_and_those_under_a_painting_are_not(
+    settings: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    for options in ({"mask": "auto"}, {"mask": "face"}, {"region": "hair"}):
+        assert settings(**options)["masking"] == images.MASKING
+        assert "masking" not in settings(**options, paste=True), "the key of pasting tells"
+    painted = tmp_path / "painted.png"
+    painted.write_bytes(encode_png(np.full((16, 16, 3), 255, np.uint8)))
+    assert not {"masking"} & {*settings(), *settings(mask=str(painted))}
 
 
 def test_what_only_decides_about_the_picture_leaves_tracks_and_latents_as_they_are() -> None:

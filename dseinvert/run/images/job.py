@@ -26,6 +26,7 @@ from dseinvert.run.flow.keys import Setting, settings_of
 from dseinvert.run.flow.template import Template, parse_template
 
 PASTING = 5  # raised when whole photos come out otherwise, and only these
+MASKING = 2  # raised when crops under --mask auto or face, or --region, do, and only these
 OUTPUTS = 2  # raised when the same input and settings give other outputs: all is then done again
 
 
@@ -118,6 +119,14 @@ def _pasting(job: ImagesJob) -> dict[str, Any]:
     return {"pasting": PASTING if blend == "difference" else [PASTING, blend]}
 
 
+def _mask(job: ImagesJob) -> dict[str, Any]:
+    """With a paste, PASTING tells that crops come out otherwise; a painted mask takes all."""
+    if job.mask is None:
+        return {}
+    told = {"mask": job.mask.name}
+    return told if job.options.paste or job.mask.trust is None else {**told, "masking": MASKING}
+
+
 SETTINGS: tuple[Setting[ImagesJob], ...] = (
     Setting((), lambda job: {"outputs": OUTPUTS}),
     Setting(("model", "feature_edit"), _model),
@@ -126,7 +135,7 @@ SETTINGS: tuple[Setting[ImagesJob], ...] = (
     Setting(("paste",), lambda job: {"paste": job.options.paste}),
     Setting(("blend",), _pasting),
     Setting(("label",), _label),
-    Setting(("mask", "region"), lambda job: {} if job.mask is None else {"mask": job.mask.name}),
+    Setting(("mask", "region"), _mask),
     Setting(("format", "quality"), lambda job: {"form": job.form.text} if job.form.text else {}),
     Setting(("name_template",), _names),
     Setting(("keep_gps",), lambda job: {"gps": True} if job.options.keep_gps else {}),

@@ -19,6 +19,7 @@ from dseinvert.run.video.who import person_key
 from dseinvert.written import regions_of
 
 OUTPUTS = 2  # raised when the same input and settings give other outputs: all is then done again
+PASTING = 2  # raised when pasted edits come out otherwise: begun and moved ones are made again
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def _where(asked: Asked) -> dict[str, Any]:
 def _blend(asked: Asked) -> dict[str, Any]:
     options = asked.options
     edited = bool(options.edits or options.script) and options.paste != "replace"
-    return {"blend": options.blend} if edited and options.blend != "difference" else {}
+    return {"blend": [options.blend, PASTING]} if edited and options.blend != "difference" else {}
 
 
 def _sound(asked: Asked) -> dict[str, Any]:

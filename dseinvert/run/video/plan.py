@@ -26,7 +26,7 @@ from dseinvert.media.playable import Choice, playable
 from dseinvert.media.scan import Problem, looks_like_image, scan
 from dseinvert.media.video_write import Cut, check_output, suffix_for
 from dseinvert.run.flow.names import assign, folded
-from dseinvert.run.video.keys import LATENTS, PICTURES, RENDER, TRACKS, Asked, key_of
+from dseinvert.run.video.keys import LATENTS, PASTING, PICTURES, RENDER, TRACKS, Asked, key_of
 
 _OTHER_FILES = frozenset(
     {".gif", ".apng", ".png", ".jpg", ".jpeg", ".webp", ".mp3", ".m4a", ".wav", ".ogg", ".f4v"}
@@ -52,6 +52,11 @@ class Output:
     added: str = ""
     """The key that it would have with --blend difference, as all runs had before there was another
     one."""
+
+    @property
+    def begun(self) -> str:
+        """The end of the names of its unfinished work; another one for another way to paste."""
+        return f"p{PASTING}-{self.key}"
 
 
 @dataclass(frozen=True)

@@ -119,8 +119,8 @@ def _shots(studio: Studio, work: Work, first: int, planes: bool) -> Iterator[Sho
 
 def _steady(studio: Studio, work: Work, first: int) -> Steady:
     """What steadies the changes, as it was before frame `first`."""
-    keys = {output.label: output.key for output in work.task.outputs}
-    folders = {label: work.kept(f"steady-{keys[label]}") for label in studio.edits}
+    begun = {output.label: output.begun for output in work.task.outputs}
+    folders = {label: work.kept(f"steady-{begun[label]}") for label in studio.edits}
     steady = Steady(STEADY[studio.paste] * studio.smooth, folders, studio.options.segment)
     steady.resume(first)
     return steady

@@ -36,7 +36,7 @@ def open_sink(work: Work, output: Output, every: int) -> Iterator[Sink]:
 
     every: frames a segment.
     """
-    task, kept = work.task, work.kept(f"{output.label}-{output.key}")
+    task, kept = work.task, work.kept(f"{output.label}-{output.begun}")
     if task.settings is None:
         with _frames(work, output, kept) as frames:
             yield frames

@@ -108,9 +108,9 @@ def _restore(task: Task) -> None:
 def _drop_other_work(task: Task) -> None:
     """Remove what was left by runs with other settings."""
     ours = (f"tracks-{task.tracks_key}", f"latents-{task.latents_key}", _INTENT, _SOURCE)
-    keys = tuple(output.key for output in task.outputs)
+    begun = tuple(output.begun for output in task.outputs)
     for path in task.kept.iterdir():
-        ours_too = path.name.startswith(ours) or path.name.endswith(keys)
+        ours_too = path.name.startswith(ours) or path.name.endswith(begun)
         if ours_too and not path.is_symlink():
             continue
         if path.is_dir() and not path.is_symlink():

@@ -10,6 +10,7 @@ import pytest
 from dseinvert.errors import InputError
 from dseinvert.latent.clip import Chunks
 from dseinvert.media.rows import Rows, write_rows
+from dseinvert.run.video.keys import PASTING
 from tests.moving_face import clip
 
 Run = Callable[..., int]
@@ -54,6 +55,31 @@ def test_work_that_an_earlier_version_left_is_finished_rightly(
     assert dse(*words, tmp_path / "old") == 0
     for name in ("talking.age+2.mp4", "talking.safetensors"):
         assert (tmp_path / "old" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert not kept.exists()
+
+
+def test_what_an_earlier_version_began_to_paste_is_not_gone_on_with(
+    dse: Run, talking: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise InputError("the machine was switched off")
+
+    words = ("video", talking, "--edit", "age=2", "--segment", "4", "-q", "--out")
+    assert dse(*words, tmp_path / "whole") == 0
+    with monkeypatch.context() as patched:
+        patched.setattr("dseinvert.media.video_write._mux", killed)
+        assert dse(*words, tmp_path / "old") != 0
+    kept = tmp_path / "old" / ".talking.dse-work"
+    for begun in ([*kept.glob(f"age+2-p{PASTING}-*")], [*kept.glob(f"steady-p{PASTING}-*")]):
+        (folder,) = begun
+        before = [path for path in folder.rglob("*") if path.is_file()]
+        assert before
+        for path in before:
+            path.write_bytes(b"pasted otherwise")
+        folder.rename(folder.with_name(folder.name.replace(f"-p{PASTING}-", "-")))
+    assert dse(*words, tmp_path / "old") == 0
+    name = "talking.age+2.mp4"
+    assert (tmp_path / "old" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert not kept.exists()
 
 
