@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dseinvert.encoders.irse import Trunk
-from dseinvert.encoders.psp import POOLED
+from dseinvert.encoders.psp import POOLED, check_rows
 from dseinvert.generators import Generator
 from dseinvert.latent import Latent
 
@@ -101,9 +101,7 @@ class E2StyleEncoder(nn.Module):
 
     def attach(self, generator: Generator) -> None:
         """Keep the generator that draws its results; ValueError where it takes other latents."""
-        rows = (generator.spec.layers, generator.spec.dim)
-        if rows != tuple(self.w_avg.shape):
-            raise ValueError(f"its encoder writes w+ of {list(self.w_avg.shape)}, not {list(rows)}")
+        check_rows(generator, self.w_avg)
         self._generator = (generator,)
 
     def _draw(self, rows: Tensor) -> Tensor:

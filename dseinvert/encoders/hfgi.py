@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dseinvert.encoders.irse import IRSEUnit
-from dseinvert.encoders.psp import PSPConfig, PSPNetwork
+from dseinvert.encoders.psp import PSPConfig, PSPNetwork, check_rows
 from dseinvert.generators import Generator
 from dseinvert.generators.ops import leaky
 from dseinvert.latent import Latent
@@ -170,9 +170,7 @@ class HFGIEncoder(nn.Module):
 
     def attach(self, generator: Generator) -> None:
         """Keep the generator that draws its results; ValueError where it takes other latents."""
-        rows = (generator.spec.layers, generator.spec.dim)
-        if rows != tuple(self.w_avg.shape):
-            raise ValueError(f"its encoder writes w+ of {list(self.w_avg.shape)}, not {list(rows)}")
+        check_rows(generator, self.w_avg)
         self._generator = (generator,)
 
 

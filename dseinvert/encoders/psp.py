@@ -198,6 +198,13 @@ class PSPEncoder(nn.Module):
         """It needs no generator."""
 
 
+def check_rows(generator: Generator, average: Tensor) -> None:
+    """ValueError where a generator takes other w+ than codes that start from `average` [L, D]."""
+    rows = [generator.spec.layers, generator.spec.dim]
+    if rows != [*average.shape]:
+        raise ValueError(f"its encoder writes w+ of {[*average.shape]}, not {rows}")
+
+
 def summed(rows: Tensor) -> Tensor:
     """The first row, and what the others [B, L, D] are as offsets from it (e4e)."""
     return torch.cat([rows[:, :1], rows[:, :1] + rows[:, 1:]], dim=1)

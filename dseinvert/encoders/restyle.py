@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dseinvert.encoders.psp import PSPConfig, PSPNetwork
+from dseinvert.encoders.psp import PSPConfig, PSPNetwork, check_rows
 from dseinvert.generators import Generator
 from dseinvert.latent import Latent
 
@@ -70,9 +70,7 @@ class ReStyleEncoder(nn.Module):
 
     def attach(self, generator: Generator) -> None:
         """Keep the generator that draws its results; ValueError where it takes other latents."""
-        rows = (generator.spec.layers, generator.spec.dim)
-        if rows != tuple(self.w_avg.shape):
-            raise ValueError(f"its encoder writes w+ of {list(self.w_avg.shape)}, not {list(rows)}")
+        check_rows(generator, self.w_avg)
         self._generator, self._average = (generator,), None
 
     def average(self) -> Tensor:

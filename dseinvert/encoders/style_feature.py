@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dseinvert.encoders.irse import ScaleShift
+from dseinvert.encoders.psp import check_rows
 from dseinvert.generators import Generator
 from dseinvert.latent import Latent
 
@@ -145,9 +146,7 @@ class StyleFeatureEncoder(nn.Module):
 
     def attach(self, generator: Generator) -> None:
         """Keep the generator whose features it fuses; ValueError where its latents are others."""
-        rows = (generator.spec.layers, generator.spec.dim)
-        if rows != tuple(self.w_avg.shape):
-            raise ValueError(f"its encoder writes w+ of {list(self.w_avg.shape)}, not {list(rows)}")
+        check_rows(generator, self.w_avg)
         self._generator = (generator,)
 
 

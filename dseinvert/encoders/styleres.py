@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dseinvert.encoders.psp import PSPConfig, PSPNetwork, summed
+from dseinvert.encoders.psp import PSPConfig, PSPNetwork, check_rows, summed
 from dseinvert.generators import Generator
 from dseinvert.latent import Latent
 
@@ -148,7 +148,5 @@ class StyleResEncoder(nn.Module):
 
     def attach(self, generator: Generator) -> None:
         """Keep the generator whose features it changes; ValueError where its latents are others."""
-        rows = (generator.spec.layers, generator.spec.dim)
-        if rows != tuple(self.w_avg.shape):
-            raise ValueError(f"its encoder writes w+ of {list(self.w_avg.shape)}, not {list(rows)}")
+        check_rows(generator, self.w_avg)
         self._generator = (generator,)

@@ -56,7 +56,7 @@ def convert(content: Any, generator: Generator | None = None) -> Found:
         encoder = HFGIEncoder(config)
     encoder.load_state_dict(weights, assign=True)
     encoder.eval().requires_grad_(False).attach(owner)
-    _check_feature(owner, config)
+    psp.check_feature(owner, config.layer, config.channels, config.network.size // 4)
     notes = (*base.notes, _EDITS)
     return Found("HFGI checkpoint", base.generator, encoder, {}, base.alignment, notes, LICENCE)
 
@@ -69,18 +69,6 @@ def _config(encoder: PSPEncoder, reader: State, aligner: State) -> HFGIConfig:
     aligns = [shape(aligner, "conv_layer1.0.weight", 4)[0]]
     aligns += [shape(aligner, f"conv_layer{k}.0.res_layer.1.weight", 4)[0] for k in (2, 3, 4)]
     return HFGIConfig(encoder.config, channels, hidden, tuple(reads), tuple(aligns))
-
-
-def _check_feature(generator: Generator, config: HFGIConfig) -> None:
-    """InputError where the generator has no such features at that layer."""
-    side, family = config.network.size // 4, generator.family
-    wanted = (config.channels, side, side)
-    try:
-        found = tuple(generator.features(generator.mean_latent(), config.layer).shape[1:])
-    except ValueError as error:
-        raise InputError(f"a {family} without features of {side} px") from error
-    if found != wanted:
-        raise InputError(f"features {list(wanted)}, and its generator has {list(found)}")
 
 
 def _reader(state: State, config: HFGIConfig) -> Pairs:

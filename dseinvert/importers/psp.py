@@ -158,6 +158,16 @@ def mean_rows(average: Tensor | None, layers: int, generator: Generator) -> Tens
         raise InputError(f"latent_avg: expected {wanted}, found {list(average.shape)}") from error
 
 
+def check_feature(generator: Generator, layer: int, channels: int, side: int) -> None:
+    """InputError where the generator has no features [channels, side, side] at that layer."""
+    try:
+        found = [*generator.features(generator.mean_latent(), layer).shape[1:]]
+    except ValueError as error:
+        raise InputError(f"a {generator.family} without features of {side} px") from error
+    if found != [channels, side, side]:
+        raise InputError(f"features {[channels, side, side]}, and its generator has {found}")
+
+
 def _build(
     config: PSPConfig, options: Mapping[str, Any], weights: dict[str, Tensor]
 ) -> PSPEncoder | ReStyleEncoder:

@@ -19,7 +19,7 @@ from dseinvert.errors import InputError
 from dseinvert.generators import Generator
 from dseinvert.generators.blank import Blank
 from dseinvert.importers.found import Found
-from dseinvert.importers.psp import average_of, mean_rows
+from dseinvert.importers.psp import average_of, check_feature, mean_rows
 from dseinvert.importers.psp_weights import conv_norm, plain
 from dseinvert.importers.rosinality import state_to_generator
 from dseinvert.importers.tensors import State, below, count, norm, shape, take
@@ -74,7 +74,7 @@ def convert(content: Any, generator: Generator | None = None) -> Found:
         encoder = StyleFeatureEncoder(config)
     encoder.load_state_dict(weights, assign=True)
     encoder.eval().requires_grad_(False).attach(generator)
-    _check_feature(generator, config)
+    check_feature(generator, config.layer, config.channels, config.size // 4)
     part = "editor" if whole else "inverter"
     notes = (_EDITS,) if whole else ()
     return Found(
@@ -94,18 +94,6 @@ def _config(state: State, *, edits: bool) -> StyleFeatureConfig:
         depth=count(state, "fuser.body."),
         edits=edits,
     )
-
-
-def _check_feature(generator: Generator, config: StyleFeatureConfig) -> None:
-    """InputError where the generator has no such features at that layer."""
-    side = config.size // 4
-    wanted = (config.channels, side, side)
-    try:
-        found = tuple(generator.features(generator.mean_latent(), config.layer).shape[1:])
-    except ValueError as error:
-        raise InputError(f"a generator without features of {side} px") from error
-    if found != wanted:
-        raise InputError(f"features {list(wanted)}, and its generator has {list(found)}")
 
 
 def _weights(state: State, config: StyleFeatureConfig) -> Pairs:
