@@ -87,6 +87,14 @@ def follow(
             break
 
 
+def _set_aside(file: Path, stage: Stage) -> None:
+    """A checkpoint that is not written over, to go back to; of these the last two stay."""
+    content = dumps({**states(stage.parts), "step": stage.step})
+    write_bytes(file.with_stem(f"{file.stem}-{stage.step:07d}"), content)
+    for old in sorted(file.parent.glob(f"{file.stem}-*{file.suffix}"))[:-2]:
+        old.unlink()
+
+
 def _tell(
     stage: Stage, pace: Pace, record: Record, figures: dict[str, Tensor], rate: float
 ) -> None:
@@ -99,6 +107,7 @@ def _keep(stage: Stage, pace: Pace, record: Record, file: Path, *, last: bool) -
     if last or stage.step % pace.keep_every == 0:
         write_bytes(file, dumps({**states(stage.parts), "step": stage.step}))
     if last or stage.step % pace.watch_every == 0:
+        _set_aside(file, stage)
         found, rows = stage.watch()
         record.add("watch", stage.step, found)
         record.picture(stage.step, rows)

@@ -97,6 +97,17 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(tmp_path: Path) -> No
         assert torch.equal(tensor, parts.smooth.state_dict()[name]), name
 
 
+def test_a_run_that_went_wrong_goes_back_to_one_of_its_last_two_looks(tmp_path: Path) -> None:
+    often = replace(OPTIONS.pace, watch_every=2)
+    whole = run(tmp_path, often)
+    kept = sorted(path.name for path in tmp_path.glob("finer-*.pt"))
+    assert kept == ["finer-0000004.pt", "finer-0000006.pt"]
+    (tmp_path / kept[0]).replace(tmp_path / FILE)
+    again = run(tmp_path, often)
+    for name, tensor in whole.smooth.state_dict().items():
+        assert torch.equal(tensor, again.smooth.state_dict()[name]), name
+
+
 def test_a_crop_says_where_it_is() -> None:
     torch.manual_seed(0)
     line = torch.linspace(-1, 1, 16)
