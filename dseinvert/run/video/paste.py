@@ -18,6 +18,7 @@ from dseinvert.faces.tone import tone_of
 from dseinvert.media.pixels import Pixels
 from dseinvert.media.planes import Planes, grown
 from dseinvert.run.video.draw import ClipFace, Drawn, Shot
+from dseinvert.run.video.even import SECONDS, evened_in_time
 from dseinvert.run.video.steady import Patches, Steady
 from dseinvert.run.video.studio import RECON, Studio
 from dseinvert.video.blend import Mode, blend, face_mask, mask_in_frame
@@ -33,12 +34,17 @@ Pasted = tuple[int, int, Mapping[str, Pixels | Planes]]
 
 
 def steadied(
-    studio: Studio, drawn: Iterable[tuple[Shot, list[Drawn]]], steady: Steady
+    studio: Studio, drawn: Iterable[tuple[Shot, list[Drawn]]], steady: Steady, first: int = 0
 ) -> Iterator[tuple[Shot, list[Patches]]]:
-    """Each frame with what is to be put into it, steadied in time."""
+    """Each frame from place `first` on with what is to be put into it, steadied in time.
+
+    drawn: from `MOST` frames earlier on, lest it matter where it began.
+    """
     side = int(np.clip(studio.side, *_FLOW_SIDES))
-    for shot, pictures in drawn:
-        found = patches_of(studio, shot, pictures)
+    each = ((shot, patches_of(studio, shot, pictures)) for shot, pictures in drawn)
+    for shot, found in evened_in_time(each, SECONDS * studio.smooth):
+        if shot.place < first:
+            continue
         if steady.seconds > 0:
             pixels, time = shallow(shot.frame.pixels), float(shot.frame.time)
             for k, face in enumerate(shot.faces):

@@ -31,6 +31,7 @@ from dseinvert.run.video.steady import Steady
 from dseinvert.run.video.studio import RECON, Studio
 from dseinvert.run.video.work import Work
 from dseinvert.video.blend import Mode
+from dseinvert.video.even import MOST
 
 # Seconds at strength 1 until what is put in has been renewed by two thirds: a change carried along
 # with the face, and a face in place of the frame's.
@@ -84,7 +85,8 @@ def drawing(
     with ExitStack() as stack:
         # In threads of their own run what must see each frame after the one before it, and so
         # cannot share its work among several: decoding, steadying, and each encoder.
-        shots = stack.enter_context(relay(_shots(studio, work, first, planes), _AHEAD))
+        early = max(0, first - MOST)
+        shots = stack.enter_context(relay(_shots(studio, work, early, planes), _AHEAD))
         workers = stack.enter_context(computing(studio.side, studio.generator.device))
         drawn = regroup(
             work.stop.until(shots),
@@ -95,7 +97,7 @@ def drawing(
             most=_window(work),
         )
         steady = _steady(studio, work, first)
-        patched = stack.enter_context(relay(steadied(studio, drawn, steady), _AHEAD))
+        patched = stack.enter_context(relay(steadied(studio, drawn, steady, first), _AHEAD))
         blenders = stack.enter_context(threads(_BLENDERS))
         yield ahead(blenders, partial(pasted, studio), patched, _AHEAD)
 
