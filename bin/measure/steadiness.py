@@ -42,7 +42,9 @@ class Watched:
     who: dict[str, list[Tensor]] = field(default_factory=dict)
     """Embeddings [256] of each frame."""
     errors: dict[str, list[float]] = field(default_factory=dict)
-    """Warp error of each step."""
+    """Warp error of each step, along the source's flow."""
+    own: dict[str, list[float]] = field(default_factory=dict)
+    """The same along each video's own flow: what flickers, wherever a face was moved to."""
     likeness: dict[str, list[dict[str, float]]] = field(default_factory=dict)
     """psnr, ssim, identity and the perceptual distances had here, to the source, of each frame."""
     rims: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
@@ -62,8 +64,12 @@ class Watched:
         )
 
     def warp(self, name: str) -> float:
-        """Mean warp error."""
+        """Mean warp error along the source's flow."""
         return float(np.mean(self.errors[name]))
+
+    def flicker(self, name: str) -> float:
+        """Mean warp error along the video's own flow."""
+        return float(np.mean(self.own[name]))
 
     def identity(self, name: str) -> Identity:
         """Against the source."""
@@ -142,12 +148,22 @@ def _look(
 
 
 def _step(found: Watched, before: Frames, now: Frames, mark: Mark) -> None:
-    new, old = next(iter(now.values())), next(iter(before.values()))
+    mask = _mask(next(iter(now.values())), mark) > 0
+    along, seen = _flow(*(next(iter(frames.values())) for frames in (now, before)))
+    for name, new in now.items():
+        old = before[name]
+        for errors, (flow, region) in (
+            (found.errors, (along, seen)),
+            (found.own, _flow(new, old)),
+        ):
+            if (region & mask).any():
+                errors.setdefault(name, []).append(warp_error(new, old, flow, region & mask))
+
+
+def _flow(new: Pixels, old: Pixels) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """From a frame to the one before, and where it can be trusted."""
     flow = dense_flow(new, old)
-    region = trusted(flow, dense_flow(old, new)) & (_mask(new, mark) > 0)
-    for name in now if region.any() else ():
-        error = warp_error(now[name], before[name], flow, region)
-        found.errors.setdefault(name, []).append(error)
+    return flow, trusted(flow, dense_flow(old, new))
 
 
 def _mask(frame: Pixels, mark: Mark) -> NDArray[np.float32]:

@@ -52,8 +52,8 @@ NOTE = (
     "of 68 landmarks of a foreign network (face-api.js; mean of five framings) in thousandths of "
     "the eye distance; added: that of the landmarks' distances from the source's; warp: squared "
     "difference in [0, 1] along the source's DIS flow, sum of channels, x 1e6, within the face's "
-    "mask, occlusions and motion borders left out. excess: minus the re-encoded source's; less: by "
-    "how much steady's is below the other's. "
+    "mask, occlusions and motion borders left out; own: the same along each video's own flow. "
+    "excess: minus the re-encoded source's; less: by how much steady's is below the other's. "
     "Crop: mean second difference of the quads' corners. TL-ID, TG-ID, ID (MobileFaceNet), PSNR, "
     "SSIM, perceptual distance: on crops of the model's side, means over frames, of the written "
     "videos; seam: grey levels changed just outside the mask, and steepening at the rim."
@@ -172,7 +172,8 @@ def steady_rows(
     rows: list[dict[str, Cell]] = []
     for clip, one in found.items():
         row: dict[str, Cell] = {"clip": clip}
-        for name, measure, unit in (("jitter", one.jitter, 1e3), ("warp", one.warp, 1e6)):
+        measures = (("jitter", one.jitter, 1e3), ("warp", one.warp, 1e6), ("own", one.flicker, 1e6))
+        for name, measure, unit in measures:
             videos = (SOURCE, AGAIN, *(f"{way} {what}" for way in ways))
             own, again, other, steady = (unit * measure(video) for video in videos)
             row |= {f"{name} source": own, "re-encoded " + name: again}
