@@ -64,12 +64,15 @@ def _written(studio: Studio, work: Work, sinks: Mapping[str, Sink], first: int) 
     """The place of each frame that all sinks have taken, [an encoder an output], in order."""
     if first >= work.count:
         return
-    with drawing(studio, work, first, planes=True) as results, ExitStack() as stack:
+    # Pictures are done one by one; what steadies them is known where a segment begins.
+    begin = first - first % studio.options.segment
+    with drawing(studio, work, begin, planes=True) as results, ExitStack() as stack:
         for label, sink in sinks.items():
             encoder = stack.enter_context(threads(1))
             results = ahead(encoder, partial(_write, label, sink), results, _AHEAD)
         for place, _, _ in results:
-            yield place
+            if place >= first:
+                yield place
 
 
 @contextmanager

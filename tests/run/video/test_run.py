@@ -19,7 +19,7 @@ from dseinvert.media.clip import probe
 from dseinvert.media.images import encode_png, read_image
 from dseinvert.media.video_read import frame_times, read_frames
 from dseinvert.media.video_verify import compare
-from dseinvert.run.video import measure
+from dseinvert.run.video import measure, sinks
 from tests.media.test_planes import stored
 from tests.moving_face import STEP, TICK, clip, frames
 
@@ -402,3 +402,26 @@ def test_batch_and_segment_change_a_moved_video_by_a_level_at_most(
     for one, other in zip(*made, strict=True):
         gap = read_image(one).astype(int) - read_image(other)
         assert np.abs(gap).max() <= 1
+
+
+def test_pictures_killed_within_a_segment_go_on_as_if_they_had_not_been(
+    dse: Run, talking: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("video", talking, "--edit", "smile=2", "--frames", "-q", "--segment", "4", "--out")
+    assert dse(*words, tmp_path / "whole") == 0
+    write, written = sinks._Frames.write, list[int]()
+
+    def killed(self: sinks._Frames, picture: np.ndarray, pts: int) -> None:
+        if len(written) == 6:
+            raise RuntimeError("killed")
+        written.append(pts)
+        write(self, picture, pts)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sinks._Frames, "write", killed)
+        assert dse(*words, tmp_path / "killed") != 0
+    assert dse(*words, tmp_path / "killed") == 0
+    made = [sorted((tmp_path / name).rglob("*.png")) for name in ("whole", "killed")]
+    assert [path.name for path in made[0]] == [path.name for path in made[1]] and len(made[0]) >= 8
+    for one, other in zip(*made, strict=True):
+        assert np.abs(read_image(one).astype(int) - read_image(other)).max() <= 1
