@@ -19,7 +19,8 @@ from dseinvert.media.clip import probe
 from dseinvert.media.images import encode_png, read_image
 from dseinvert.media.video_read import frame_times, read_frames
 from dseinvert.media.video_verify import compare
-from dseinvert.run.video import measure, sinks
+from dseinvert.run.video import measure, render, sinks
+from dseinvert.video.even import MOST
 from tests.media.test_planes import stored
 from tests.moving_face import STEP, TICK, clip, frames
 
@@ -420,7 +421,11 @@ def test_pictures_killed_within_a_segment_go_on_as_if_they_had_not_been(
     with monkeypatch.context() as patch:
         patch.setattr(sinks._Frames, "write", killed)
         assert dse(*words, tmp_path / "killed") != 0
-    assert dse(*words, tmp_path / "killed") == 0
+    began, shots = list[int](), render._shots
+    with monkeypatch.context() as patch:
+        patch.setattr(render, "_shots", lambda *a: (began.append(a[2]), shots(*a))[1])
+        assert dse(*words, tmp_path / "killed") == 0
+    assert began == [4 - MOST]  # the segment's begin, and what is evened looks so far back
     made = [sorted((tmp_path / name).rglob("*.png")) for name in ("whole", "killed")]
     assert [path.name for path in made[0]] == [path.name for path in made[1]] and len(made[0]) >= 8
     for one, other in zip(*made, strict=True):
