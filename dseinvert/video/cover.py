@@ -33,10 +33,10 @@ FAR, OFTEN = (20.0, 12.0), (2.1, 1.4)
 # The same of an area of so many pixels across, where a little everywhere is enough: the mean of how
 # far its pixels are, in times how far they often are and FLOOR grey levels; none counts more than
 # MOST. A pixel is plainly of something else that is PLAIN times as far as is sure.
-AREA, FLOOR, MOST, WIDELY, PLAIN = 5, 6.0, 4.0, (0.8, 0.65), 1.5
+AREA, FLOOR, MOST, WIDELY, PLAIN = 5, 6.0, 4.0, (0.7, 0.57), 1.5
 # A face that turns quickly is all a little unlike itself. If CALM percent of its pixels are not
 # nearer than RESTLESS times that, all are taken for so much nearer.
-CALM, RESTLESS = 55, 0.5
+CALM, RESTLESS = 55, 0.33
 # Of how many crops a pixel is compared with each, and how many may be as far as they like that it
 # is nearer to: a cover may be seen in so many of them.
 EXAMPLES, COVERED = 16, 3
