@@ -1,8 +1,9 @@
 """What lies over a face, and how far the face itself can be seen, told by its track's own past.
 
 Each crop is compared with what the crops around it in time usually show. What is far from that, in
-a connected part of the face, is something else: a hand, a bar, a microphone. How much contrast is
-left of the usual one says how far a face is burnt out or faded.
+a connected part of the face, is something else: a hand, a bar, a microphone. Of a head that turns
+much is far, too: what seems covered is compared once more, with these crops led to where the head
+is now. How much contrast is left of the usual one says how far a face is burnt out or faded.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from dseinvert.faces.paste import face_mask
 from dseinvert.faces.tone import LUMA
 from dseinvert.media.pixels import Doubles, Pixels
+from dseinvert.video.lead import led
 
 Singles = NDArray[np.float32]
 Flags = NDArray[np.bool_]
@@ -31,10 +33,10 @@ FAR, OFTEN = (20.0, 12.0), (2.1, 1.4)
 # The same of an area of so many pixels across, where a little everywhere is enough: the mean of how
 # far its pixels are, in times how far they often are and FLOOR grey levels; none counts more than
 # MOST. A pixel is plainly of something else that is PLAIN times as far as is sure.
-AREA, FLOOR, MOST, WIDELY, PLAIN = 5, 6.0, 4.0, (0.8, 0.65), 1.5
+AREA, FLOOR, MOST, WIDELY, PLAIN = 5, 6.0, 4.0, (0.7, 0.57), 1.5
 # A face that turns quickly is all a little unlike itself. If CALM percent of its pixels are not
 # nearer than RESTLESS times that, all are taken for so much nearer.
-CALM, RESTLESS = 55, 0.26
+CALM, RESTLESS = 55, 0.33
 # Of how many crops a pixel is compared with each, and how many may be as far as they like that it
 # is nearer to: a cover may be seen in so many of them.
 EXAMPLES, COVERED = 16, 3
@@ -191,11 +193,21 @@ def _told_apart(crop: Singles, usual: _Usual, lit: Flags) -> tuple[Flags, Flags]
 
     lit: the pixels that tell the light.
     """
-    away = _away(_toned(crop, usual.crop, lit), usual.examples)
-    restless = np.percentile((away / (usual.often + FLOOR))[_INNER], CALM) / RESTLESS
+    toned = _toned(crop, usual.crop, lit)
+    away = _away(toned, usual.examples)
+    covered, likely = _beyond(away, usual.often)
+    if not covered.any():
+        return covered, likely
+    turned = _away(toned, led(usual.examples, toned))
+    return _beyond(np.minimum(away, turned), usual.often)
+
+
+def _beyond(away: Singles, often: Singles) -> tuple[Flags, Flags]:
+    """As `_told_apart`, of how far each pixel is from the usual and often is: [32, 32] each."""
+    restless = np.percentile((away / (often + FLOOR))[_INNER], CALM) / RESTLESS
     away = away / max(1.0, float(restless))
-    sure, likely = (away > np.maximum(f, o * usual.often) for f, o in zip(FAR, OFTEN, strict=True))
-    wide, widely = (_mean_share(away, usual.often) > share for share in WIDELY)
+    sure, likely = (away > np.maximum(f, o * often) for f, o in zip(FAR, OFTEN, strict=True))
+    wide, widely = (_mean_share(away, often) > share for share in WIDELY)
     likely = likely | widely
     return _parts_with(likely, (sure, LEAST), (wide, LEAST_WIDE)), likely
 

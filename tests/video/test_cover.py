@@ -103,3 +103,17 @@ def test_any_order_tells_the_same() -> None:
     alone = Sights(times, sound, small.__getitem__).at(33)
     np.testing.assert_array_equal(rows[33].hidden, alone.hidden)
     assert rows[33].share == alone.share
+
+
+def turned(face: np.ndarray, amount: float) -> np.ndarray:
+    """A face whose middle goes `amount` pixels to the right, and its sides stay: a head turns."""
+    rows, columns = np.mgrid[:BIG, :BIG].astype(np.float32)
+    bend = (1 - ((columns - BIG / 2) / (BIG / 2)) ** 2).clip(0)
+    return cv2.remap(face, columns - np.float32(amount) * bend, rows, cv2.INTER_LINEAR)
+
+
+def test_a_head_that_turns_is_all_seen() -> None:
+    pictures = crops()
+    for k in range(20, 30):
+        pictures[k] = turned(pictures[k], 14 * np.sin((k - 19) / 11 * np.pi))
+    assert max(sight.hidden[face_mask(SIDE) > 0.5].mean() for sight in sights(pictures)) < 0.02

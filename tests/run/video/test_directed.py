@@ -23,6 +23,7 @@ from dseinvert.media.images import read_image
 from dseinvert.media.video_read import read_frames
 from dseinvert.run.video.cast import SIDE, every_of, find_everybody, load_people, save_people
 from dseinvert.similarity.identity import Identity
+from tests.media.test_planes import stored
 from tests.moving_face import STEP, clip
 from tests.test_api_video import Heard
 
@@ -95,6 +96,32 @@ def test_each_person_has_their_own_edit_in_one_video(gan: dseinvert.Gan, two: Pa
     both = frames_of(video.edit("1:age=3", "2:smile=3"))
     assert (both[:, :, :80] == frames_of(video.edit("age=3"))[:, :, :80]).all()
     assert (both[:, :, -80:] == frames_of(video.edit("smile=3"))[:, :, -80:]).all()
+
+
+def test_before_a_ramp_begins_that_person_is_untouched_bit_for_bit(
+    dse: Run, two: Path, tmp_path: Path
+) -> None:
+    script = tmp_path / "both.toml"
+    lines = [
+        f'[[edit]]\nperson = "{who}"\nedit = "{what}"\nkeys = [[{begin}, 0], [{begin + 0.08}, 3]]\n'
+        for who, what, begin in (("left", "age", 0.12), ("right", "smile", 0.24))
+    ]
+    script.write_text("".join(lines))
+    words = ("--edits", script, "--codec", "ffv1", "--out", tmp_path, "-q")
+    assert dse("video", two, *words) == 0
+    (made,) = tmp_path.glob("two.edits-both.*")
+    pairs = zip(stored(two), stored(made), strict=True)
+    sides = [[_differing_halves(*planes) for planes in zip(*pair, strict=True)] for pair in pairs]
+    for place, planes in enumerate(sides):
+        left, right = (any(side) for side in zip(*planes, strict=True))
+        assert (left, right) == (place > 3, place > 6), place
+
+
+def _differing_halves(before: np.ndarray, after: np.ndarray) -> tuple[bool, bool]:
+    """Of a plane: whether any sample left and right of its middle differs."""
+    apart = before != after
+    middle = apart.shape[1] // 2
+    return bool(apart[:, :middle].any()), bool(apart[:, middle:].any())
 
 
 def test_strengths_go_as_they_are_scheduled(gan: dseinvert.Gan, one: Path) -> None:
