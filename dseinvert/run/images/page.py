@@ -182,8 +182,11 @@ def _of(entry: Entry, face: FaceEntry) -> str:
     return f"face {entry.faces.index(face) + 1} of {Path(entry.shown).name}"
 
 
-def _data_uri(path: Path, pack: str) -> str:
-    """The picture itself when small, else a smaller JPEG; "" when it is no picture of there."""
+def _data_uri(path: Path, pack: str = "") -> str:
+    """The picture itself when small, else a smaller JPEG; "" when it is no picture of there.
+
+    pack: the shard that it is in; "" = it is a file by itself.
+    """
     try:
         data = picture(path.parent, pack, path.name) if pack else _read(path)
         if len(data) <= _EMBEDDED_BYTES:
