@@ -108,6 +108,9 @@ class ImagesOptions:
     max_pixels: Annotated[int | None, Option(least=1)] = None
     """Of an image, beyond which it is refused. None = 220 million, and less for a file of a few
     bytes."""
+    pack: Annotated[int | None, Option(least=1, most=10_000)] = None
+    """Images of a shard: their outputs as a tar of pictures, a parquet table and a safetensors of
+    latents. None = files of each image."""
     keep_folders: Switch = False
     """Write into the folders that the images have below an input, each with a page of its own."""
     overwrite: Switch = False

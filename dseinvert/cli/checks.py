@@ -67,6 +67,7 @@ def check_images(paths: Sequence[str], options: ImagesOptions) -> None:
         raise UsageError("--paste needs an --edit to paste", "add --edit NAME=STRENGTH")
     _cosine(options.identity_floor)
     _named(options, paths)
+    _packed(options)
     _run_by(options.device, options.backend)
     inputs.check_inputs(paths, IMAGES)
     inputs.check_sets(*map(Path, paths))
@@ -297,6 +298,17 @@ def _named(options: ImagesOptions, paths: Sequence[str]) -> None:
     if inputs.inside_inputs(paths, options.out):
         what = f"--name-template: {shown(options.out)} is an input too"
         raise UsageError(what, "choose another --out, or leave --name-template out")
+
+
+def _packed(options: ImagesOptions) -> None:
+    if options.pack is None:
+        return
+    if options.name_template is not None:
+        raise UsageError(
+            "--pack names the pictures in its tars itself", "leave out --name-template"
+        )
+    if find_spec("pyarrow") is None:
+        raise MissingError("--pack needs the package pyarrow", "pip install 'dseinvert[parquet]'")
 
 
 def _edits_apart(template: Template, *, several: bool) -> None:

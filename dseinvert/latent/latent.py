@@ -17,12 +17,13 @@ from torch import Tensor
 
 from dseinvert.errors import InputError, OutputError
 from dseinvert.latent.header import Header, is_latent
+from dseinvert.latent.packed import FORMAT as MANY
+from dseinvert.latent.packed import SUFFIX, pack_of, read_member
 from dseinvert.latent.tracks import every_row
 from dseinvert.latent.words import OPTIONAL, TUNING, Skip, Space
 from dseinvert.media.atomic import write_bytes
 from dseinvert.media.tensors import Head, finite, read_tensors
 
-SUFFIX = ".safetensors"
 _DIMENSIONS = {"feature": 4, "label": 2, "style": 2}
 """Of the tensors of a batch; code and all of a tuning have three."""
 
@@ -155,7 +156,7 @@ def dumps(latent: Latent) -> bytes:
 
 
 def load_latent(path: Path) -> Latent:
-    """Read a latent file; nothing in it is executed.
+    """Read a latent file, or a latent in a file of many; nothing in it is executed.
 
     Raises:
         InputError: not a latent file of this program, cut short, or holding NaN.
@@ -163,7 +164,7 @@ def load_latent(path: Path) -> Latent:
     if path.suffix != SUFFIX:
         raise InputError(f"{path}: latents are read from {SUFFIX} files only")
     try:
-        head, tensors = read_tensors(path)
+        head, tensors = read_tensors(path) if pack_of(path) is None else read_member(path)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
     except (ValueError, OSError) as error:
@@ -186,6 +187,8 @@ def _stored(name: str, tensor: Tensor) -> Tensor:
 
 
 def _checked(path: Path, head: Head, tensors: dict[str, Tensor]) -> Latent:
+    if head.text.get("format") == MANY:
+        raise InputError(f"{path}: holds many latents by name", f"name one: {path}:NAME")
     if not is_latent(head.text):
         raise InputError(
             f"{path}: a safetensors file, but not a latent: it does not name its space",

@@ -12,7 +12,7 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:")
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://")
 _NUMBERS = re.compile(r"\{(\d{1,9})\.\.(\d{1,9})\}")
 _MOST = 1_000_000
-_TABLE = ".parquet"
+_TABLE, _LATENTS = ".parquet", ".safetensors"
 
 
 def is_url(pattern: str) -> bool:
@@ -52,6 +52,14 @@ def column_of(pattern: str) -> tuple[str, str]:
     return table, column
 
 
+def member_of(pattern: str) -> tuple[str, str]:
+    """`00000.safetensors:name` -> the file and the latent; "" = no latent in it is named."""
+    pack, colon, name = pattern.rpartition(":")
+    if not colon or not pack.lower().endswith(_LATENTS) or "/" in name or is_there(pattern):
+        return pattern, ""
+    return pack, name
+
+
 def numbered(pattern: str) -> list[str]:
     """`{000..150}.tar` -> 000.tar, ..., 150.tar; ValueError for more than a million.
 
@@ -76,6 +84,6 @@ def numbered(pattern: str) -> list[str]:
 
 def is_plain(pattern: str) -> bool:
     """Whether it is a path or glob of a disk, which can be looked at at once."""
-    if is_url(pattern) or list_of(pattern) or column_of(pattern)[1]:
+    if is_url(pattern) or list_of(pattern) or column_of(pattern)[1] or member_of(pattern)[1]:
         return False
     return is_there(pattern) or not _NUMBERS.search(pattern)

@@ -117,15 +117,29 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         part.unlink(missing_ok=True)
         yield part
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-        sync_folder(path.parent)
+        settle(part, path)
     except OSError as error:
         raise output_error(path, error) from error
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def settle(part: Path, path: Path) -> None:
+    """Give a finished temporary file its final name, under which it is then on disk.
+
+    Into a store it is put whole, and stays where it is.
+
+    Raises:
+        OutputError: the store does not take it. OSError: the disk does not.
+    """
+    if url := far(path):
+        stores.put_file(url, part)
+        return
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())
+    part.replace(path)
+    sync_folder(path.parent)
 
 
 def write_bytes(path: Path, data: bytes, *, sync: bool = True, mark: str = "") -> None:

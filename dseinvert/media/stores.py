@@ -9,6 +9,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from dseinvert.errors import DseInvertError, InputError, MissingError, NoInputError, OutputError
@@ -103,6 +104,16 @@ def put(url: str, data: bytes) -> None:
     with _told(url, OutputError):
         files, path = _opened(url)
         files.pipe_file(path, data)
+
+
+def put_file(url: str, path: Path) -> None:
+    """As `put`, of a file of this machine, which need not fit into memory.
+
+    A large one may go there in pieces of one upload; there is no object before all of it is there.
+    """
+    with _told(url, OutputError):
+        files, name = _opened(url)
+        files.put_file(str(path), name)
 
 
 def put_new(url: str, data: bytes) -> bool:

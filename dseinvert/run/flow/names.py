@@ -30,7 +30,11 @@ def safe_stem(source: Path) -> str:
 
 
 def assign(
-    sources: Iterable[Path], before: Mapping[str, str], reserved: Iterable[str]
+    sources: Iterable[Path],
+    before: Mapping[str, str],
+    reserved: Iterable[str],
+    *,
+    dots: bool = True,
 ) -> dict[Path, str]:
     """A name for each source.
 
@@ -38,6 +42,7 @@ def assign(
         sources: in a fixed order; the first of several with one stem gets the plain stem.
         before: the names that absolute paths had in earlier runs; they keep them.
         reserved: names that no other source may get.
+        dots: False = there are none in the names; readers of tars end a name at the first.
     """
     sources = list(sources)
     names = {s: before[address(s)] for s in sources if address(s) in before}
@@ -46,7 +51,9 @@ def assign(
     for source in sources:
         if source not in names:
             stem_owner = owners.get(folded(safe_stem(source)))
-            name = next(n for n in _candidates(source, stem_owner) if folded(n) not in owners)
+            wanted = _candidates(source, stem_owner)
+            every = wanted if dots else (one.replace(".", "_") for one in wanted)
+            name = next(one for one in every if folded(one) not in owners)
             names[source] = name
             owners[folded(name)] = source
     return {source: names[source] for source in sources}

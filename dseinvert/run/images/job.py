@@ -140,6 +140,7 @@ SETTINGS: tuple[Setting[ImagesJob], ...] = (
     Setting(("name_template",), _names),
     Setting(("keep_gps",), lambda job: {"gps": True} if job.options.keep_gps else {}),
     Setting(("refine", "space", "budget", "until"), _refine),
+    Setting(("pack",), lambda job: {"pack": job.options.pack} if job.options.pack else {}),
     *map(_unless_usual, ("rotate", "faces", "min_face", "min_score")),
     Setting(("person", "identity"), _person),
 )

@@ -66,6 +66,8 @@ class Entry:
     """Who ran the networks, "torch" or "onnx 1.20"; no part of `key`, for their results agree."""
     stamp: str = ""
     """What a store said of the version of the source; "" = it lies in none."""
+    pack: str = ""
+    """The name of the shard that the files are in; "" = they are files by themselves."""
 
     @property
     def model(self) -> str:
@@ -76,8 +78,9 @@ class Entry:
 def dumps(entry: Entry) -> bytes:
     """One line, ASCII whatever the file names are."""
     fields = {"format": FORMAT, **asdict(entry)}
-    if not entry.stamp:  # which other versions of this program do not know
-        del fields["stamp"]
+    for later in ("stamp", "pack"):  # which other versions of this program do not know
+        if not fields[later]:
+            del fields[later]
     return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
 
 
@@ -111,7 +114,7 @@ def read_all(folder: Path) -> dict[str, Entry]:
 
 
 def _of_store(folder: Path) -> Iterator[dict[str, Entry]]:
-    for entry in _sharing(_parse(line, folder) for line in lines(folder) if _MARK in line):
+    for entry in _sharing(parse(line, folder) for line in lines(folder) if _MARK in line):
         yield {entry.name: entry}
 
 
@@ -125,7 +128,7 @@ def _is_better(one: Entry | None, later: Entry) -> bool:
 def _entries(path: Path) -> dict[str, Entry]:
     """By name; lines without our mark are not looked into, there may be millions."""
     with path.open("rb") as file:
-        found = (_parse(line, path.parent) for line in file if _MARK in line)
+        found = (parse(line, path.parent) for line in file if _MARK in line)
         return {entry.name: entry for entry in _sharing(found)}
 
 
@@ -138,7 +141,8 @@ def _sharing(entries: Iterable[Entry | None]) -> Iterator[Entry]:
         yield replace(entry, settings=usual)
 
 
-def _parse(line: bytes, folder: Path) -> Entry | None:
+def parse(line: bytes, folder: Path) -> Entry | None:
+    """The entry in a line of the journal of a folder; None = there is none of ours."""
     try:
         fields = json_value(line)
         if fields.pop("format") != FORMAT or fields["status"] not in get_args(Status):
@@ -154,7 +158,7 @@ def _checked(entry: Entry, folder: Path) -> Entry:
     file_name(entry.name)
     for plain in (entry.source, entry.shown, entry.sha256, entry.key, entry.reason):
         text(plain)
-    text(entry.backend), text(entry.stamp)
+    text(entry.backend), text(entry.stamp), entry.pack and file_name(entry.pack)
     each(entry.warnings, text)
     text(table(entry.settings, text, lambda value: value).get("model", ""))
     table(entry.files, file_name, text)

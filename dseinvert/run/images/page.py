@@ -20,6 +20,8 @@ from dseinvert.media.images import HEAD_BYTES, decode_image, encode_jpeg
 from dseinvert.media.pixels import Pixels
 from dseinvert.names import counted, read_regular
 from dseinvert.run.images.journal import Entry, FaceEntry
+from dseinvert.run.images.packed import picture
+from dseinvert.run.images.packing import TAR
 from dseinvert.run.images.roles import caption
 from dseinvert.run.pages import data_uri, encoded, page
 
@@ -53,6 +55,8 @@ class _Figure:
     caption: str
     alt: str
     """What it shows, of which face: it stands for the picture where that is not seen."""
+    absent: str
+    """What is said where there is no source."""
 
 
 @dataclass(frozen=True)
@@ -157,15 +161,20 @@ def _figures(
     out: Path, entry: Entry, face: FaceEntry, photos: Mapping[str, str], embed: bool
 ) -> Iterator[_Figure]:
     for name, file in face.pictures.items():
-        yield _figure(out, file, caption(name), embed, "picture", _of(entry, face))
+        said, of = caption(name), _of(entry, face)
+        yield _figure(out, file, said, embed, "picture", of, entry.pack)
     of = Path(entry.shown).name
     for name, file in photos.items():
-        yield _figure(out, file, f"{caption(name)} in the photo", embed, "photo", of)
+        said = f"{caption(name)} in the photo"
+        yield _figure(out, file, said, embed, "photo", of, entry.pack)
 
 
-def _figure(out: Path, file: str, said: str, embed: bool, kind: str, of: str) -> _Figure:
-    link = quote(file)
-    return _Figure(kind, link, _data_uri(out / file) if embed else link, said, f"{of}, {said}")
+def _figure(out: Path, file: str, said: str, embed: bool, kind: str, of: str, pack: str) -> _Figure:
+    tar = f"{pack}{TAR}" if pack else ""
+    link = quote(tar or file)
+    source = _data_uri(out / file, pack) if embed else "" if pack else link
+    absent = f"in {tar}" if pack else "missing"
+    return _Figure(kind, link, source, said, f"{of}, {said}", absent)
 
 
 def _of(entry: Entry, face: FaceEntry) -> str:
@@ -173,13 +182,13 @@ def _of(entry: Entry, face: FaceEntry) -> str:
     return f"face {entry.faces.index(face) + 1} of {Path(entry.shown).name}"
 
 
-def _data_uri(path: Path) -> str:
-    """The picture itself when small, else a smaller JPEG; "" when it is no picture of there."""
+def _data_uri(path: Path, pack: str = "") -> str:
+    """The picture itself when small, else a smaller JPEG; "" when it is no picture of there.
+
+    pack: the shard that it is in; "" = it is a file by itself.
+    """
     try:
-        if not is_inside(path.parent, path):
-            return ""
-        url = far(path)
-        data = stores.read(url) if url else read_regular(path)
+        data = picture(path.parent, pack, path.name) if pack else _read(path)
         if len(data) <= _EMBEDDED_BYTES:
             kind = _KINDS.get(marked(data[:HEAD_BYTES]))
             return data_uri(kind, data) if kind else ""
@@ -187,6 +196,18 @@ def _data_uri(path: Path) -> str:
     except (OSError, InputError):
         return ""
     return jpeg_uri(pixels)
+
+
+def _read(path: Path) -> bytes:
+    """A picture by itself.
+
+    Raises:
+        OSError, InputError: it cannot be read, or is a link to elsewhere.
+    """
+    if not is_inside(path.parent, path):
+        raise InputError(f"{path.name}: is not in its folder")
+    url = far(path)
+    return stores.read(url) if url else read_regular(path)
 
 
 def jpeg_uri(pixels: Pixels) -> str:

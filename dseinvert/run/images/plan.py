@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from dseinvert.media.scan import Problem, Scan
 from dseinvert.run.flow.keys import result_key
 from dseinvert.run.flow.names import assign, folded
 from dseinvert.run.images.journal import Entry
+from dseinvert.run.images.packed import check_packed, whole
 from dseinvert.run.images.roles import is_picture
 from dseinvert.run.inputs import Item, Status
 from dseinvert.run.spread.notes import ASIDE
@@ -44,6 +45,8 @@ class Plan:
     """Inputs that lie in the output folder and must not be overwritten."""
     left: tuple[str, ...] = ()
     """Names of earlier outputs that are there still, and whose inputs are gone."""
+    broken: tuple[str, ...] = ()
+    """Shards that are not whole any more."""
 
 
 def entry_key(sha256: str, settings: Mapping[str, Any], status: Status) -> str:
@@ -68,22 +71,25 @@ def make_plan(
 
     All inputs are named, and those planned that `part` holds.
     """
+    check_packed(out, known, settings.get("pack"), settings, overwrite=overwrite)
     inside = {path for path in scan.files if path.resolve().parent == out.resolve()}
     format = str(settings.get("form", "png")).partition(" ")[0]
     outputs = {path for path in inside if _is_output(path, known, format)}
     sources = [path for path in scan.files if path not in outputs]
-    named = _named(sources, known)
+    named = _named(sources, known, dots="pack" not in settings)
     items = [Item(source, name, scan.contents.get(source)) for source, name in named.items()]
     own = [item for item in items if part.shard.has(item.name)]
     failed = {entry.name for entry in known.values() if entry.status in ("failed", "refused")}
     aside = {name: known[name] for name in failed if known[name].reason.startswith(ASIDE)}
 
     there = names(out) if far(out) and known and not overwrite else None
+    broken = _broken([known[item.name] for item in own if item.name in known], out, there)
 
     def settled(item: Item) -> Entry | None:
-        if overwrite or (part.retry and item.name in failed):
+        entry = known.get(item.name)
+        if entry is None or overwrite or (part.retry and item.name in failed):
             return None
-        return aside.get(item.name) or _settled(item, known.get(item.name), out, settings, there)
+        return aside.get(item.name) or _settled(item, entry, out, settings, there, broken)
 
     with ThreadPoolExecutor(_HASHERS) as pool:
         earlier = list(pool.map(settled, own))
@@ -95,7 +101,19 @@ def make_plan(
         taken=frozenset(folded(item.name) for item in items),
         protected=frozenset(path.resolve() for path in inside - outputs),
         left=_left(known, items, out) if part.shard.number == 1 else (),
+        broken=tuple(sorted(broken)),
     )
+
+
+def _broken(entries: Sequence[Entry], out: Path, there: Collection[str] | None) -> set[str]:
+    """The names of shards that are not as these entries tell; all in them is done again."""
+    packs: dict[str, list[Entry]] = {}
+    for entry in entries:
+        if entry.pack:
+            packs.setdefault(entry.pack, []).append(entry)
+    with ThreadPoolExecutor(_HASHERS) as pool:
+        intact = pool.map(lambda pack: whole(out, pack, packs[pack], there), packs)
+        return {pack for pack, good in zip(packs, intact, strict=True) if not good}
 
 
 def _left(known: Mapping[str, Entry], items: Sequence[Item], out: Path) -> tuple[str, ...]:
@@ -105,12 +123,13 @@ def _left(known: Mapping[str, Entry], items: Sequence[Item], out: Path) -> tuple
     return tuple(e.name for e in gone if any((out / file).exists() for file in e.files))
 
 
-def _named(sources: list[Path], known: Mapping[str, Entry]) -> dict[Path, str]:
+def _named(sources: list[Path], known: Mapping[str, Entry], *, dots: bool) -> dict[Path, str]:
     """Names as in earlier runs; the names of files that have vanished are free again."""
     here = {address(source) for source in sources}
     alive = [e for e in known.values() if e.source in here or _is_there(e)]
     reserved = {name for e in alive for name in (e.name, *(face.name for face in e.faces))}
-    return assign(sources, {entry.source: entry.name for entry in alive}, reserved)
+    before = {entry.source: entry.name for entry in alive}
+    return assign(sources, before, reserved, dots=dots)
 
 
 def _is_there(entry: Entry) -> bool:
@@ -121,28 +140,34 @@ def _is_there(entry: Entry) -> bool:
 
 def _settled(
     item: Item,
-    entry: Entry | None,
+    entry: Entry,
     out: Path,
     settings: Mapping[str, Any],
     there: Container[str] | None,
+    broken: Container[str],
 ) -> Entry | None:
     """The item's entry if doing it again would change nothing.
 
-    `there`: what lies in a store, whose objects are whole. None = `out` is a folder.
+    `there`: what lies in a store, whose objects are whole. None = `out` is a folder. `broken`:
+    shards that are not whole.
     """
-    if entry is None or entry.status == "failed":
+    if entry.status == "failed" or entry.pack in broken:
         return None
     if entry.status == "refused" and _LIFTED.search(entry.reason):
         return None
     try:
         unchanged = entry.key == entry_key(_sha256(item, entry), settings, entry.status)
-        intact = unchanged and all(
-            _holds(out / name, sha256) if there is None else name in there
-            for name, sha256 in entry.files.items()
-        )
+        intact = unchanged and (bool(entry.pack) or _has_files(entry, out, there))
     except InputError:
         return None
     return entry if intact else None
+
+
+def _has_files(entry: Entry, out: Path, there: Container[str] | None) -> bool:
+    return all(
+        _holds(out / name, sha256) if there is None else name in there
+        for name, sha256 in entry.files.items()
+    )
 
 
 def _sha256(item: Item, entry: Entry) -> str:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -29,6 +29,8 @@ from dseinvert.run.images.compute import InvertedFace, Watching, invert_faces
 from dseinvert.run.images.job import ImagesJob, open_job
 from dseinvert.run.images.journal import Entry, Journal, dumps, journals, open_journal, read_all
 from dseinvert.run.images.outcome import Outcome
+from dseinvert.run.images.packed import check_packed, next_number, settle_dead
+from dseinvert.run.images.packing import Packer, packing
 from dseinvert.run.images.plan import Plan, make_plan
 from dseinvert.run.images.report import write_report
 from dseinvert.run.images.roles import USUAL
@@ -98,12 +100,31 @@ class Books:
     notes: Notes | Shelf
     mark: str
     """Of its temporary files."""
+    packer: Packer | None = None
+    """None = each input has files of its own."""
 
     def record(self, entry: Entry) -> Entry:
-        """The entry, now on disk; in a store, with the next few."""
-        self.journal.write(dumps(entry))
-        self.notes.done(entry.name, entry.status)
+        """The entry, now on disk; in a store, with the next few. Of a packed one, see `finish`."""
+        if self.packer is None:
+            self.write([entry])
+            return entry
+        entry = self.packer.add(entry)
+        self.notes.made(entry.name)
+        if self.packer.full:
+            self.finish()
         return entry
+
+    def finish(self) -> None:
+        """What was recorded since a shard was full is now on disk."""
+        if self.packer is not None:
+            self.write(self.packer.finish())
+
+    def write(self, entries: Sequence[Entry]) -> None:
+        """Entries of what is on the disk, at once."""
+        if entries:
+            self.journal.write(b"".join(map(dumps, entries)))
+        for entry in entries:
+            self.notes.done(entry.name, entry.status)
 
 
 def run_part(job: ImagesJob, found: Scan, watcher: Watcher, part: Part = ALL) -> Outcome:
@@ -119,14 +140,15 @@ def run_part(job: ImagesJob, found: Scan, watcher: Watcher, part: Part = ALL) ->
     make_folder(options.out)
     with (
         torch_threads_kept(),
-        opened_books(options.out, part) as books,
+        opened_books(options.out, part, options.pack) as books,
         stoppable(watcher.problem) as stop,
     ):
         check_others(options.out, part.shard, job.settings, anew=options.overwrite)
-        known = read_all(options.out)
+        known = settled(options, part, books, read_all(options.out))
         plan = plan_of(job, found, known, part)
         _tell_of_others(job, plan, watcher)
         _tell_of_left(plan, watcher)
+        _tell_of_broken(plan, watcher)
         _tell_of_refused(plan, watcher)
         deaths = {} if options.overwrite else deaths_in(options.out, part.shard.journal)
         order = ordered(plan.todo, deaths, again=part.retry)
@@ -144,9 +166,35 @@ def run_part(job: ImagesJob, found: Scan, watcher: Watcher, part: Part = ALL) ->
     return outcome
 
 
+def settled(
+    options: ImagesOptions, part: Part, books: Books, known: dict[str, Entry]
+) -> dict[str, Entry]:
+    """What is known, with what killed processes had in whole shards and not yet in a journal."""
+    if options.pack is None:
+        return known
+    check_packed(options.out, known, options.pack)
+    adopted = settle_dead(options.out, part.shard, known)
+    books.write(adopted)
+    return known | {entry.name: entry for entry in adopted}
+
+
 @contextmanager
-def opened_books(out: Path, part: Part) -> Iterator[Books]:
-    """The journal and notes of a process, locked; what killed ones left half-written is gone."""
+def opened_books(out: Path, part: Part, pack: int | None = None) -> Iterator[Books]:
+    """The journal and notes of a process, locked; what killed ones left half-written is gone.
+
+    pack: inputs of a shard. None = each has files of its own.
+    """
+    shard = part.shard
+    begin = partial(next_number, out, shard)
+    with (
+        _opened_books(out, part) as books,
+        packing(out, pack, shard.prefix, begin, books.mark) as packer,
+    ):
+        yield replace(books, packer=packer)
+
+
+@contextmanager
+def _opened_books(out: Path, part: Part) -> Iterator[Books]:
     shard = part.shard
     if far(out):
         with open_shelf(out, shard) as shelf:
@@ -188,7 +236,7 @@ def _run(
     watcher: Watcher,
     stop: Stop,
 ) -> list[Entry]:
-    """Do what is to be done; every entry returned is in the journal."""
+    """Do what is to be done; every entry returned is in the journal, packed or not."""
     watcher.begin("inverting", len(plan.todo))
     entries = []
     with ThreadPoolExecutor(1) as recording:  # waits for the disk while this thread computes
@@ -196,6 +244,7 @@ def _run(
         for entry in ahead(recording, books.record, entries_made, 2 * _WRITERS):
             entries.append(entry)
             _tell(watcher, entry)
+    books.finish()
     return entries
 
 
@@ -208,7 +257,7 @@ def _entries(
     watcher: Watcher,
 ) -> Iterator[Entry]:
     """What may have killed a process comes last, item by item; `record` ends each."""
-    target = target_of(job, plan, books.mark)
+    target = target_of(job, plan, books.mark, books.packer)
     for item, reason in order.aside:
         yield target.write((Prepared(item, status="failed", reason=reason), []))
     yield from made(job, target, noted(order.together, books.notes), stop, watcher)
@@ -216,8 +265,8 @@ def _entries(
         yield from made(job, target, noted([item], books.notes, alone=True), stop, watcher)
 
 
-def target_of(job: ImagesJob, plan: Plan, mark: str) -> Target:
-    """Where the files go. mark: of temporary ones."""
+def target_of(job: ImagesJob, plan: Plan, mark: str, packer: Packer | None = None) -> Target:
+    """Where the files go. mark: of temporary ones; packer: see `Target`."""
     return Target(
         job.options.out,
         plan,
@@ -231,6 +280,7 @@ def target_of(job: ImagesJob, plan: Plan, mark: str) -> Target:
         job.template,
         Claims({folded(file): e.name for e in plan.settled for file in e.files}),
         mark,
+        packer,
         blend=job.options.blend,
     )
 
@@ -295,6 +345,12 @@ def _tell_of_left(plan: Plan, watcher: Watcher) -> None:
         more = f" and {len(plan.left) - _NAMED} more" if len(plan.left) > _NAMED else ""
         names = ", ".join(plan.left[:_NAMED]) + more
         watcher.note(f"inputs are gone whose outputs stay, {len(plan.left)} in all: {names}")
+
+
+def _tell_of_broken(plan: Plan, watcher: Watcher) -> None:
+    if plan.broken:
+        names = ", ".join(plan.broken[:_NAMED]) + ", ..." * (len(plan.broken) > _NAMED)
+        watcher.note(f"done again, for shards are not whole: {names}; remove what is left of them")
 
 
 def _tell(watcher: Watcher, entry: Entry) -> None:

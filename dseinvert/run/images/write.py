@@ -27,6 +27,7 @@ from dseinvert.run.flow.names import face_names
 from dseinvert.run.flow.template import Claims, Template
 from dseinvert.run.images.compute import InvertedFace
 from dseinvert.run.images.journal import Entry, FaceEntry
+from dseinvert.run.images.packing import Packer
 from dseinvert.run.images.plan import Plan, entry_key
 from dseinvert.run.images.roles import Picture, pictures
 from dseinvert.run.inputs import Item, Prepared, Status, reason_of, unexpected
@@ -56,6 +57,8 @@ class Target:
     """Whose file is whose."""
     mark: str = ""
     """Of its temporary files; see `part_path`."""
+    packer: Packer | None = None
+    """Takes the files. None = they lie in the folder by themselves."""
 
     def write(self, work: tuple[Prepared, list[InvertedFace]]) -> Entry:
         """The files of one input, and its entry; only OutputError is raised."""
@@ -92,10 +95,20 @@ class Target:
         if self.template is not None:
             pictured = [file for entry in entries for file in entry.pictures.values()]
             self.claims.claim([*pictured, *photos.values()], prepared.item.name)
-        files: dict[str, str] = {}
         notes = [face.note for face in faces if face.note]
+        blobs = self._blobs(prepared, faces, shots, entries, photos, notes)
+        if self.packer is None:
+            files = self._written(blobs)
+        else:
+            files = self.packer.keep(prepared.item.name, blobs)
+        told = replace(prepared, warnings=tuple(dict.fromkeys([*prepared.warnings, *notes])))
+        return self._entry(told, status="done", faces=entries, photos=photos, files=files)
+
+    def _written(self, blobs: Iterable[tuple[str, bytes]]) -> dict[str, str]:
+        """The files of an input, all or none; the sha256 of each."""
+        files: dict[str, str] = {}
         try:
-            for name, data in self._blobs(prepared, faces, shots, entries, photos, notes):
+            for name, data in blobs:
                 write_bytes(self._free(name), data, sync=False, mark=self.mark)
                 files[name] = hashlib.sha256(data).hexdigest()
             sync_folder(self.out)
@@ -104,8 +117,7 @@ class Target:
                 with suppress(OSError):
                     (self.out / name).unlink(missing_ok=True)
             raise
-        told = replace(prepared, warnings=tuple(dict.fromkeys([*prepared.warnings, *notes])))
-        return self._entry(told, status="done", faces=entries, photos=photos, files=files)
+        return files
 
     def _pictures(self, item: Item, name: str, number: int, shots: Iterable[str]) -> dict[str, str]:
         """The file names of pictures of one face, `name` its own, by what they show."""

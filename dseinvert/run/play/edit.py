@@ -36,12 +36,13 @@ from dseinvert.faces.mask import Mask
 from dseinvert.faces.regions import open_where
 from dseinvert.importers.latents import Layout, dumps_foreign, not_carried
 from dseinvert.latent import Latent, concat
+from dseinvert.latent.packed import pack_of
 from dseinvert.media.address import far
 from dseinvert.media.animation import SUFFIXES, write_animation
 from dseinvert.media.atomic import shown
 from dseinvert.media.digest import file_sha256
 from dseinvert.media.form import FORMATS, PNG, Form, form_of
-from dseinvert.media.images import read_image
+from dseinvert.media.images import decode_image, read_image
 from dseinvert.media.pixels import Pixels
 from dseinvert.media.sheet import sheet
 from dseinvert.models import Model, open_model, pick_device
@@ -61,8 +62,9 @@ from dseinvert.run.flow.names import assign, face_names, folded
 from dseinvert.run.flow.stream import ahead, regroup, threads
 from dseinvert.run.flow.template import Claims, Template, check_names, parse_template
 from dseinvert.run.images.journal import read_all
+from dseinvert.run.images.packed import picture
 from dseinvert.run.inputs import Item, reason_of, unexpected
-from dseinvert.run.play.latents import latent_files, left_out, read_latent
+from dseinvert.run.play.latents import latent_files, latent_sha256, left_out, read_latent
 from dseinvert.run.play.place import Place
 from dseinvert.run.play.sliders import SUFFIX, Slider, slider_page
 from dseinvert.run.spread.books import Books, intact, opened_books
@@ -364,7 +366,7 @@ def _in_order(drawing: _Drawing, order: Order[Item], notes: Beginning) -> Iterat
 def _key(item: Item, settings: Mapping[str, Any]) -> str:
     """Of the latent's bytes under these settings; "" = it cannot be read."""
     try:
-        return result_key(file_sha256(item.source), settings)
+        return result_key(latent_sha256(item.source), settings)
     except InputError:
         return ""
 
@@ -436,6 +438,9 @@ def _original(item: Item, latent: Latent, model: Model) -> Pixels:
         InputError: it is not there, of another size, or one for several latents.
     """
     side = model.generator.resolution
+    pack = pack_of(item.source)
+    if pack is not None:
+        return _fitting(_packed_crop(pack, item.source.stem), pack.name, side)
     written = [item.source.with_suffix(f".input.{suffix}") for suffix in FORMATS]
     path = next((path for path in written if path.is_file()), None) or _listed(item.source)
     path = path or written[0]
@@ -443,9 +448,22 @@ def _original(item: Item, latent: Latent, model: Model) -> Pixels:
         raise InputError(
             f"{path.name}: --mask needs the crop beside its latent", "dseinvert images writes both"
         )
-    pixels = read_image(path)
+    return _fitting(read_image(path), path.name, side)
+
+
+def _packed_crop(pack: Path, name: str) -> Pixels:
+    """Of a latent in a file of many, from the tar beside that."""
+    for suffix in FORMATS:
+        with suppress(InputError):
+            return decode_image(picture(pack.parent, pack.stem, f"{name}.input.{suffix}")).pixels
+    raise InputError(
+        f"{pack.stem}.tar: --mask needs the crop {name}.input of it", "dseinvert images writes both"
+    )
+
+
+def _fitting(pixels: Pixels, name: str, side: int) -> Pixels:
     if pixels.shape != (side, side, 3):
-        raise InputError(f"{path.name}: {pixels.shape[1]}x{pixels.shape[0]}, not {side}x{side}")
+        raise InputError(f"{name}: {pixels.shape[1]}x{pixels.shape[0]}, not {side}x{side}")
     return pixels
 
 

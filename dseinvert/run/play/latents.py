@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from dseinvert.errors import InputError, NoInputError
 from dseinvert.generators.pixels import to_pixels
 from dseinvert.generators.tuned import synthesize
 from dseinvert.importers.latents import LEFT_OUT, SUFFIXES, read_foreign
-from dseinvert.latent import Latent, concat, load_latent
-from dseinvert.latent.latent import SUFFIX
+from dseinvert.latent import Latent, concat, dumps, load_latent
+from dseinvert.latent.packed import SUFFIX, member, names_in, pack_of
+from dseinvert.media.address import member_of
 from dseinvert.media.atomic import shown
+from dseinvert.media.digest import file_sha256
 from dseinvert.media.pixels import Pixels
 from dseinvert.media.scan import Scan, scan
 from dseinvert.models import Model
@@ -71,12 +74,40 @@ def read_latents(patterns: Sequence[str], model: Model, watcher: Watcher) -> Rea
 def latent_files(patterns: Sequence[str]) -> Scan:
     """The files that the patterns mean.
 
-    In folders those of this program are taken, and where there are none, those of others.
+    In folders those of this program are taken, and where there are none, those of others. A file
+    of many latents stands for them all; see `latent.packed`.
     """
-    own = scan(patterns, wanted=lambda path: path.suffix == SUFFIX)
+    named = {one: member_of(one) for one in patterns}
+    whole = [one for one, (_, name) in named.items() if not name]
+    own = _unpacked(scan(whole, wanted=lambda path: path.suffix == SUFFIX))
+    picked = tuple(member(Path(pack), name) for pack, name in named.values() if name)
+    own = replace(own, files=(*own.files, *picked))
     if own.files or own.problems:
         return own
     return scan(patterns, wanted=lambda path: path.suffix in SUFFIXES)
+
+
+def _unpacked(found: Scan) -> Scan:
+    """With the latents in files of many in their places; what is damaged stays, and is told of."""
+    files: list[Path] = []
+    for path in found.files:
+        try:
+            names = names_in(path)
+        except InputError:
+            names = None
+        files += [path] if names is None else [member(path, name) for name in names]
+    return replace(found, files=tuple(files))
+
+
+def latent_sha256(path: Path) -> str:
+    """Of a latent file; of a latent in a file of many, that of the file it would have by itself.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    if pack_of(path) is None:
+        return file_sha256(path)
+    return hashlib.sha256(dumps(load_latent(path))).hexdigest()
 
 
 def left_out(path: Path, latent: Latent) -> list[str]:

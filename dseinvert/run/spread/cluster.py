@@ -243,6 +243,8 @@ def _lost(hall: Hall, hand: Hand, watcher: Watcher) -> list[Made]:
     """Its items go to others; those that may have killed it by themselves, or nowhere."""
     hall.barren += 1
     items = () if hand.batch is None else hand.batch.items
+    kept = hall.desk.kept(hand.number, items)
+    items = tuple(item for item in items if item.name not in {one.name for one in kept})
     watcher.note(f"worker {hand.number} is lost; {counted(len(items), 'item')} to do again")
     if hall.barren > _BARREN:
         raise DeviceError(
@@ -252,7 +254,7 @@ def _lost(hall: Hall, hand: Hand, watcher: Watcher) -> list[Made]:
     order = ordered(items, deaths)
     hall.todo.extend([*map(_alone, order.alone)])
     hall.todo.extendleft(_batches(order.together, hall.desk.size))
-    return [hall.desk.put_aside(item, reason) for item, reason in order.aside]
+    return [*kept, *(hall.desk.put_aside(item, reason) for item, reason in order.aside)]
 
 
 def _batches(items: Sequence[Item], size: int) -> list[Batch]:

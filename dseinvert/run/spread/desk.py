@@ -16,14 +16,15 @@ from dseinvert.models import open_model, pick_device
 from dseinvert.progress import Watcher
 from dseinvert.run.images.job import ImagesJob, open_job
 from dseinvert.run.images.journal import read_all
+from dseinvert.run.images.packed import settle_dead
 from dseinvert.run.images.plan import Plan
-from dseinvert.run.images.run import Books, opened_books, plan_of, target_of
+from dseinvert.run.images.run import Books, opened_books, plan_of, settled, target_of
 from dseinvert.run.inputs import Item, Prepared
 from dseinvert.run.sources import gathered
 from dseinvert.run.spread.hands import Handed, Made
 from dseinvert.run.spread.notes import Deaths, deaths_in
 from dseinvert.run.spread.others import check_others
-from dseinvert.run.spread.shard import WHOLE, Part
+from dseinvert.run.spread.shard import WHOLE, Part, Shard
 from dseinvert.version import __version__
 
 _AT_ONCE = 2
@@ -48,6 +49,21 @@ class Desk:
     job: ImagesJob
     plan: Plan
     books: Books
+    again: frozenset[str] = frozenset()
+    """Items that were done before, and are no more."""
+
+    def kept(self, hand: int, items: Sequence[Item]) -> list[Made]:
+        """What a worker that is lost had of these in a whole shard, now in a journal."""
+        options, names = self.job.options, {item.name for item in items} - self.again
+        if options.pack is None:
+            return []
+        known = read_all(options.out)
+        prefix = Shard(hand=hand).prefix
+        adopted = settle_dead(options.out, WHOLE, known, [prefix])
+        self.books.write(adopted)
+        known |= {entry.name: entry for entry in adopted}
+        done = (known[name] for name in sorted(names & {*known}))
+        return [Made(one.name, one.shown, one.status, one.reason) for one in done]
 
     def put_aside(self, item: Item, reason: str) -> Made:
         """An item that nobody is to try again, written down as failed."""
@@ -80,7 +96,8 @@ def open_desk(
         make_folder(options.out)
         books = stack.enter_context(opened_books(options.out, part))
         check_others(options.out, WHOLE, job.settings, anew=options.overwrite)
-        plan = plan_of(job, found, read_all(options.out), part)
+        known = settled(options, part, books, read_all(options.out))
+        plan = plan_of(job, found, known, part)
         names = replace(plan, todo=(), settled=(), problems=(), left=())
         handed = Handed(options, job.settings, __version__, count, names)
         total, earlier = len(plan.todo) + len(plan.settled), len(plan.settled)
@@ -90,13 +107,14 @@ def open_desk(
             own=WHOLE.journal,
             what="inverting",
             items=plan.todo,
-            size=_AT_ONCE * job.batch.size,
+            size=options.pack or _AT_ONCE * job.batch.size,
             retry=spread.retry_failed,
             deaths={} if options.overwrite else deaths_in(options.out, WHOLE.journal),
             handed=handed,
             job=job,
             plan=plan,
             books=books,
+            again=frozenset(item.name for item in plan.todo if item.name in known),
         )
 
 

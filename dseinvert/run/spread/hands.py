@@ -100,20 +100,24 @@ class Hands:
             )
         self._books = self._locked(options)
         self._books.notes.about(verb="images", settings=self._job.settings, total=0, earlier=0)
-        self._target = target_of(self._job, handed.plan, self._books.mark)
+        books = self._books
+        self._target = target_of(self._job, handed.plan, books.mark, books.packer)
 
     def _locked(self, options: ImagesOptions) -> Books:
         for _ in range(_PATIENCE):
             try:
-                return self._stack.enter_context(opened_books(options.out, self._part))
+                return self._stack.enter_context(
+                    opened_books(options.out, self._part, options.pack)
+                )
             except OutputError as error:
                 if error.advice != "wait for it":
                     raise
             time.sleep(1)
-        return self._stack.enter_context(opened_books(options.out, self._part))
+        return self._stack.enter_context(opened_books(options.out, self._part, options.pack))
 
     def _made(self, items: Sequence[Item], *, alone: bool) -> Iterator[Made]:
         begun = noted(items, self._books.notes, alone=alone)
         for entry in made(self._job, self._target, begun, Stop(), SILENT):
             self._books.record(entry)
             yield Made(entry.name, entry.shown, entry.status, entry.reason)
+        self._books.finish()

@@ -135,6 +135,10 @@ class Notes:
         """An item is about to be worked on; alone: with nothing else in flight."""
         self._write({"begun": name, **({"alone": True} if alone else {})})
 
+    def made(self, name: str) -> None:
+        """It is in flight no more, and waits for others before it is in the journal."""
+        self._write({"made": name})
+
     def done(self, name: str, status: str) -> None:
         """It is in the journal."""
         self._write({"done": name, "as": status})
@@ -245,6 +249,8 @@ def _read(line: bytes, runs: list[Run]) -> None:
         elif "done" in note:
             runs[-1].begun.pop(str(note["done"]), None)
             runs[-1].counts[str(note["as"])] += 1
+        elif "made" in note:
+            runs[-1].begun.pop(str(note["made"]), None)
         elif "end" in note:
             runs[-1].ended = True
     except (ValueError, TypeError, IndexError, AttributeError, KeyError):

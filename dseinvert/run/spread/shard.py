@@ -44,6 +44,11 @@ class Shard:
         return "" if self.whole else f"{self._mark[1:]}-{os.getpid():x}-{os.urandom(3).hex()}"
 
     @property
+    def prefix(self) -> str:
+        """What the names of its shards of outputs begin with."""
+        return f"{self._mark[1:]}-" if self._mark else ""
+
+    @property
     def _mark(self) -> str:
         if self.hand is not None:
             return f"-worker-{self.hand}"

@@ -23,7 +23,7 @@ from dseinvert.errors import NoInputError
 from dseinvert.media import stores
 from dseinvert.media.address import far
 from dseinvert.names import count, json_value, number, table, text
-from dseinvert.run.spread.claim import claimed
+from dseinvert.run.spread.claim import SILENT, claimed
 from dseinvert.run.spread.shard import Shard
 from dseinvert.version import __version__
 
@@ -57,6 +57,9 @@ class Shelf:
 
     def begin(self, name: str, *, alone: bool = False) -> None:
         """Nothing is noted of items in flight: that would be a request for each."""
+
+    def made(self, name: str) -> None:
+        """Nor of those that are not any more."""
 
     def done(self, name: str, status: str) -> None:
         """The entry of an item was written."""
@@ -132,6 +135,14 @@ def runs(folder: Path) -> list[Told]:
     """What each process said last; what is none of ours is passed over."""
     urls = sorted(one.url for one in _objects(folder) if one.url.endswith(_RUN))
     return [told for url in urls if (told := _told(url)) is not None]
+
+
+def at_work_there(folder: Path, name: str) -> bool:
+    """Whether a process, by the name of its journal, is at work, as far as it has told."""
+    now = time.time()
+    return any(
+        one.name == name and not one.ended and now - one.last < SILENT for one in runs(folder)
+    )
 
 
 def names(folder: Path) -> set[str]:
