@@ -44,7 +44,7 @@ from dseinvert.faces.detect import MIN_FACE, MIN_SCORE, Detector
 from dseinvert.faces.mask import paste_edit
 from dseinvert.faces.regions import open_where
 from dseinvert.faces.search import Rotate
-from dseinvert.generators.pixels import to_pixels, to_tensor
+from dseinvert.generators.pixels import to_levels, to_pixels, to_tensor
 from dseinvert.generators.tuned import synthesize
 from dseinvert.inversion.asked import parse_refining
 from dseinvert.inversion.inverter import Inverter
@@ -359,8 +359,9 @@ class Gan:
             raise UsageError("paste takes one face at a time", "found[i], drawn[i : i + 1]")
         opened = open_photo(photo)
         crop = Crop(face.crop.pixels, face.quad, face.score, aligned=face.aligned)
-        new = edited.pixels if isinstance(edited, Photo) else to_pixels(edited)[0]
-        recon = to_pixels(found.images)[0]
+        finished = to_pixels if isinstance(edited, Photo) else to_levels
+        new = edited.pixels if isinstance(edited, Photo) else to_levels(edited)[0]
+        recon = finished(found.images)[0]
         if not new.shape == recon.shape == crop.pixels.shape == (self.resolution,) * 2 + (3,):
             sizes = ", ".join(
                 "x".join(map(str, one.shape[:2])) for one in (new, recon, crop.pixels)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
+from torch import Tensor
 
 from dseinvert.editing.apply import apply_edits
 from dseinvert.editing.auto import settle
@@ -17,11 +20,15 @@ from dseinvert.media.pixels import Pixels
 @torch.inference_mode()
 def render_edits(generator: Generator, latent: Latent, edits: Edits) -> dict[str, list[Pixels]]:
     """The pictures of each edit for a batch of latents on any device."""
+    return {name: to_pixels(drawn) for name, drawn in draw_edits(generator, latent, edits)}
+
+
+@torch.inference_mode()
+def draw_edits(generator: Generator, latent: Latent, edits: Edits) -> Iterator[tuple[str, Tensor]]:
+    """The same as tensors [B, 3, R, R], where the generator is, one after another."""
     latent = latent.to(generator.device)
-    return {
-        name: to_pixels(synthesize(generator, apply_edits(latent, steps, generator)))
-        for name, steps in settle_all(generator, latent, edits).items()
-    }
+    for name, steps in settle_all(generator, latent, edits).items():
+        yield name, synthesize(generator, apply_edits(latent, steps, generator))
 
 
 @torch.inference_mode()

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dseinvert.faces.paste import head_mask, oval
-from dseinvert.media.pixels import Pixels
+from dseinvert.media.pixels import Levels, Pixels
 
 Singles = NDArray[np.float32]
 
@@ -35,12 +35,12 @@ _HEAD = 0.8
 _HEADS, _BEHIND = 0.27, 0.52
 
 
-def before(original: Pixels, edited: Pixels, side: int) -> Singles:
+def before(original: Pixels, edited: Levels, side: int) -> Singles:
     """1 where both pictures of a crop show a head, softly to 0 where one shows what is behind it.
 
     Args:
         original: uint8 [M, M, 3], in the framing of FFHQ.
-        edited: uint8 [N, N, 3] of the same quad.
+        edited: [N, N, 3] of the same quad.
         side: of the result [side, side].
 
     What an edit changes there is a tint, or an outline that moved: half of either is a veil.
@@ -49,8 +49,8 @@ def before(original: Pixels, edited: Pixels, side: int) -> Singles:
     return np.asarray(cv2.resize(kept, (side, side), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def behind(crop: Pixels) -> Singles:
-    """How likely each place of a crop uint8 [N, N, 3] shows what is behind the head: [64, 64].
+def behind(crop: Levels) -> Singles:
+    """How likely each place of a crop [N, N, 3] shows what is behind the head: [64, 64].
 
     The share of samples nearby, outside and inside the head, that are of its colour. It is low
     where both are and where none is, and 0 in the middle of the face.
@@ -67,7 +67,7 @@ def behind(crop: Pixels) -> Singles:
     return np.asarray(likely * (1 - oval(SIDE, *_CORE)), np.float32)
 
 
-def _colours(crop: Pixels) -> Singles:
+def _colours(crop: Levels) -> Singles:
     method = cv2.INTER_AREA if len(crop) > SIDE else cv2.INTER_LINEAR
     small = cv2.resize(crop, (SIDE, SIDE), interpolation=method).astype(np.float32)
     return np.asarray(cv2.GaussianBlur(small, (0, 0), _SMOOTH), np.float32)

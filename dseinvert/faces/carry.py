@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dseinvert.faces.align import crop_matrix, quad_side
-from dseinvert.faces.paste import face_mask, window_of
+from dseinvert.faces.led import led, middle_of
+from dseinvert.faces.paste import as_samples, face_mask, level_of, window_of
 from dseinvert.faces.tone import Tone
 from dseinvert.media.pixels import Floats
 from dseinvert.media.warp import warp
@@ -41,6 +42,8 @@ _STEPS, _ONE, _SUM, _DAMP, _WHOLE = 4, 2.5, 1.25, 160.0, 1.5
 # How far what motion explains is seen, and how smooth motion is, in pixels of the last side; the
 # square of the grey levels that count as nothing; what holds a motion that little speaks for back.
 _NEAR, _SMOOTH, _NOISE, _STILL = 2.0, 2.5, 25.0, 0.15
+# The grey levels left unexplained at which a motion is 1/e, and how far they are seen, in pixels.
+_LEFT, _LEFT_NEAR = 20.0, 3.0
 # The longest motion, and how far within a mask motion ends, in sides of the crop.
 _LONGEST, _RIM = 0.06, 6 / 256
 # The side of the largest part of a photo, in pixels, that is done at once; steps of a pixel in
@@ -53,6 +56,7 @@ def carry(
     reconstruction: NDArray[Any],
     mask: Singles,
     trust: Singles | None = None,
+    source: NDArray[Any] | None = None,
 ) -> Patch:
     """What an edit does to a face, as motion and a change: [M, M, 5].
 
@@ -61,16 +65,24 @@ def carry(
         mask: [M, M] in 0 .. 1, how much of the edit is shown; only the face itself moves, and only
             well within the mask.
         trust: [K, K] in 0 .. 1, how true the change is of the photo, such as `agreement`; None = 1.
+        source: [M, M, 3] the same quad of the photo, by whose colours the change is led, while the
+            outline of the face moves only where that explains it; None = neither is so.
 
     Where nothing was changed all of it is 0.
     """
     side = len(mask)
-    flow = _sized(motion(edited, reconstruction), side)
-    flow = (_within(mask) * face_mask(side))[..., None] * flow
+    flow = motion(edited, reconstruction)
+    if source is not None:
+        flow = _held(flow, edited, reconstruction)
+    flow = (_within(mask) * face_mask(side))[..., None] * _sized(flow, side)
+    pixels = flow * np.float32(side)
     after, before = (_sized(one.astype(np.float32), side) for one in (edited, reconstruction))
-    change = mask[..., None] * (after - warp(before, flow * np.float32(side)))
-    if trust is not None:
-        change = warp(_sized(trust, side), flow * np.float32(side))[..., None] * change
+    change = after - warp(before, pixels)
+    shown = mask if trust is None else mask * warp(_sized(trust, side), pixels)
+    if source is None:
+        change = shown[..., None] * change
+    else:
+        change = led(change, warp(source.astype(np.float32), pixels), shown)
     return np.concatenate([change, flow], axis=-1, dtype=np.float32)
 
 
@@ -137,11 +149,10 @@ def _moved(
     corners = np.asarray(quad, np.float64)
     sides = np.stack([corners[3] - corners[0], corners[1] - corners[0]]).astype(np.float32)
     moved = _fetched(photo, block, here[..., 3:] @ sides, hidden)
-    level = np.float32(257 if photo.dtype == np.uint16 else 1)
-    change = here[..., :3]
+    level, change = level_of(photo), here[..., :3]
     if tone is not None:
-        change = tone(np.rint(moved / level).clip(0, 255).astype(np.uint8), change)
-    result = np.rint(moved + level * change).clip(0, 255 * level).astype(photo.dtype)
+        change = tone(moved / level, change)
+    result = as_samples(moved + level * change, photo)
     return result if hidden is None else np.where(hidden[block][..., None], photo[block], result)
 
 
@@ -252,6 +263,21 @@ def _step(after: Singles, before: Singles) -> Singles:
     xx, yy = xx + _DAMP, yy + _DAMP
     step = np.dstack([yy * x - xy * y, xx * y - xy * x]) / (xx * yy - xy * xy)[..., None]
     return np.asarray(step, np.float32)
+
+
+def _held(flow: Singles, edited: NDArray[Any], reconstruction: NDArray[Any]) -> Singles:
+    """A flow [N, N, 2] held back around the middle of the face where it leaves much unexplained.
+
+    There an outline went where nothing like it was, as wall to where a cheek is when a head turns.
+    """
+    side = len(flow)
+    after, before = (_sized(one.astype(np.float32), side) for one in (edited, reconstruction))
+    left = after - warp(before, flow * np.float32(side))
+    left -= _blurred(left, _BROAD)  # another tone or light is no outline
+    size = _blurred(np.square(left).mean(-1), _LEFT_NEAR)
+    held = _blurred(np.exp(-size / _LEFT**2), _SMOOTH)
+    middle = middle_of(side)
+    return (middle + (1 - middle) * held)[..., None] * flow
 
 
 def _explained(after: Singles, before: Singles, flow: Singles) -> Singles:

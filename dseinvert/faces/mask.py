@@ -6,13 +6,14 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from dseinvert.errors import InputError, UsageError
+from dseinvert.faces.align import crop as cut
 from dseinvert.faces.behind import before
 from dseinvert.faces.carry import SIDE, Patch, carried, carry
 from dseinvert.faces.crops import Crop
@@ -27,11 +28,21 @@ from dseinvert.faces.paste import (
 )
 from dseinvert.faces.tone import tone_in
 from dseinvert.media.images import read_image
-from dseinvert.media.pixels import Pixels
+from dseinvert.media.pixels import Levels, Pixels
 
 WORDS = ("auto", "face")
 Blend = Literal["moved", "difference"]
 """Whether a photo moves with an edit, or only takes what it changed."""
+
+
+@dataclass(frozen=True)
+class Pasting:
+    """One edited face on its way into a photo, whose colours may be there more than once."""
+
+    onto: Callable[[NDArray[Any]], NDArray[Any]]
+    """The photo uint8 or uint16 [H, W, 3] -> with the face in it."""
+    moved: Callable[[NDArray[Any]], NDArray[Any]]
+    """Only with its own pixels moved, and nothing added."""
 
 
 @dataclass(frozen=True)
@@ -40,16 +51,16 @@ class Mask:
 
     name: str
     """Tells masks apart: auto, face, or the hash of a picture."""
-    of: Callable[[Pixels, Pixels], np.ndarray]
+    of: Callable[[Levels, Levels], np.ndarray]
     """Edited picture and reconstruction [R, R, 3] -> [R, R] from 0 to 1."""
-    trust: Callable[[Pixels, Pixels, Pixels], np.ndarray] | None = None
+    trust: Callable[[Pixels, Levels, Levels], np.ndarray] | None = None
     """Original, edited picture and reconstruction of an aligned crop -> how much of the edit it
     takes at most, [R, R] from 0 to 1; None = whatever the edit changed."""
 
     def __call__(
-        self, original: Pixels, edited: Pixels, recon: Pixels, *, aligned: bool = True
-    ) -> Pixels:
-        """The crop with what the edit changed under the mask; all uint8 [R, R, 3].
+        self, original: Pixels, edited: Levels, recon: Levels, *, aligned: bool = True
+    ) -> Levels:
+        """The crop with what the edit changed under the mask; all [R, R, 3], as `keep_original`.
 
         aligned: whether the crop is framed as FFHQ frames a face.
         """
@@ -86,8 +97,8 @@ def open_mask(text: str | None, side: int) -> Mask | None:
 def paste_edit(
     photo: Pixels,
     crop: Crop,
-    edited: Pixels,
-    recon: Pixels,
+    edited: Levels,
+    recon: Levels,
     mask: Mask | None = None,
     blend: Blend = "moved",
 ) -> Pixels:
@@ -96,8 +107,8 @@ def paste_edit(
     Args:
         photo: that the crop is from.
         crop: as the encoder saw it.
-        edited: uint8 [R, R, 3].
-        recon: the same crop drawn without the edit.
+        edited: [R, R, 3].
+        recon: the same crop drawn without the edit; not rounded, if the edit is not.
         mask: where the edit may show; None = on the head of an aligned crop, as far as `recon`
             agrees with it.
         blend: moved, where the photo moves as an edit moves an aligned face; or difference, which
@@ -110,55 +121,76 @@ def paste_edit(
 def paste_shown(
     photo: Pixels,
     crop: Crop,
-    shown: Pixels,
-    recon: Pixels,
+    shown: Levels,
+    recon: Levels,
+    *,
+    masked: bool,
+    blend: Blend = "moved",
+) -> Pixels:
+    """`paste_edit` of a crop that a mask has met already, where `masked`, or that none will."""
+    return pasting(photo, crop, shown, recon, masked=masked, blend=blend).onto(photo)
+
+
+def pasting(
+    photo: Pixels,
+    crop: Crop,
+    shown: Levels,
+    recon: Levels,
     *,
     masked: bool,
     blend: Blend = "moved",
     hidden: NDArray[np.bool_] | None = None,
-) -> Pixels:
-    """`paste_edit` of a crop that a mask has met already, where `masked`, or that none will.
+) -> Pasting:
+    """What `paste_shown` does, to be done to all forms of one photo.
 
     `hidden` [H, W] is where the photo's colours cannot be seen, which then stay where they are
     when others move; None = nowhere.
     """
-    tone = tone_in(photo, crop.pixels)
+    tone, quad = tone_in(photo, crop.pixels), crop.quad
     if blend == "moved" and crop.aligned:
-        patch = moved_by(crop, shown, recon, masked=masked)
-        return carried(photo, crop.quad, patch, tone=tone, hidden=hidden)
+        patch = _moved_by(photo, crop, shown, recon, masked=masked)
+        still = np.concatenate([np.zeros_like(patch[..., :3]), patch[..., 3:]], axis=-1)
+        return Pasting(
+            lambda samples: carried(samples, quad, patch, tone=tone, hidden=hidden),
+            lambda samples: carried(samples, quad, still, hidden=hidden),
+        )
+    trust, base = None, recon
     if masked:
-        return paste_difference(photo, shown, crop.pixels, crop.quad, tone=tone)
-    trusted = trust_in if crop.aligned else _agreed
-    trust = trusted(crop.pixels, shown, recon)
-    return paste_difference(photo, shown, recon, crop.quad, trust=trust, tone=tone)
+        base = crop.pixels
+    else:
+        trust = (trust_in if crop.aligned else _agreed)(crop.pixels, shown, recon)
+    return Pasting(
+        lambda samples: paste_difference(samples, shown, base, quad, trust=trust, tone=tone),
+        lambda samples: samples,
+    )
 
 
-def moved_by(crop: Crop, shown: Pixels, recon: Pixels, *, masked: bool) -> Patch:
-    """What `carried` brings into the photo of an aligned crop; arguments as of `paste_shown`."""
+def _moved_by(photo: Pixels, crop: Crop, shown: Levels, recon: Levels, *, masked: bool) -> Patch:
+    """What `carried` brings into the photo of an aligned crop."""
     side = max(SIDE, len(shown))
     if masked:  # the photo's own pixels are what it differs from
         return carry(shown, crop.pixels, crop_mask(side))
     reach = head_mask(side) * before(crop.pixels, shown, side)
-    trust = agreement(crop.pixels, recon)
-    return carry(shown, recon, reach * crop_mask(side), trust)
+    trust, source = agreement(crop.pixels, recon), cut(photo, crop.quad, side)
+    return carry(shown, recon, reach * crop_mask(side), trust, source)
 
 
-def trust_in(original: Pixels, edited: Pixels, recon: Pixels) -> NDArray[np.float32]:
+def trust_in(original: Pixels, edited: Levels, recon: Levels) -> NDArray[np.float32]:
     """How much of an edit is true of an aligned crop: [R, R] from 0 to 1.
 
     On the head, as far as the reconstruction agrees with the crop, and not on what is behind it,
-    where a generator casts shadows and tints. All uint8 [R, R, 3].
+    where a generator casts shadows and tints. All [R, R, 3].
     """
     side = len(recon)
     return agreement(original, recon) * head_mask(side) * before(original, edited, side)
 
 
-def on_head(original: Pixels, edited: Pixels, recon: Pixels) -> NDArray[np.float32]:
+def on_head(original: Pixels, edited: Levels, recon: Levels) -> NDArray[np.float32]:
     """How much of an edit is not of what is behind the head in an aligned crop: as `trust_in`."""
     return before(original, edited, len(recon))
 
 
-def _agreed(original: Pixels, edited: Pixels, recon: Pixels) -> NDArray[np.float32]:
+def _agreed(original: Pixels, edited: Levels, recon: Levels) -> NDArray[np.float32]:
     return agreement(original, recon)
 
 

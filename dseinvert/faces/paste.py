@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dseinvert.faces.align import crop, crop_matrix, quad_side
 from dseinvert.faces.tone import Tone, tone_of
-from dseinvert.media.pixels import Floats, Pixels
+from dseinvert.media.pixels import Floats, Levels, Pixels, rounded
 
 # The exponent of the mask's outline: 2 is an ellipse, 4 a rounded square, more a square.
 ROUNDNESS = 4.0
@@ -60,18 +60,19 @@ def paste(
 
 
 def paste_difference(
-    photo: Pixels,
-    edited: Pixels,
-    reconstruction: Pixels,
+    photo: NDArray[Any],
+    edited: Levels,
+    reconstruction: Levels,
     quad: Floats,
     feather: float = FEATHER,
     roundness: float = ROUNDNESS,
     trust: NDArray[np.float32] | None = None,
     tone: Tone | None = None,
-) -> Pixels:
-    """The photo with `edited - reconstruction` (both uint8 [N, N, 3]) added in the quad.
+) -> NDArray[Any]:
+    """The photo with `edited - reconstruction` (both [N, N, 3]) added in the quad; a new array.
 
-    The photo keeps its own sharpness, and an edit that changes nothing returns it bit for bit.
+    The photo, uint8 or uint16, keeps its own sharpness, and an edit that changes nothing returns it
+    bit for bit.
     `trust` [N, N] says how much of the change to add, such as `agreement`; None = all. `tone` is
     that of a photo without colours; None = it has some.
     """
@@ -83,32 +84,43 @@ def paste_difference(
         mask = _mask(window, quad, feather, roundness)
         added = mask * _warped(fitted, quad, window)
         if tone is not None:
-            added = tone(photo[window], added)
-        result[window] = np.rint(photo[window] + added).clip(0, 255).astype(np.uint8)
+            added = tone(photo[window] / level_of(photo), added)
+        result[window] = as_samples(photo[window] + level_of(photo) * added, photo)
     return result
 
 
+def level_of(photo: NDArray[Any]) -> np.float32:
+    """What one of 255 grey levels is in the samples of a photo."""
+    return np.float32(257 if photo.dtype == np.uint16 else 1)
+
+
+def as_samples(values: NDArray[Any], photo: NDArray[Any]) -> NDArray[Any]:
+    """Values rounded to samples such as a photo has, uint8 or uint16."""
+    return np.rint(values).clip(0, np.iinfo(photo.dtype).max).astype(photo.dtype)
+
+
 def keep_original(
-    original: Pixels, edited: Pixels, reconstruction: Pixels, mask: NDArray[np.float32]
-) -> Pixels:
+    original: Pixels, edited: Levels, reconstruction: Levels, mask: NDArray[np.float32]
+) -> Levels:
     """The crop with what an edit changed added where the mask [N, N] is above 0.
 
-    All uint8 [N, N, 3]. As in a photo that is pasted into, the original keeps its detail, and
-    where the mask is 0 its pixels bit for bit; one without colours gets none.
+    All [N, N, 3]; rounded where the edit is. As in a photo that is pasted into, the original keeps
+    its detail, and where the mask is 0 its pixels bit for bit; one without colours gets none.
     """
     change = mask[..., None] * (edited.astype(np.float32) - reconstruction.astype(np.float32))
     tone = tone_of(original)
     if tone is not None:
         change = tone(original, change)
-    return np.rint(original + change).clip(0, 255).astype(np.uint8)
+    result = np.asarray(original + change, np.float32).clip(0, 255)
+    return rounded(result) if edited.dtype == np.uint8 else result
 
 
-def agreement(original: Pixels, reconstruction: Pixels) -> NDArray[np.float32]:
+def agreement(original: Pixels, reconstruction: Levels) -> NDArray[np.float32]:
     """How far what an edit changed in a reconstruction is true of the original: [N, N], 0 .. 1.
 
     Args:
         original: uint8 crop [M, M, 3].
-        reconstruction: uint8 [N, N, 3] of the same quad.
+        reconstruction: [N, N, 3] of the same quad.
 
     Where they show different things (a mouth that is shut in one only, hair before a cheek), a
     change leaves the old thing standing beside the new one. So trust is exp(-(gap / doubt)^2) of
@@ -139,7 +151,7 @@ def tightened(mask: NDArray[np.float32], change: NDArray[np.floating[Any]]) -> N
     return np.asarray(mask ** (1 + size / ABRUPT), np.float32)
 
 
-def change_mask(edited: Pixels, reconstruction: Pixels) -> NDArray[np.float32]:
+def change_mask(edited: Levels, reconstruction: Levels) -> NDArray[np.float32]:
     """1 where an edit changed much and around it, softly to 0 where it changed little: [N, N].
 
     Beyond the head generators tint what is behind it: there only what is far more counts.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dseinvert.faces.mask import Mask, on_head, open_mask
 from dseinvert.faces.paste import FACE_CENTRE, FACE_RADII, mask_weight
-from dseinvert.media.pixels import Pixels
+from dseinvert.media.pixels import Levels
 from dseinvert.written import regions_of
 
 Oval = tuple[tuple[float, float], tuple[float, float]]
@@ -41,7 +41,7 @@ def open_where(mask: str | None, region: str | None, side: int) -> Mask | None:
         return Mask(name, lambda edited, recon: shape, on_head)
     of = opened.of
 
-    def both(edited: Pixels, recon: Pixels) -> Singles:
+    def both(edited: Levels, recon: Levels) -> Singles:
         return np.asarray(of(edited, recon) * shape, np.float32)
 
     return Mask(f"{opened.name} {name}", both, opened.trust or on_head)

@@ -6,6 +6,7 @@ A generator of coloured faces changes colours too, which would stain such a phot
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -41,7 +42,7 @@ class Tone:
     certainty: float = 1.0
     """0 to 1: how far changes are brought onto the curve."""
 
-    def __call__(self, pixels: Pixels, change: NDArray[np.float32]) -> NDArray[np.float32]:
+    def __call__(self, pixels: NDArray[Any], change: NDArray[np.float32]) -> NDArray[np.float32]:
         """A change [..., 3] of pixels [..., 3] in this tone; of a grey photo, alike in channels.
 
         It leads along the curve, from the luma that is there to the one that is to be.

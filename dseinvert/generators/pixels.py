@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dseinvert.media.pixels import Pixels
+from dseinvert.media.pixels import Levels, Pixels
 
 
 def to_tensor(pictures: Sequence[Pixels]) -> Tensor:
@@ -23,5 +23,16 @@ def to_pixels(images: Tensor) -> list[Pixels]:
 
 def to_bytes(images: Tensor) -> Tensor:
     """[B, 3, H, W] in [-1, 1] -> uint8 [B, H, W, 3], where the images are."""
-    scaled = ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    return scaled.permute(0, 2, 3, 1).contiguous()
+    return _scaled(images).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def to_levels(images: Tensor) -> list[Levels]:
+    """The same as float32 [H, W, 3] each, of which `to_pixels` are the roundings.
+
+    For what goes on with them: in another batch each differs a little, and roundings by a whole.
+    """
+    return list(_scaled(images).permute(0, 2, 3, 1).contiguous().cpu().numpy())
+
+
+def _scaled(images: Tensor) -> Tensor:
+    return (images.float().clamp(-1, 1) + 1) * 127.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from PIL import ExifTags, Image, ImageCms
 
 from dseinvert.errors import InputError
 from dseinvert.media.formats import CONVERT
-from dseinvert.media.pixels import Pixels
+from dseinvert.media.pixels import Floats, Pixels
 
 # How an EXIF orientation is undone: rows and columns change places, then rows, columns are turned
 # round.
@@ -140,6 +141,19 @@ class Profile:
         """[H, W, 3] of sRGB in the colours of the profile."""
         image = Image.fromarray(np.ascontiguousarray(pixels))
         return np.asarray(ImageCms.applyTransform(image, self.back))
+
+    def from_levels(self, levels: Floats) -> NDArray[np.float64]:
+        """The same of levels in 0 .. 255 that are not rounded, nor are those that come of them.
+
+        Profiles are asked about whole levels; between these it is linear.
+        """
+        low = np.floor(levels).clip(0, 254)
+        share = levels - low
+        result = np.zeros(levels.shape)
+        for corner in itertools.product((0, 1), repeat=3):
+            weight = np.where(corner, share, 1 - share).prod(axis=-1, keepdims=True)
+            result += weight * self.from_srgb((low + corner).astype(np.uint8))
+        return result
 
     def to_srgb(self, pixels: Pixels) -> Pixels:
         """[H, W, 3] of the profile's colours in sRGB; the same as `srgb` makes of the image."""

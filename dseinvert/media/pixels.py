@@ -9,5 +9,14 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
 """[H, W, 3] sRGB, 0 to 255."""
+Levels = Pixels | NDArray[np.float32]
+"""[H, W, 3] sRGB, 0 to 255: as a network drew it, or rounded."""
 Doubles = NDArray[np.float64]
 Floats = NDArray[np.floating[Any]]
+
+
+def rounded(levels: Levels) -> Pixels:
+    """The nearest pixels; the same array where they are rounded."""
+    if levels.dtype == np.uint8:
+        return np.asarray(levels, np.uint8)
+    return np.rint(levels).clip(0, 255).astype(np.uint8)

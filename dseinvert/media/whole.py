@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,13 @@ from dseinvert.media.images import decoded, file_bytes, naming
 from dseinvert.media.memory import give_back
 from dseinvert.media.pixels import Pixels
 
+Change = Callable[[NDArray[Any]], NDArray[Any]]
+
 _ACROSS = (5, 6, 7, 8)
 """Orientations that change width and height."""
 # The part of full alpha at which colours are no longer those of the picture.
 _UNSEEN = 32
+_DEEPEST = 65535
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -63,8 +67,24 @@ class Whole:
         """Whether the samples have more bits than `colours`."""
         return self.samples.dtype != np.uint8
 
-    def moved(self, samples: NDArray[Any], colours: Pixels) -> Whole:
-        """The same file with its pixels elsewhere: samples and colours moved alike."""
+    def with_change(self, onto: Change, moved: Change) -> Whole:
+        """The same file with something in it, in all the bits that its samples have.
+
+        Args:
+            onto: [H, W, 3] in sRGB, uint8 or uint16 -> the same with it.
+            moved: the same, of which only what is there has moved, in any colours.
+        """
+        colours = onto(self.colours)
+        if not self.deep:
+            return self.repainted(colours)
+        if self.profile is None:
+            return replace(self, samples=onto(self.samples), colours=colours)
+        samples, deep = moved(self.samples), self.colours.astype(np.uint16) * 257
+        before, after = moved(deep), onto(deep)
+        if window := _changed(before, after):
+            old, new = (self.profile.from_levels(one[window] / 257) for one in (before, after))
+            summed = np.rint(samples[window] + 257 * (new - old))
+            samples[window] = summed.clip(0, _DEEPEST).astype(np.uint16)
         return replace(self, samples=samples, colours=colours)
 
     def repainted(self, colours: Pixels) -> Whole:
@@ -168,7 +188,7 @@ def _deep(image: Image.Image, data: bytes, notes: list[str]) -> NDArray[np.uint1
     return deep_colours(image, data, notes)
 
 
-def _changed(before: Pixels, after: Pixels) -> tuple[slice, slice] | None:
+def _changed(before: NDArray[Any], after: NDArray[Any]) -> tuple[slice, slice] | None:
     """The rows and columns in which two pictures differ; None = they are the same."""
     differ = (before != after).any(axis=-1)
     rows, columns = (np.flatnonzero(differ.any(axis=k)) for k in (1, 0))

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from dseinvert.editing.edits import Edits
-from dseinvert.editing.render import render_edits, settle_all, strengths
+from dseinvert.editing.render import draw_edits, settle_all, strengths
 from dseinvert.faces.crops import Crop
-from dseinvert.generators.pixels import to_pixels, to_tensor
+from dseinvert.generators.pixels import to_levels, to_pixels, to_tensor
 from dseinvert.inversion.inverter import KEPT, Inversion, Inverter, Part
 from dseinvert.inversion.segments import painted
 from dseinvert.latent import Latent
-from dseinvert.media.pixels import Pixels
+from dseinvert.media.pixels import Levels, Pixels
 from dseinvert.similarity.metrics import image_metrics
 
 _KEPT = "--refine {} found nothing better than it began with, which stays"
@@ -30,8 +30,9 @@ class InvertedFace:
     crop: Crop
     latent: Latent
     """[1, L, D] on the CPU."""
-    recon: Pixels
-    edited: Mapping[str, Pixels]
+    recon: Levels
+    edited: Mapping[str, Levels]
+    """Not rounded where a photo will be pasted into, nor is `recon`."""
     metrics: Mapping[str, float]
     note: str = ""
     """What is to be said of it; "" = nothing."""
@@ -54,12 +55,15 @@ def invert_faces(
     edits: Edits,
     crops: Sequence[Crop],
     refining: Watching | None = None,
+    *,
+    exact: bool = False,
 ) -> list[InvertedFace]:
     """One batch. `sha256` is the generator's, which the latents will name.
 
-    `refining` is shown and named where the inverter refines; None = it does not.
+    `refining` is shown and named where the inverter refines; None = it does not. With `exact`,
+    pictures are not rounded: what is measured on them would be another in another batch.
     """
-    images = to_tensor([crop.pixels for crop in crops])
+    images, finished = to_tensor([crop.pixels for crop in crops]), to_levels if exact else to_pixels
     inversion = _inverted(inverter, images, refining)
     drawn = inversion.images.clone()
     for part in inversion.parts():
@@ -72,8 +76,9 @@ def invert_faces(
     for part in inversion.parts():
         latent = part.latent.with_origin(generator_sha256=sha256, **_told(refining, part))
         settled = settle_all(inverter.generator, latent, edits)
-        edited = render_edits(inverter.generator, latent, settled)
-        recons = to_pixels(part.images)
+        drawn_edits = draw_edits(inverter.generator, latent, settled)
+        edited = {name: finished(pictures) for name, pictures in drawn_edits}
+        recons = finished(part.images)
         for k, place in enumerate(part.at.tolist()):
             found[place] = InvertedFace(
                 crops[place],

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dseinvert.media.pixels import Pixels
+from dseinvert.media.pixels import Levels
 
 if TYPE_CHECKING:
     from dseinvert.run.images.compute import InvertedFace
@@ -18,7 +18,7 @@ class Role:
     """One kind of picture, and what the output folder, the next run and the page make of it."""
 
     what: str
-    pictures: Callable[[InvertedFace], Mapping[str, Pixels]]
+    pictures: Callable[[InvertedFace], Mapping[str, Levels]]
     """Those of a face, by what stands before the suffix in the names of their files."""
     names: str
     """A regular expression that knows these names again."""
@@ -63,7 +63,7 @@ USUAL = ("input", "recon")
 class Picture:
     """One picture of a face."""
 
-    pixels: Pixels
+    pixels: Levels
     pasted: bool
     """See `Role`."""
 

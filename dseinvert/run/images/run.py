@@ -298,6 +298,7 @@ def made(
         job.model.sha256,
         job.edits,
         refining=_shown(job.refining, watcher),
+        exact=job.options.paste,
     )
     generator = job.model.generator
     with (

@@ -13,15 +13,13 @@ from typing import Any
 
 from dseinvert.errors import InputError, OutputError
 from dseinvert.faces.align import crop_matrix, matrix_to_list
-from dseinvert.faces.carry import carried
-from dseinvert.faces.mask import Blend, Mask, moved_by, paste_shown
-from dseinvert.faces.tone import tone_in
+from dseinvert.faces.mask import Blend, Mask, pasting
 from dseinvert.latent import dumps
 from dseinvert.media.address import address, far
 from dseinvert.media.atomic import shown, sync_folder, within, write_bytes
 from dseinvert.media.digest import file_sha256
 from dseinvert.media.form import PNG, Form
-from dseinvert.media.pixels import Pixels
+from dseinvert.media.pixels import Levels, rounded
 from dseinvert.media.whole import Whole, open_whole, whole_of
 from dseinvert.run.flow.names import face_names
 from dseinvert.run.flow.template import Claims, Template
@@ -143,7 +141,7 @@ class Target:
             origin = self._origin(prepared, entry)
             yield f"{entry.name}.safetensors", dumps(face.latent.with_origin(**origin))
             for name, one in shot.items():
-                yield entry.pictures[name], self.form.encode(one.pixels)
+                yield entry.pictures[name], self.form.encode(rounded(one.pixels))
         # Read again rather than kept: photos are large, crops are small.
         for name, file in photos.items():
             edited = [(face, shot[name].pixels) for face, shot in zip(faces, shots, strict=True)]
@@ -151,38 +149,25 @@ class Target:
             notes += photo.notes
             yield file, photo.encode(self.form, notes)
 
-    def _pasted(self, prepared: Prepared, edited: list[tuple[InvertedFace, Pixels]]) -> Whole:
+    def _pasted(self, prepared: Prepared, edited: list[tuple[InvertedFace, Levels]]) -> Whole:
         """The photo of an input with its edited faces in it."""
         photo = self._photo(prepared)
         for face, pixels in edited:
             photo = self._with(photo, face, pixels)
         return photo
 
-    def _with(self, photo: Whole, face: InvertedFace, pixels: Pixels) -> Whole:
-        """The photo with one edited face in it; where it moves, its samples move themselves.
-
-        Were they moved by what moving changes in 8 bits, all finer would be left behind.
-        """
-        crop, masked = face.crop, self.mask is not None
-        if self.blend != "moved" or not crop.aligned or not photo.deep:
-            pasted = paste_shown(
-                photo.colours,
-                crop,
-                pixels,
-                face.recon,
-                masked=masked,
-                blend=self.blend,
-                hidden=photo.hidden,
-            )
-            return photo.repainted(pasted)
-        tone, hidden = tone_in(photo.colours, crop.pixels), photo.hidden
-        patch = moved_by(crop, pixels, face.recon, masked=masked)
-        pasted = carried(photo.colours, crop.quad, patch, tone=tone, hidden=hidden)
-        patch[..., :3] = 0
-        samples, colours = (
-            carried(one, crop.quad, patch, hidden=hidden) for one in (photo.samples, photo.colours)
+    def _with(self, photo: Whole, face: InvertedFace, shown: Levels) -> Whole:
+        """The photo with one edited face in it."""
+        one = pasting(
+            photo.colours,
+            face.crop,
+            shown,
+            face.recon,
+            masked=self.mask is not None,
+            blend=self.blend,
+            hidden=photo.hidden,
         )
-        return photo.moved(samples, colours).repainted(pasted)
+        return photo.with_change(one.onto, one.moved)
 
     def _photo(self, prepared: Prepared) -> Whole:
         source = prepared.item.source

@@ -43,7 +43,7 @@ from dseinvert.media.atomic import shown
 from dseinvert.media.digest import file_sha256
 from dseinvert.media.form import FORMATS, PNG, Form, form_of
 from dseinvert.media.images import decode_image, read_image
-from dseinvert.media.pixels import Pixels
+from dseinvert.media.pixels import Pixels, rounded
 from dseinvert.media.sheet import sheet
 from dseinvert.models import Model, open_model, pick_device
 from dseinvert.models.keeper import open_keeper
@@ -566,7 +566,7 @@ def _masked(asked: Asked, loaded: Loaded, pictures: Mapping[str, Pixels]) -> dic
     if asked.mask is not None and loaded.original is not None:
         mask, original, recon = asked.mask, loaded.original, pictures[RECON]
         shown_in = partial(mask, original, recon=recon, aligned=loaded.aligned)
-        made = {name: shown_in(edited=one) for name, one in made.items()}
+        made = {name: rounded(shown_in(edited=one)) for name, one in made.items()}
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -44,7 +45,7 @@ def test_motion_alone_leaves_no_steps_of_8_bits() -> None:
     photo = deep_photo()
     slope = np.linspace(20000, 40000, 512).astype(np.uint16)
     samples = np.repeat(np.repeat(slope[None, :, None], 512, 0), 3, 2)
-    photo = photo.moved(samples, np.rint(samples / 257).astype(np.uint8))
+    photo = replace(photo, samples=samples, colours=np.rint(samples / 257).astype(np.uint8))
     framed = Crop(crop(photo.colours, WHOLE, 64), WHOLE)
     writer, face = SimpleNamespace(mask=None, blend="moved"), SimpleNamespace(crop=framed)
     face.recon = RECON
