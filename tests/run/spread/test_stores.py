@@ -170,20 +170,93 @@ def test_a_bucket_that_is_not_there_is_one_line_before_the_model_is_loaded(
     assert "s3://absent" in line and "no such bucket" in line
 
 
-def test_missing_credentials_are_one_line(
-    bucket: fsspec.AbstractFileSystem,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+@pytest.fixture
+def no_keys(
+    bucket: fsspec.AbstractFileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The server is there, and nothing says who asks."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("HOME", str(tmp_path))
     bucket.clear_instance_cache()
-    assert run(["images", "s3://faces/in", "--out", str(tmp_path / "out"), "-q"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["images", "s3://faces/in", "--out", "{out}"], 3),
+        (["edit", "s3://faces/in", "--out", "{out}"], 3),
+        (["evaluate", "s3://faces/in", "--out", "{out}"], 3),
+        (["images", "{photos}", "--out", "s3://faces/out", "--no-align"], 6),
+        (["images", "{photos}", "--out", "s3://faces/out", "--no-align", "--shard", "1/2"], 6),
+        (["edit", "{latent}", "--out", "s3://faces/out"], 6),
+        (["video", "{clip}", "--out", "s3://faces/out"], 6),
+        (["report", "s3://faces/out"], 3),
+        (["status", "s3://faces/out"], 3),
+    ],
+)
+def test_missing_credentials_are_one_line(
+    words: list[str],
+    code: int,
+    no_keys: None,
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for place in ("images.run", "play.edit", "video.run"):
+        monkeypatch.setattr(f"dseinvert.run.{place}.open_model", None)
+    named = {"out": tmp_path / "out", "photos": pictures, "latent": tmp_path / "a.safetensors"}
+    named["latent"].write_bytes(b"none")
+    if "{clip}" in words:
+        named["clip"] = clip(tmp_path / "clip.mp4", 2)
+    assert run([word.format(**named) for word in words]) == code
     (line,) = capsys.readouterr().err.splitlines()
-    assert "s3://faces/in" in line and "AWS_PROFILE" in line
+    assert "s3://faces/" in line and "AWS_PROFILE" in line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["edit", "s3://absent/in", "--out", "{out}"], 3),
+        (["edit", "{latent}", "--out", "s3://absent/out"], 6),
+        (["report", "s3://absent/out"], 3),
+        (["status", "s3://absent/out"], 3),
+    ],
+)
+def test_an_absent_bucket_is_one_line(
+    words: list[str],
+    code: int,
+    bucket: fsspec.AbstractFileSystem,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    latent = tmp_path / "a.safetensors"
+    latent.write_bytes(b"none")
+    assert run([word.format(out=tmp_path / "out", latent=latent) for word in words]) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "s3://absent" in line and "no such bucket" in line
+
+
+def test_two_runs_with_other_options_into_one_prefix_are_one_line(
+    dse: Run,
+    pictures: Path,
+    memory: fsspec.AbstractFileSystem,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ("images", pictures, "--out", "memory://out", "--no-align", "-q")
+    assert dse(*words, "--edit", "age=2") == 0
+    before = stored(memory, "/out")
+    told = json.loads(memory.cat_file("/out/journal/journal.run.json"))
+    at_work = {**told, "ended": False, "last": time.time()}
+    memory.pipe_file("/out/journal/journal.run.json", json.dumps(at_work).encode())
+    capsys.readouterr()
+    assert dse(*words, "--edit", "age=3", "--shard", "1/2") == 6
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "is at work here with another edits" in line and "wait for it" in line
+    assert stored(memory, "/out") == before
 
 
 @pytest.mark.parametrize("words", [(), ("--shard", "1/1"), ("--sweep", "gif")])
