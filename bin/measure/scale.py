@@ -58,6 +58,7 @@ class Place:
     kills: int
     early: int
     model: str
+    align: bool
 
     @property
     def sources(self) -> Path:
@@ -91,7 +92,7 @@ def scale(given: argparse.Namespace) -> list[Table]:
 
 
 def _measured(folder: Path, given: argparse.Namespace) -> list[Table]:
-    place = Place(folder, given.photos, given.kills, given.early, given.model)
+    place = Place(folder, given.photos, given.kills, given.early, given.model, given.align)
     _draw(place)
     asked_for = given.ways.split(",")
     for way in (way for way in _WAYS if any(one in way for one in asked_for)):
@@ -140,6 +141,7 @@ def _done(place: Place, way: str) -> None:
     taken.resumed += place.begun(way).exists()
     taken.load = taken.load or os.getloadavg()[0]
     words = ["images", str(place.sources), "--edit", "age=+2", "--model", place.model, "-q"]
+    words += [] if place.align else ["--no-align"]
     _run([[*words, "--out", str(out), *more] for more in _WAYS[way]], place, way, taken, kills)
     if "shards" in way:
         _run([["report", str(out)]], place, way, taken, 0)
@@ -259,6 +261,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     ways = "which of photos, process, shards, Ray; photos are made whatever it says"
     parser.add_argument("--ways", default="process,shards,Ray", help=ways)
     parser.add_argument("--early", type=int, default=500, help="photos until memory is looked at")
+    parser.add_argument("--no-align", dest="align", action="store_false", help="find no faces")
     asked.model(parser)
     asked.out(parser)
     kept = "folder where all is kept, and gone on with; None = the system's, for this run"
