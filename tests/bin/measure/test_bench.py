@@ -271,6 +271,7 @@ def test_trust_without_scorers_says_where_to_name_them(tmp_path: Path) -> None:
     assert "no scorers here (name their folder with --data)" in done.stderr
 
 
+@pytest.mark.slow
 def test_runs_of_several_processes_are_measured_part_by_part(
     tiny_model: Path, tmp_path: Path
 ) -> None:
@@ -288,6 +289,7 @@ def test_runs_of_several_processes_are_measured_part_by_part(
     assert sum(row["photos"] for row in memory) == 6
 
 
+@pytest.mark.slow
 def test_a_measure_that_was_cut_short_goes_on(tiny_model: Path, tmp_path: Path) -> None:
     words = ("scale", "--model", tiny_model, "--photos", 2, "--early", 1, "--no-align")
     folder = tmp_path / "kept"
