@@ -23,7 +23,13 @@ from tests.forked import Forked
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 
-HEAVY = ("test_bombs.py", "test_crew.py", "test_ui_page.py", "test_video_kill.py")
+HEAVY = (
+    "test_bombs.py",
+    "test_crew.py",
+    "test_cluster_kills.py",
+    "test_ui_page.py",
+    "test_video_kill.py",
+)
 """Whose quick tests take as long as slow ones."""
 torch.set_num_threads(1)  # the suite's nets are so small that a second thread only waits
 

@@ -49,6 +49,12 @@ class Forked:
         """How it ended, -9 where SIGKILL ended it; None = it runs."""
         return self._process.exitcode
 
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        assert self._process.pid is not None
+        return self._process.pid
+
     def said(self) -> str:
         """Its stderr so far."""
         return Path(self._told[1].name).read_text("utf-8")

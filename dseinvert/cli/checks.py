@@ -98,7 +98,7 @@ def check_edit_run(paths: Sequence[str], options: EditOptions) -> None:
         several = len({*options.edits}) > 1 and not options.sliders
         _edits_apart(parse_template(options.name_template), several=several)
     _run_by(options.device, options.backend)
-    inputs.check_inputs(paths, LATENTS, OTHERS_LATENTS)
+    _latents(paths)
     inputs.check_file(options.identity, "--identity")
     if far(options.out):
         outputs.check_store(options.out, paths)
@@ -175,7 +175,7 @@ def check_mix(base: str, other: str, options: MixOptions) -> None:
     _batch(options.batch)
     check_device(options.device)
     for pattern in (base, other):
-        inputs.check_inputs([pattern], LATENTS, OTHERS_LATENTS)
+        _latents([pattern])
     outputs.check_folder(options.out)
     known.check_model(options.model)
 
@@ -189,7 +189,7 @@ def check_morph(paths: Sequence[str], options: MorphOptions) -> None:
         raise UsageError(f"--fps {options.fps}", "above 0, at most 240")
     check_device(options.device)
     outputs.check_animation(options.out)
-    inputs.check_inputs(paths, LATENTS, OTHERS_LATENTS)
+    _latents(paths)
     known.check_model(options.model)
 
 
@@ -352,6 +352,11 @@ def check_run_folder(out: Path) -> None:
     """NoInputError where there is no folder of that name."""
     if not far(out) and not inputs.is_folder(out):
         raise NoInputError(f"{out}: no such folder", "name the --out of a run")
+
+
+def _latents(paths: Sequence[str]) -> None:
+    inputs.check_inputs(paths, LATENTS, OTHERS_LATENTS)
+    inputs.check_sets(*map(Path, paths))
 
 
 def _batch(batch: int | None) -> None:

@@ -32,9 +32,9 @@ def spread_out(
     if getattr(options, "dry_run", False):
         return None
     if spread.engine == "ray":
-        from dseinvert.run.spread.cluster import run_cluster
+        from dseinvert.run.spread.apart import run_apart
 
-        return _told(run_cluster(run, paths, options, spread, watcher), options.out, watcher)
+        return _told(run_apart(run, paths, options, spread, watcher), options.out, watcher)
     from dseinvert.run.spread.choice import crew_of
 
     crew = crew_of(spread, options.device, lambda: _inputs(run, paths))

@@ -51,26 +51,28 @@ class _Part:
     """Whether it is called z; else it is of the space that the generator takes."""
 
 
-def read_foreign(path: Path, generator: Generator) -> Latent:
+def read_foreign(path: Path, generator: Generator, data: bytes | None = None) -> Latent:
     """The latents of a file, one after the other; nothing in it is run.
 
     One row of w is spread over all rows; of the steps that ReStyle keeps the last is taken. What
     the file cannot tell is the generator they belong to: they are taken for latents of the one that
-    is given.
+    is given. `data`: the file's bytes, where it lies in a store; None = it is read.
 
     Raises:
         InputError: no latents, of other sizes than the generator takes, damaged, or holding NaN.
     """
-    content = _last_steps(load(path)) if path.suffix == ".npy" else load(path)
+    content = load(path, data)
+    content = _last_steps(content) if path.suffix == ".npy" else content
+    size = path.stat().st_size if data is None else len(data)
     try:
-        parts = [*_parts(content, _SLACK + path.stat().st_size)]
+        parts = [*_parts(content, _SLACK + size)]
         if not parts or len({part.z for part in parts}) > 1:
             raise InputError(f"no latents; it holds {inventory(content)}")
         codes = [_rows(part, generator) for part in parts]
         if sum(map(len, codes)) > _MOST:
             raise InputError(f"more than {_MOST:,} latents")
         # A row of w is spread over all rows, and half precision is widened.
-        if sum(map(Tensor.numel, codes)) > _SLACK + generator.spec.layers * path.stat().st_size:
+        if sum(map(Tensor.numel, codes)) > _SLACK + generator.spec.layers * size:
             raise InputError("latents that are more than their file")
     except InputError as error:
         raise InputError(f"{shown(path)}: {printable(error.what)}", error.advice) from error

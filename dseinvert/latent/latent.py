@@ -21,8 +21,8 @@ from dseinvert.latent.packed import FORMAT as MANY
 from dseinvert.latent.packed import SUFFIX, pack_of, read_member
 from dseinvert.latent.tracks import every_row
 from dseinvert.latent.words import OPTIONAL, TUNING, Skip, Space
-from dseinvert.media.atomic import write_bytes
-from dseinvert.media.tensors import Head, finite, read_tensors
+from dseinvert.media.atomic import shown, write_bytes
+from dseinvert.media.tensors import Head, finite, parse_tensors, read_tensors
 
 _DIMENSIONS = {"feature": 4, "label": 2, "style": 2}
 """Of the tensors of a batch; code and all of a tuning have three."""
@@ -155,20 +155,22 @@ def dumps(latent: Latent) -> bytes:
     return same_every_time(save(tensors, metadata=_header(latent).text()))
 
 
-def load_latent(path: Path) -> Latent:
+def load_latent(path: Path, data: bytes | None = None) -> Latent:
     """Read a latent file, or a latent in a file of many; nothing in it is executed.
+
+    `data`: its bytes, where it lies in a store. None = it is a file.
 
     Raises:
         InputError: not a latent file of this program, cut short, or holding NaN.
     """
     if path.suffix != SUFFIX:
-        raise InputError(f"{path}: latents are read from {SUFFIX} files only")
+        raise InputError(f"{shown(path)}: latents are read from {SUFFIX} files only")
     try:
-        head, tensors = read_tensors(path) if pack_of(path) is None else read_member(path)
+        head, tensors = _read(path) if data is None else parse_tensors(data)
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
+        raise InputError(f"{shown(path)}: no such file") from error
     except (ValueError, OSError) as error:
-        said = f"{path}: not a readable safetensors file: {error}"
+        said = f"{shown(path)}: not a readable safetensors file: {error}"
         raise InputError(said, "invert its picture again") from error
     return _checked(path, head, tensors)
 
@@ -186,28 +188,32 @@ def _stored(name: str, tensor: Tensor) -> Tensor:
     return kept.half() if name.startswith(TUNING) else kept.float()
 
 
+def _read(path: Path) -> tuple[Head, dict[str, Tensor]]:
+    return read_tensors(path) if pack_of(path) is None else read_member(path)
+
+
 def _checked(path: Path, head: Head, tensors: dict[str, Tensor]) -> Latent:
     if head.text.get("format") == MANY:
         raise InputError(f"{path}: holds many latents by name", f"name one: {path}:NAME")
     if not is_latent(head.text):
         raise InputError(
-            f"{path}: a safetensors file, but not a latent: it does not name its space",
+            f"{shown(path)}: a safetensors file, but not a latent: it does not name its space",
             "write latents with `dseinvert images`",
         )
     code = tensors.get("code")
     if code is None or code.ndim != 3:
-        raise InputError(f"{path}: holds no code of shape [B, L, D]")
+        raise InputError(f"{shown(path)}: holds no code of shape [B, L, D]")
     if not len(code):
-        raise InputError(f"{path}: holds no latents: its batch is empty")
+        raise InputError(f"{shown(path)}: holds no latents: its batch is empty")
     try:
         header = Header.parse(head.text)
         floats = {name: tensor.float() for name, tensor in tensors.items()}
         if not finite(floats):
-            raise InputError(f"{path}: holds NaN or infinite numbers")
+            raise InputError(f"{shown(path)}: holds NaN or infinite numbers")
         latent = from_tensors(header, every_row(floats))
         _check_rows(latent)
     except (ValueError, KeyError) as error:
-        said = f"{path}: damaged latent file: {_told(error)}"
+        said = f"{shown(path)}: damaged latent file: {_told(error)}"
         raise InputError(said, "invert its picture again") from error
     return latent
 

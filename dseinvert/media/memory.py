@@ -9,10 +9,12 @@ _MUCH = 30_000_000  # pixels; giving back takes milliseconds
 
 
 def give_back(pixels: int) -> None:
-    """Return freed memory to the system, where so many pixels were freed; else do nothing.
-
-    Only glibc keeps it, and has a function for it.
-    """
+    """Return freed memory to the system, where so many pixels were freed; else do nothing."""
     if pixels >= _MUCH:
-        with suppress(OSError, AttributeError, TypeError):
-            ctypes.CDLL(None).malloc_trim(0)
+        give_all_back()
+
+
+def give_all_back() -> None:
+    """Return all freed memory to the system; only glibc keeps it, and has a function for it."""
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)

@@ -28,6 +28,7 @@ _KEYS = {
     "gcs": "set GOOGLE_APPLICATION_CREDENTIALS, or `gcloud auth application-default login`",
     "hf": "set HF_TOKEN, or `hf auth login`",
 }
+_NO_BUCKET = "no such bucket"
 _STAMPS = ("ETag", "etag", "generation", "md5Hash", "blob_id", "LastModified", "mtime", "created")
 
 
@@ -58,6 +59,20 @@ def listing(url: str) -> list[Stored]:
             found = files.find(path, detail=True) or _nothing(files, path)
         objects = [(name, one) for name, one in found.items() if one.get("type") != "directory"]
     return [_stored(_url(url, name), one) for name, one in objects]
+
+
+def below(url: str) -> list[Stored]:
+    """As `listing`, of a prefix below which there may be nothing yet.
+
+    Raises:
+        NoInputError, MissingError: as `listing`, in a store that cannot be looked at.
+    """
+    try:
+        return listing(url)
+    except NoInputError as error:
+        if isinstance(error.__cause__, FileNotFoundError) and _NO_BUCKET not in error.what:
+            return []
+        raise
 
 
 def _nothing(files: Any, path: str) -> dict[str, Any]:
@@ -216,7 +231,7 @@ def _error(url: str, kind: type[DseInvertError], error: Exception) -> DseInvertE
     said = printable(" ".join(str(error).split()))[:160] or type(error).__name__
     cannot = "cannot be written" if kind is OutputError else "cannot be read"
     if isinstance(error, FileNotFoundError):
-        missing = "no such bucket" if "bucket" in said.lower() else "nothing there"
+        missing = _NO_BUCKET if "bucket" in said.lower() else "nothing there"
         return kind(f"{printable(url)}: {missing}", "look at its name, and who may see it")
     if (
         isinstance(error, PermissionError)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load
 from torch import Tensor
 
 from dseinvert import names
@@ -72,6 +74,19 @@ def read_tensors(path: Path) -> tuple[Head, dict[str, Tensor]]:
     try:
         with safe_open(path, "pt") as file:
             return head, {name: file.get_tensor(name) for name in head.shapes}
+    except SafetensorError as error:
+        raise ValueError(names.printable(str(error))[:200]) from error
+
+
+def parse_tensors(data: bytes) -> tuple[Head, dict[str, Tensor]]:
+    """As `read_tensors`, of the bytes of a file.
+
+    Raises:
+        ValueError: not those of a whole file of such tensors.
+    """
+    head = head_of(io.BytesIO(data), len(data))
+    try:
+        return head, load(data)
     except SafetensorError as error:
         raise ValueError(names.printable(str(error))[:200]) from error
 

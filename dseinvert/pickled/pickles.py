@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 
 from dseinvert.errors import InputError
+from dseinvert.media.atomic import shown
 from dseinvert.media.tensors import head_of
 from dseinvert.pickled.budget import TIMES, Budget
 from dseinvert.pickled.machine import Foreign, kind, printable, unpickle
@@ -79,25 +80,28 @@ DAMAGE = (ValueError, TypeError, RuntimeError, OverflowError, EOFError)
 """What `loads` raises of bytes that are damaged, of another kind, or declare too much."""
 
 
-def load(path: Path) -> Any:
+def load(path: Path, data: bytes | None = None) -> Any:
     """What a file holds: plain containers, tensors, arrays; every other class is a `Foreign`.
 
     Tensors come as torch tensors from PyTorch's files and as numpy arrays from numpy's. Nothing
-    named in the file is imported or run.
+    named in the file is imported or run. `data`: its bytes, where they are there already.
 
     Raises:
         InputError: not readable, of another kind, damaged, or declaring more than it holds.
     """
+    try:
+        return loads(_bytes_of(path) if data is None else data)
+    except DAMAGE as error:
+        raise InputError(f"{shown(path)}: {_one_line(error)}", _AGAIN) from error
+
+
+def _bytes_of(path: Path) -> bytes:
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: not a regular file")
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot read: {(error.strerror or str(error)).lower()}") from None
-    try:
-        return loads(data)
-    except DAMAGE as error:
-        raise InputError(f"{path}: {_one_line(error)}", _AGAIN) from error
 
 
 def loads(data: bytes) -> Any:

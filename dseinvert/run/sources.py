@@ -50,6 +50,33 @@ def gathered(patterns: Sequence[str], watcher: Watcher) -> Iterator[Scan]:
         yield told(_all(found), watcher)
 
 
+def files_of(patterns: Sequence[str], wanted: Callable[[Path], bool]) -> Scan:
+    """The files and objects that `patterns` mean; in folders and prefixes those that are `wanted`.
+
+    As `scan`, which it is for what lies on disks.
+
+    Raises:
+        NoInputError: the one thing that was named lies in a store, and cannot be had; or a list.
+        MissingError: what reaches a store is not installed.
+    """
+    words = expanded(patterns)
+    plain = [word for word in words if not is_url(word)]
+    found = [scan(plain, wanted=wanted)] if plain else []
+    far_ones = (word for word in words if is_url(word))
+    return _all([*found, *(_listed(url, wanted, alone=len(words) == 1) for url in far_ones)])
+
+
+def _listed(url: str, wanted: Callable[[Path], bool], *, alone: bool) -> Scan:
+    try:
+        found = stores.listing(url)
+    except (InputError, NoInputError) as error:
+        return _missing(Path(url), error, alone=alone)
+    named = any(mark in url for mark in "*?[") or [one.url for one in found] == [url]
+    kept = [one for one in found if named or wanted(Path(one.url))]
+    kept.sort(key=lambda one: natural(Path(one.url)))
+    return _objects(kept, len(found) - len(kept), _bytes)
+
+
 def _is_glob(word: str) -> bool:
     return not is_there(word) and any(mark in word for mark in "*?[")
 
@@ -187,12 +214,17 @@ class _Stores:
         return _all([*held, Scan((), (), len(found) - len(sets))])
 
 
-def _objects(found: Sequence[stores.Stored], ignored: int = 0) -> Scan:
+def _objects(
+    found: Sequence[stores.Stored],
+    ignored: int = 0,
+    read: Callable[[stores.Stored], bytes] | None = None,
+) -> Scan:
+    """What each of them is to the run; `read` None = as pictures."""
     contents, problems = {}, []
     for one in found:
         path = Path(one.url)
         if far(path) == one.url:
-            contents[path] = Content(partial(_whole, one), _says(one.stamp))
+            contents[path] = Content(partial(read or _whole, one), _says(one.stamp))
         else:
             problems.append(Problem(path, f"the name {one.url!r} has empty parts; rename it"))
     return Scan(tuple(contents), tuple(problems), ignored, contents=contents)
@@ -205,6 +237,10 @@ def _says(stamp: str) -> Callable[[], str] | None:
 def _whole(one: stores.Stored) -> bytes:
     if one.size > MAX_BYTES:
         raise InputError(f"is larger than {MAX_BYTES >> 20} MiB, the limit for an image")
+    return _bytes(one)
+
+
+def _bytes(one: stores.Stored) -> bytes:
     # By its size, for which some libraries would ask first.
     return stores.read(one.url, 0, one.size) if one.size else stores.read(one.url)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, get_args
 
@@ -30,19 +30,15 @@ from dseinvert.editing.edits import (
 from dseinvert.editing.render import render_edits, settle_all, strengths
 from dseinvert.errors import ExitCode, InputError, NoInputError, UsageError
 from dseinvert.export.backend import accelerated
-from dseinvert.faces.align import quad_from_matrix
-from dseinvert.faces.crops import is_whole
 from dseinvert.faces.mask import Mask
 from dseinvert.faces.regions import open_where
 from dseinvert.importers.latents import Layout, dumps_foreign, not_carried
 from dseinvert.latent import Latent, concat
-from dseinvert.latent.packed import pack_of
 from dseinvert.media.address import far
 from dseinvert.media.animation import SUFFIXES, write_animation
 from dseinvert.media.atomic import shown
 from dseinvert.media.digest import file_sha256
-from dseinvert.media.form import FORMATS, PNG, Form, form_of
-from dseinvert.media.images import decode_image, read_image
+from dseinvert.media.form import PNG, Form, form_of
 from dseinvert.media.pixels import Pixels, rounded
 from dseinvert.media.sheet import sheet
 from dseinvert.models import Model, open_model, pick_device
@@ -61,9 +57,8 @@ from dseinvert.run.flow.keys import result_key
 from dseinvert.run.flow.names import assign, face_names, folded
 from dseinvert.run.flow.stream import ahead, regroup, threads
 from dseinvert.run.flow.template import Claims, Template, check_names, parse_template
-from dseinvert.run.images.journal import read_all
-from dseinvert.run.images.packed import picture
 from dseinvert.run.inputs import Item, reason_of, unexpected
+from dseinvert.run.play.crop import crop_beside, is_aligned
 from dseinvert.run.play.latents import latent_files, latent_sha256, left_out, read_latent
 from dseinvert.run.play.place import Place
 from dseinvert.run.play.sliders import SUFFIX, Slider, slider_page
@@ -235,7 +230,8 @@ def run_edit(
     shared = share(model.generator.resolution, model.generator.device)
     model = accelerated(model, options.backend, shared, len(found.files), watcher.note)
     before = bool(far(options.out)) or options.out.exists()
-    items = [Item(source, name) for source, name in assign(found.files, {}, ()).items()]
+    names = assign(found.files, {}, ())
+    items = [Item(source, name, found.contents.get(source)) for source, name in names.items()]
     settings = _settings(options, model)
     done = []
     with (
@@ -364,11 +360,21 @@ def _in_order(drawing: _Drawing, order: Order[Item], notes: Beginning) -> Iterat
 
 
 def _key(item: Item, settings: Mapping[str, Any]) -> str:
-    """Of the latent's bytes under these settings; "" = it cannot be read."""
+    """Of the latent's bytes under these settings; "" = it cannot be read.
+
+    Of one in a store, what that says of its version stands for them.
+    """
     try:
-        return result_key(latent_sha256(item.source), settings)
+        return result_key(_version(item), settings)
     except InputError:
         return ""
+
+
+def _version(item: Item) -> str:
+    if item.content is None:
+        return latent_sha256(item.source)
+    stamp = "" if item.content.stamp is None else item.content.stamp()
+    return stamp or sha256(item.content.read()).hexdigest()
 
 
 def _line(one: Rendered, out: Path, settings: Mapping[str, Any]) -> Line:
@@ -409,17 +415,18 @@ def _rendered(drawing: _Drawing, items: Iterable[Item]) -> Iterator[Rendered]:
 
 
 def _load(model: Model, asked: Asked, item: Item) -> Loaded:
+    side = model.generator.resolution
     try:
-        latent = read_latent(item.source, model)
+        latent = read_latent(item.source, model, item.content)
         for steps in asked.edits.values():
             check_edits(latent, steps, model.generator)
-        original = None if asked.mask is None else _original(item, latent, model)
+        original = None if asked.mask is None else crop_beside(item.source, latent, side)
     except InputError as error:
         return Loaded(item, reason=reason_of(item, error))
     except Exception as error:  # the top of the batch loop: one file never stops the others
         return Loaded(item, reason=unexpected(error))
     rows = tuple(latent[i : i + 1] for i in range(len(latent)))
-    aligned = _aligned(latent, model.generator.resolution)
+    aligned = is_aligned(latent, side)
     return Loaded(item, rows, original, aligned, notes=_notes(item, latent, asked))
 
 
@@ -429,61 +436,6 @@ def _notes(item: Item, latent: Latent, asked: Asked) -> tuple[str, ...]:
     what = f"{shown(item.source)}: .{asked.layout} files hold no {' and no '.join(lost)}"
     said = [f"{what}: they draw other pictures"] if lost else []
     return (*left_out(item.source, latent), *said)
-
-
-def _original(item: Item, latent: Latent, model: Model) -> Pixels:
-    """The crop that `images` wrote beside the latent.
-
-    Raises:
-        InputError: it is not there, of another size, or one for several latents.
-    """
-    side = model.generator.resolution
-    pack = pack_of(item.source)
-    if pack is not None:
-        return _fitting(_packed_crop(pack, item.source.stem), pack.name, side)
-    written = [item.source.with_suffix(f".input.{suffix}") for suffix in FORMATS]
-    path = next((path for path in written if path.is_file()), None) or _listed(item.source)
-    path = path or written[0]
-    if len(latent) > 1 or not path.is_file():
-        raise InputError(
-            f"{path.name}: --mask needs the crop beside its latent", "dseinvert images writes both"
-        )
-    return _fitting(read_image(path), path.name, side)
-
-
-def _packed_crop(pack: Path, name: str) -> Pixels:
-    """Of a latent in a file of many, from the tar beside that."""
-    for suffix in FORMATS:
-        with suppress(InputError):
-            return decode_image(picture(pack.parent, pack.stem, f"{name}.input.{suffix}")).pixels
-    raise InputError(
-        f"{pack.stem}.tar: --mask needs the crop {name}.input of it", "dseinvert images writes both"
-    )
-
-
-def _fitting(pixels: Pixels, name: str, side: int) -> Pixels:
-    if pixels.shape != (side, side, 3):
-        raise InputError(f"{name}: {pixels.shape[1]}x{pixels.shape[0]}, not {side}x{side}")
-    return pixels
-
-
-def _listed(latent: Path) -> Path | None:
-    """The crop beside a latent by the journal there, where --name-template named it."""
-    entries = read_all(latent.parent).values()
-    faces = (face for entry in entries for face in entry.faces)
-    file = next((face.pictures.get("input") for face in faces if face.name == latent.stem), None)
-    return None if file is None else latent.with_name(file)
-
-
-def _aligned(latent: Latent, side: int) -> bool:
-    """Whether it tells of a face of its photo, or of no photo; not of a photo as it is."""
-    matrix, size = (latent.origin.get(name) for name in ("crop_matrix", "source_size"))
-    try:
-        width, height = map(int, (size or "").split("x"))
-        quad = quad_from_matrix(np.reshape(json.loads(matrix or ""), (2, 3)), side)
-    except (ValueError, TypeError, cv2.error):  # anybody may have written them
-        return True
-    return not is_whole(quad, width, height)
 
 
 def _kind(latent: Latent) -> tuple[object, ...]:

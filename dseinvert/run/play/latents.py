@@ -20,11 +20,12 @@ from dseinvert.media.address import member_of
 from dseinvert.media.atomic import shown
 from dseinvert.media.digest import file_sha256
 from dseinvert.media.pixels import Pixels
-from dseinvert.media.scan import Scan, scan
+from dseinvert.media.scan import Content, Scan
 from dseinvert.models import Model
 from dseinvert.progress import Watcher
 from dseinvert.run.flow.batchsize import BatchSize, auto_size, in_batches
 from dseinvert.run.flow.names import assign
+from dseinvert.run.sources import files_of
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def read_latents(patterns: Sequence[str], model: Model, watcher: Watcher) -> Rea
     every: list[Named] = []
     for path, name in assign(found.files, {}, ()).items():
         try:
-            latent = read_latent(path, model)
+            latent = read_latent(path, model, found.contents.get(path))
             every += _named(name, latent)
             for note in left_out(path, latent):
                 watcher.note(note)
@@ -72,19 +73,22 @@ def read_latents(patterns: Sequence[str], model: Model, watcher: Watcher) -> Rea
 
 
 def latent_files(patterns: Sequence[str]) -> Scan:
-    """The files that the patterns mean.
+    """The files that the patterns mean, on disks and in stores.
 
     In folders those of this program are taken, and where there are none, those of others. A file
     of many latents stands for them all; see `latent.packed`.
+
+    Raises:
+        NoInputError, MissingError: as `files_of`.
     """
     named = {one: member_of(one) for one in patterns}
     whole = [one for one, (_, name) in named.items() if not name]
-    own = _unpacked(scan(whole, wanted=lambda path: path.suffix == SUFFIX))
+    own = _unpacked(files_of(whole, wanted=lambda path: path.suffix == SUFFIX))
     picked = tuple(member(Path(pack), name) for pack, name in named.values() if name)
     own = replace(own, files=(*own.files, *picked))
     if own.files or own.problems:
         return own
-    return scan(patterns, wanted=lambda path: path.suffix in SUFFIXES)
+    return files_of(patterns, wanted=lambda path: path.suffix in SUFFIXES)
 
 
 def _unpacked(found: Scan) -> Scan:
@@ -123,16 +127,18 @@ def _named(name: str, latent: Latent) -> list[Named]:
     return [Named(f"{name}-{k + 1}", latent[k : k + 1]) for k in range(count)]
 
 
-def read_latent(path: Path, model: Model) -> Latent:
+def read_latent(path: Path, model: Model, content: Content | None = None) -> Latent:
     """The latents in a file; InputError names `path` where they are none of this model's.
 
+    `content`: of what lies in a store. None = it is a file.
     Files of other programs do not say whose latents they hold: they are taken for this model's.
     """
+    data = None if content is None else content.read()
     if path.suffix != SUFFIX:
-        found = read_foreign(path, model.generator)
+        found = read_foreign(path, model.generator, data)
         latent = found.with_origin(generator=model.name, generator_sha256=model.sha256)
     else:
-        latent = load_latent(path)
+        latent = load_latent(path, data)
     try:
         model.check_latent(latent)
     except InputError as error:

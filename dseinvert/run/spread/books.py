@@ -67,8 +67,12 @@ class Books:
 
 
 @contextmanager
-def opened_books(folder: Path, part: Part, settings: Mapping[str, Any]) -> Iterator[Books | None]:
+def opened_books(
+    folder: Path, part: Part, settings: Mapping[str, Any], *, anew: bool | None = None
+) -> Iterator[Books | None]:
     """The books of a process, locked; None = it does all of a run on a disk, and keeps none.
+
+    anew: as in `check_others`.
 
     Raises:
         OutputError: another process has them, or does something else here.
@@ -76,7 +80,7 @@ def opened_books(folder: Path, part: Part, settings: Mapping[str, Any]) -> Itera
     shard = part.shard
     if far(folder):
         with open_shelf(folder, shard) as shelf:
-            check_others(folder, shard, settings, anew=False)
+            check_others(folder, shard, settings, anew=anew)
             yield Books(folder, part, shelf, shelf, read_ledgers(folder), shard.mark)
         return
     if shard.whole and not part.retry:
@@ -87,7 +91,7 @@ def opened_books(folder: Path, part: Part, settings: Mapping[str, Any]) -> Itera
         open_journal(folder, shard.journal) as journal,
         open_notes(journal.path, keep=not shard.whole) as notes,
     ):
-        check_others(folder, shard, settings, anew=False)
+        check_others(folder, shard, settings, anew=anew)
         yield Books(folder, part, journal, notes, read_ledgers(folder), shard.mark)
 
 

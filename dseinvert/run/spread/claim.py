@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dseinvert.errors import InputError, NoInputError, OutputError
+from dseinvert.errors import InputError, OutputError
 from dseinvert.media import stores
 from dseinvert.names import json_value
 
@@ -106,11 +106,8 @@ def _claim(folder: str, name: str) -> Claim:
 def _locks(folder: str, name: str) -> list[tuple[int, str]]:
     """Their numbers and URLs, the highest last."""
     pattern = re.compile(rf"{re.escape(name)}\.lock-(\d+)\.json")
-    with suppress(NoInputError):
-        names = ((one.url, one.url.rpartition("/")[2]) for one in stores.listing(folder))
-        found = [(int(m[1]), url) for url, last in names if (m := pattern.fullmatch(last))]
-        return sorted(found)
-    return []
+    names = ((one.url, one.url.rpartition("/")[2]) for one in stores.below(folder))
+    return sorted((int(m[1]), url) for url, last in names if (m := pattern.fullmatch(last)))
 
 
 def _owner(url: str) -> Owner | None:

@@ -6,6 +6,7 @@ lost costs its batch, which another one does again; workers join and leave at an
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from collections import deque
@@ -140,9 +141,17 @@ def _ray() -> Any:
 @contextmanager
 def _joined(ray: Any, address: str | None) -> Iterator[None]:
     """Within it, this process belongs to a cluster; None = to one of its own."""
-    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     _reachable(address)
-    _hush()
+    with _hushed():
+        _join(ray, address)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _join(ray: Any, address: str | None) -> None:
+    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address is None:
             ray.init(address="local", include_dashboard=False, **quiet)
@@ -150,14 +159,7 @@ def _joined(ray: Any, address: str | None) -> Iterator[None]:
             ray.init(address=address, **quiet)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         said = str(error).strip().split("\n")[0][:120]
-        raise DeviceError(
-            f"--address {address}: no Ray cluster there: {said}",
-            _START,
-        ) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
+        raise DeviceError(f"--address {address}: no Ray cluster there: {said}", _START) from error
 
 
 def _reachable(address: str | None) -> None:
@@ -172,13 +174,20 @@ def _reachable(address: str | None) -> None:
         raise DeviceError(f"--address {address}: no Ray cluster there: {said}", _START) from error
 
 
-def _hush() -> None:
-    """What Ray prints of deaths, which this program tells in its own words."""
-    with suppress(ImportError):  # inside of Ray, which may change
-        from ray._private import worker
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Within it, stderr goes nowhere: of deaths this program tells in its own words.
 
-        if hasattr(worker, "print_to_stdstream"):
-            worker.print_to_stdstream = lambda *told, **how: None
+    Ray's libraries write there by themselves; all of it stands in Ray's logs too.
+    """
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _hall(ray: Any, desk: Desk, options: Any, spread: SpreadOptions, watcher: Watcher) -> Hall:

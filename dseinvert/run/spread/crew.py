@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 import signal
@@ -20,6 +19,7 @@ from dseinvert.names import counted
 from dseinvert.progress import Watcher
 from dseinvert.run.flow.batchsize import CORES, cores
 from dseinvert.run.spread.choice import Crew
+from dseinvert.run.spread.news import News, listen
 from dseinvert.run.spread.worker import Errand
 from dseinvert.stop import Stop, stoppable
 
@@ -27,7 +27,6 @@ _BARREN = 4
 """Deaths of one worker, between which nothing was done, after which it is not started again."""
 _LOOK = 0.2  # seconds between looks whether to stop
 _KIND = "worker"
-News = tuple[int, dict[str, Any]]
 
 
 @dataclass
@@ -120,17 +119,8 @@ def _start(number: int, errand: Errand, news: Queue[News], count: int) -> subpro
     with suppress(BrokenPipeError):
         process.stdin.write(pickle.dumps(errand))
         process.stdin.flush()
-    threading.Thread(target=_listen, args=(number, process, news), daemon=True).start()
+    threading.Thread(target=listen, args=(number, process, news), daemon=True).start()
     return process
-
-
-def _listen(number: int, process: subprocess.Popen[bytes], news: Queue[News]) -> None:
-    """Pass on each line, and at last how the process ended."""
-    assert process.stdout is not None
-    for line in process.stdout:
-        with suppress(ValueError):  # cut short by its death
-            news.put((number, json.loads(line)))
-    news.put((number, {"gone": process.wait()}))
 
 
 def _hear(hand: Hand, news: Mapping[str, Any], hands: Sequence[Hand], told: Told) -> None:

@@ -25,6 +25,7 @@ from dseinvert.run.spread.hands import Handed, Made
 from dseinvert.run.spread.notes import Deaths, deaths_in
 from dseinvert.run.spread.others import check_others
 from dseinvert.run.spread.shard import WHOLE, Part, Shard
+from dseinvert.run.spread.shelf import check_place
 from dseinvert.version import __version__
 
 _AT_ONCE = 2
@@ -92,6 +93,7 @@ def open_desk(
     """
     part = Part(WHOLE, spread.retry_failed)
     with gathered(patterns, watcher) as found, ExitStack() as stack:
+        check_place(options.out)
         job, count = _opened(found, options)
         make_folder(options.out)
         books = stack.enter_context(opened_books(options.out, part))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from dseinvert.config import ImagesOptions
 from dseinvert.errors import DseInvertError, MissingError, OutputError
+from dseinvert.media.memory import give_all_back
 from dseinvert.models import open_model, pick_device
 from dseinvert.progress import SILENT
 from dseinvert.run.flow.batchsize import CORES
@@ -77,6 +78,8 @@ class Hands:
             return [*self._made(items, alone=alone)]
         except DseInvertError as error:
             return f"{socket.gethostname()}: {error.what}", error.advice, int(error.exit_code)
+        finally:
+            give_all_back()  # the threads of the next batch take pieces of other sizes
 
     def close(self) -> None:
         """No more is handed to it."""

@@ -21,11 +21,14 @@ from dseinvert.version import __version__
 _NAMED = 3
 
 
-def check_others(folder: Path, shard: Shard, settings: Mapping[str, Any], *, anew: bool) -> None:
+def check_others(
+    folder: Path, shard: Shard, settings: Mapping[str, Any], *, anew: bool | None
+) -> None:
     """OutputError where two runs with different options would write into one folder.
 
     Shards of one count are one run, whether they are at work or have ended; of other runs, those
-    that are at work count. anew: what has ended is going to be done again.
+    that are at work count. anew: what has ended is going to be done again, by --overwrite. None =
+    the verb has no such option.
     """
     if far(folder):
         _check_store(folder, shard, settings, anew=anew)
@@ -38,10 +41,13 @@ def check_others(folder: Path, shard: Shard, settings: Mapping[str, Any], *, ane
         if not active and (anew or not _siblings(journal.name, shard.journal)):
             continue
         for run in read_notes(path)[-1:]:
-            _check(folder, journal.stem.removeprefix("journal-"), run, settings, active=active)
+            name = journal.stem.removeprefix("journal-")
+            _check(folder, name, run, settings, active=active, anew=anew)
 
 
-def _check_store(folder: Path, shard: Shard, settings: Mapping[str, Any], *, anew: bool) -> None:
+def _check_store(
+    folder: Path, shard: Shard, settings: Mapping[str, Any], *, anew: bool | None
+) -> None:
     """As `check_others`; what a process said last tells whether it is at work."""
     mine = shard.journal.removesuffix(".jsonl")
     for one in runs(folder):
@@ -50,7 +56,7 @@ def _check_store(folder: Path, shard: Shard, settings: Mapping[str, Any], *, ane
         active = not one.ended and time.time() - one.last < SILENT
         if active or (_siblings(f"{one.name}.jsonl", shard.journal) and not anew):
             name = one.name.removeprefix("journal-")
-            _check(folder, name, Run(one.facts), settings, active=active)
+            _check(folder, name, Run(one.facts), settings, active=active, anew=anew)
 
 
 def _siblings(one: str, other: str) -> bool:
@@ -59,7 +65,15 @@ def _siblings(one: str, other: str) -> bool:
     return all(counts) and len({found[1] for found in counts if found}) == 1
 
 
-def _check(folder: Path, name: str, run: Run, settings: Mapping[str, Any], *, active: bool) -> None:
+def _check(
+    folder: Path,
+    name: str,
+    run: Run,
+    settings: Mapping[str, Any],
+    *,
+    active: bool,
+    anew: bool | None,
+) -> None:
     theirs = run.about.get("settings")
     other = run.about.get("version")
     if active and other != __version__:
@@ -69,10 +83,10 @@ def _check(folder: Path, name: str, run: Run, settings: Mapping[str, Any], *, ac
         )
     if isinstance(theirs, dict) and (names := differing(theirs, settings)):
         what = "is at work here" if active else "was done here"
-        advice = "wait for it" if active else "--overwrite to do all anew"
+        otherwise = "" if anew is None else ", or --overwrite to do all anew"
+        advice = ", or wait for it" if active else otherwise
         raise OutputError(
-            f"{shown(folder)}: {name} {what} with another {names}",
-            f"choose another --out, or {advice}",
+            f"{shown(folder)}: {name} {what} with another {names}", f"choose another --out{advice}"
         )
 
 

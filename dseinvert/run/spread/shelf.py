@@ -19,7 +19,6 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from dseinvert.errors import NoInputError
 from dseinvert.media import stores
 from dseinvert.media.address import far
 from dseinvert.names import count, json_value, number, table, text
@@ -147,17 +146,11 @@ def at_work_there(folder: Path, name: str) -> bool:
 
 def names(folder: Path) -> set[str]:
     """The names of all that lies in an output folder."""
-    try:
-        return {one.url.rpartition("/")[2] for one in stores.listing(far(folder))}
-    except NoInputError:
-        return set()
+    return {one.url.rpartition("/")[2] for one in stores.below(far(folder))}
 
 
 def _objects(folder: Path) -> list[stores.Stored]:
-    try:
-        return stores.listing(f"{far(folder)}/{_PLACE}")
-    except NoInputError:
-        return []
+    return stores.below(f"{far(folder)}/{_PLACE}")
 
 
 def _told(url: str) -> Told | None:

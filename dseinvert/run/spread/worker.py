@@ -1,8 +1,9 @@
-"""A process that does one shard for another one: `python -m dseinvert.run.spread.worker`.
+"""A process that works for another one: `python -m dseinvert.run.spread.worker`.
 
 What to do comes pickled on stdin, from the process that started this one; the news go to stdout, a
-JSON line each. When stdin ends, so has the other process, or it wants no more: the batch in hand is
-finished.
+JSON line each. Who does a shard finishes the batch in hand when stdin ends: the other process has
+ended, or wants no more. Who hands out the work of a cluster has none in hand, and is asked to stop
+by a signal.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from dseinvert.config import SpreadOptions
 from dseinvert.errors import DseInvertError, ExitCode
 from dseinvert.progress import Count, Watcher
 from dseinvert.run.spread.shard import Part
@@ -33,6 +36,8 @@ class Errand:
     patterns: tuple[str, ...]
     options: Any
     part: Part
+    spread: SpreadOptions | None = None
+    """All of it is done by a cluster. None = the part is done here."""
 
 
 @dataclass(frozen=True)
@@ -67,18 +72,33 @@ def main() -> int:
     """The exit code."""
     send = _opened()
     errand: Errand = pickle.load(sys.stdin.buffer)  # of the process that started this one
-    threading.Thread(target=_until_left, daemon=True).start()
+    leave = partial(os._exit, ExitCode.TERMINATED) if errand.spread else _stop
+    threading.Thread(target=_until_left, args=(leave,), daemon=True).start()
     _be_calm()
     watcher: Watcher = Piped(send)
     try:
-        code = runner(errand.verb)(errand.patterns, errand.options, watcher, errand.part).exit_code
+        code = _done(errand, watcher)
     except DseInvertError as error:
         send({"error": [error.what, error.advice, int(error.exit_code)]})
         code = error.exit_code
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED
+    except Exception as error:
+        from dseinvert.run.inputs import unexpected
+
+        send({"error": [unexpected(error), "", int(ExitCode.SOME_FAILED)]})
+        code = ExitCode.SOME_FAILED
     send({"end": int(code)})
     return int(code)
+
+
+def _done(errand: Errand, watcher: Watcher) -> ExitCode:
+    if errand.spread is None:
+        run = runner(errand.verb)
+        return ExitCode(run(errand.patterns, errand.options, watcher, errand.part).exit_code)
+    from dseinvert.run.spread.cluster import run_cluster
+
+    return run_cluster(errand.verb, errand.patterns, errand.options, errand.spread, watcher)
 
 
 def _be_calm() -> None:
@@ -102,10 +122,14 @@ def _opened() -> Callable[[dict[str, Any]], None]:
     return send
 
 
-def _until_left() -> None:
-    """When the other process closes the pipe, or dies, this one stops as by SIGTERM."""
+def _until_left(leave: Callable[[], object]) -> None:
+    """`leave` when the other process closes the pipe, or dies."""
     while sys.stdin.buffer.read(1 << 10):
         pass
+    leave()
+
+
+def _stop() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 

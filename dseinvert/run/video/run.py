@@ -164,7 +164,9 @@ def _shared(
     tasks: list[Task] = []
     with (
         torch_threads_kept(),
-        opened_books(store or options.out or Path(), part, settings) as books,
+        opened_books(
+            store or options.out or Path(), part, settings, anew=options.overwrite
+        ) as books,
         stoppable(watcher.problem, "segment") as stop,
     ):
         assert books is not None

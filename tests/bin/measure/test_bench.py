@@ -269,3 +269,34 @@ def test_trust_without_scorers_says_where_to_name_them(tmp_path: Path) -> None:
     done = bench("scorers", "--data", tmp_path)
     assert done.returncode == 4
     assert "no scorers here (name their folder with --data)" in done.stderr
+
+
+@pytest.mark.slow
+def test_runs_of_several_processes_are_measured_part_by_part(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    words = ("scale", "--model", tiny_model, "--photos", 3, "--early", 1, "--no-align")
+    kept = ("--scratch", tmp_path / "kept", "--out", tmp_path / "numbers.json")
+    for way in ("process", "shards", "process"):  # the last one is told, not run
+        done = bench(*words, *kept, "--ways", way)
+        assert done.returncode == 0, done.stderr
+    runs, memory = rows(tmp_path / "numbers.json")
+    assert [row["run"] for row in runs] == ["one process", "2 shards"]
+    assert all(
+        row["missing"] == row["twice"] == row["files unlike one process"] == 0 for row in runs
+    )
+    assert len({row["sha256 of all outputs"] for row in runs}) == 1
+    assert sum(row["photos"] for row in memory) == 6
+
+
+@pytest.mark.slow
+def test_a_measure_that_was_cut_short_goes_on(tiny_model: Path, tmp_path: Path) -> None:
+    words = ("scale", "--model", tiny_model, "--photos", 2, "--early", 1, "--no-align")
+    folder = tmp_path / "kept"
+    given = (*words, "--scratch", folder, "--ways", "process", "--out", tmp_path / "numbers.json")
+    assert bench(*given).returncode == 0
+    (folder / "one-process.json").rename(folder / "one-process.begun.json")
+    (folder / "photos" / "p00001.png").unlink()
+    assert bench(*given).returncode == 0
+    (row,) = rows(tmp_path / "numbers.json")[0]
+    assert row["gone on with"] == 1 and row["missing"] == 0

@@ -15,6 +15,7 @@ import pytest
 
 from dseinvert.media.images import encode_png
 from dseinvert.run.images.journal import read_all
+from dseinvert.run.spread.shard import Shard
 from tests.conftest import ROOT, child_environment
 from tests.forked import KILLS, Forked
 from tests.moving_face import clip
@@ -77,6 +78,28 @@ def test_an_input_that_kills_its_process_twice_is_put_aside(
     assert outputs(out).keys() == outputs(whole).keys()
     assert ended(start(*run))[0] == 1, "it is not tried again"
     assert ended(start(*run, "--retry-failed"))[0] == -signal.SIGSEGV, "unless that is asked for"
+
+
+def test_shards_put_aside_what_kills_them_twice_and_do_the_rest(
+    dse: Run, start: Start, pictures: Path, tmp_path: Path
+) -> None:
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    assert dse("images", pictures, "--out", whole, *OPTIONS) == 0
+    shutil.copy(pictures / "p0.png", pictures / "fatal.png")
+    run = ("images", pictures, "--out", out, *OPTIONS)
+    mine, other = ("1/2", "2/2") if Shard(1, 2).has("fatal") else ("2/2", "1/2")
+    codes = [ended(start(*run, "--shard", mine))[0] for _ in range(2)]
+    assert codes == [-signal.SIGSEGV] * 2
+    assert ended(start(*run, "--shard", other))[0] == 0, "the other share does not meet it"
+    code, told = ended(start(*run, "--shard", mine))
+    assert code == 1 and "killed its worker 2 times: Segmentation fault" in told
+    assert dse("report", out) == 1
+    failed = (out / "failed.csv").read_text().splitlines()
+    assert len(failed) == 2 and "killed its worker 2 times" in failed[1]
+    made, expected = outputs(out), outputs(whole)
+    for own in ("failed.csv", "index.html"):
+        made.pop(own), expected.pop(own, None)
+    assert made == expected
 
 
 def test_workers_give_the_bytes_of_one_process_though_one_is_killed_by_an_input(

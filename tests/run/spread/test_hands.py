@@ -13,9 +13,11 @@ from dseinvert.progress import SILENT
 from dseinvert.run.images.journal import read
 from dseinvert.run.inputs import Item
 from dseinvert.run.spread.desk import Desk, open_desk
+from dseinvert.run.spread.errands import Runner
 from dseinvert.run.spread.hands import Hands
 from dseinvert.run.spread.notes import Deaths, Run, deaths_in, notes_path, ordered, read_notes
 from dseinvert.run.spread.report import report
+from dseinvert.run.spread.shard import Part
 from tests.run.spread.test_shards import OPTIONS, outputs
 
 Dse = Callable[..., int]
@@ -59,6 +61,12 @@ def test_a_worker_of_another_version_or_model_says_so(
         handed = replace(desk.handed, options=replace(options, model=str(other_model)))
         told = Hands().open(1, handed)
         assert told is not None and "another generator" in told[0] and told[2] == 4
+
+
+def test_who_does_shares_of_another_version_says_so(options: ImagesOptions) -> None:
+    told = Runner().do("edit", ["latents"], options, Part(), "0.0.1")
+    assert told.code == 4 and told.error is not None
+    assert "and 0.0.1 here" in told.error[0] and "one version" in told.error[1]
 
 
 def test_what_was_in_flight_at_a_death_is_known_from_the_notes(tmp_path: Path) -> None:

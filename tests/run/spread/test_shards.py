@@ -154,6 +154,38 @@ def test_runs_with_other_options_do_not_mix_in_one_folder(
     assert dse("images", pictures, "--out", out, *other, "--overwrite") == 0
 
 
+def test_edits_with_other_options_do_not_mix_in_one_folder(
+    dse: Run, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    latents, out = tmp_path / "latents", tmp_path / "out"
+    assert dse("images", pictures, "--out", latents, *OPTIONS) == 0
+    words = ("edit", latents, "--out", out, "-q")
+    assert dse(*words, "--edit", "smile=1", "--shard", "1/2") == 0
+    before = outputs(out)
+    capsys.readouterr()
+    assert dse(*words, "--edit", "smile=2", "--shard", "2/2") == 6
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "1-of-2 was done here with another edits (choose another --out)" in line
+    assert outputs(out) == before
+
+
+def test_clips_with_other_options_are_made_anew_where_that_is_asked_for(
+    dse: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sources, out = tmp_path / "clips", tmp_path / "out"
+    sources.mkdir()
+    clip(sources / "a.mp4", 2)
+    words = ("video", sources, "--out", out, "-q")
+    number = next(n for n in (1, 2) if Shard(n, 2).has("a"))
+    assert dse(*words, "--edit", "age=1", "--shard", f"{number}/2") == 0
+    other = (*words, "--edit", "age=2", "--shard", f"{3 - number}/2")
+    capsys.readouterr()
+    assert dse(*other) == 6
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "was done here with another" in line and "--overwrite" in line
+    assert dse(*other, "--overwrite") == 0
+
+
 def test_settings_are_compared_as_the_notes_keep_them() -> None:
     assert differing({"a": [1]}, {"a": (1,)}) == ""
     assert differing({"a": 1, "generator": "x"}, {"a": 1, "generator": "y"}) == "generator"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import time
@@ -9,9 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fsspec
+import numpy as np
 import pytest
+from safetensors.torch import load as loads
 
 from dseinvert.cli.main import run
+from dseinvert.media import stores
 from dseinvert.run.images.journal import read_all
 from tests.forked import Forked
 from tests.moving_face import clip
@@ -166,20 +170,93 @@ def test_a_bucket_that_is_not_there_is_one_line_before_the_model_is_loaded(
     assert "s3://absent" in line and "no such bucket" in line
 
 
-def test_missing_credentials_are_one_line(
-    bucket: fsspec.AbstractFileSystem,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+@pytest.fixture
+def no_keys(
+    bucket: fsspec.AbstractFileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The server is there, and nothing says who asks."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("HOME", str(tmp_path))
     bucket.clear_instance_cache()
-    assert run(["images", "s3://faces/in", "--out", str(tmp_path / "out"), "-q"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["images", "s3://faces/in", "--out", "{out}"], 3),
+        (["edit", "s3://faces/in", "--out", "{out}"], 3),
+        (["evaluate", "s3://faces/in", "--out", "{out}"], 3),
+        (["images", "{photos}", "--out", "s3://faces/out", "--no-align"], 6),
+        (["images", "{photos}", "--out", "s3://faces/out", "--no-align", "--shard", "1/2"], 6),
+        (["edit", "{latent}", "--out", "s3://faces/out"], 6),
+        (["video", "{clip}", "--out", "s3://faces/out"], 6),
+        (["report", "s3://faces/out"], 3),
+        (["status", "s3://faces/out"], 3),
+    ],
+)
+def test_missing_credentials_are_one_line(
+    words: list[str],
+    code: int,
+    no_keys: None,
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for place in ("images.run", "play.edit", "video.run"):
+        monkeypatch.setattr(f"dseinvert.run.{place}.open_model", None)
+    named = {"out": tmp_path / "out", "photos": pictures, "latent": tmp_path / "a.safetensors"}
+    named["latent"].write_bytes(b"none")
+    if "{clip}" in words:
+        named["clip"] = clip(tmp_path / "clip.mp4", 2)
+    assert run([word.format(**named) for word in words]) == code
     (line,) = capsys.readouterr().err.splitlines()
-    assert "s3://faces/in" in line and "AWS_PROFILE" in line
+    assert "s3://faces/" in line and "AWS_PROFILE" in line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["edit", "s3://absent/in", "--out", "{out}"], 3),
+        (["edit", "{latent}", "--out", "s3://absent/out"], 6),
+        (["report", "s3://absent/out"], 3),
+        (["status", "s3://absent/out"], 3),
+    ],
+)
+def test_an_absent_bucket_is_one_line(
+    words: list[str],
+    code: int,
+    bucket: fsspec.AbstractFileSystem,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    latent = tmp_path / "a.safetensors"
+    latent.write_bytes(b"none")
+    assert run([word.format(out=tmp_path / "out", latent=latent) for word in words]) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "s3://absent" in line and "no such bucket" in line
+
+
+def test_two_runs_with_other_options_into_one_prefix_are_one_line(
+    dse: Run,
+    pictures: Path,
+    memory: fsspec.AbstractFileSystem,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ("images", pictures, "--out", "memory://out", "--no-align", "-q")
+    assert dse(*words, "--edit", "age=2") == 0
+    before = stored(memory, "/out")
+    told = json.loads(memory.cat_file("/out/journal/journal.run.json"))
+    at_work = {**told, "ended": False, "last": time.time()}
+    memory.pipe_file("/out/journal/journal.run.json", json.dumps(at_work).encode())
+    capsys.readouterr()
+    assert dse(*words, "--edit", "age=3", "--shard", "1/2") == 6
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "is at work here with another edits" in line and "wait for it" in line
+    assert stored(memory, "/out") == before
 
 
 @pytest.mark.parametrize("words", [(), ("--shard", "1/1"), ("--sweep", "gif")])
@@ -241,3 +318,152 @@ def test_a_video_in_a_store_is_that_in_a_folder(
     capsys.readouterr()
     assert dse(*words, "memory://out", "--json") == 0
     assert "clip.age" not in capsys.readouterr().out, "it is done"
+
+
+def upload(folder: Path, files: fsspec.AbstractFileSystem, prefix: str) -> None:
+    for path in folder.iterdir():
+        if path.is_file() and not path.name.startswith(("journal", ".")):
+            files.pipe_file(f"{prefix}/{path.name}", path.read_bytes())
+
+
+@pytest.mark.parametrize("words", [("--edit", "smile=1"), ("--edit", "smile=1", "--mask", "face")])
+def test_latents_from_a_bucket_are_edited_as_those_from_a_folder(
+    dse: Run,
+    pictures: Path,
+    tmp_path: Path,
+    bucket: fsspec.AbstractFileSystem,
+    words: tuple[str, ...],
+) -> None:
+    latents = tmp_path / "latents"
+    assert dse("images", pictures, "--out", latents, *OPTIONS) == 0
+    upload(latents, bucket, "faces/latents")
+    assert dse("edit", latents, "--out", tmp_path / "out", *words, "-q") == 0
+    assert dse("edit", "s3://faces/latents", "--out", "s3://faces/out", *words, "-q") == 0
+    made = stored(bucket, "faces/out")
+    assert len(made) == 7 and made == outputs(tmp_path / "out")
+
+
+@pytest.fixture
+def far_latents(
+    dse: Run, pictures: Path, memory: fsspec.AbstractFileSystem
+) -> fsspec.AbstractFileSystem:
+    """A store with seven latents of an `images` run below memory://latents."""
+    assert dse("images", pictures, "--out", "memory://latents", *OPTIONS) == 0
+    return memory
+
+
+EDIT = ("--edit", "smile=1", "-q")
+
+
+def test_a_second_edit_from_a_store_fetches_what_is_new(
+    dse: Run,
+    far_latents: fsspec.AbstractFileSystem,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run_edit = ("edit", "memory://latents", "--out", "memory://out", *EDIT)
+    assert dse(*run_edit) == 0
+    far_latents.cp_file("/latents/p0.safetensors", "/latents/p3.safetensors")
+    fetched: list[str] = []
+    read = stores.read
+    monkeypatch.setattr(stores, "read", lambda url, *at: fetched.append(url) or read(url, *at))
+    capsys.readouterr()
+    assert dse(*run_edit, "--json") == 0
+    (item,) = json.loads(capsys.readouterr().out)["items"]
+    assert item["source"] == "memory://latents/p3.safetensors"
+    assert {url for url in fetched if "/journal/" not in url} == {item["source"]}
+    made = stored(far_latents, "/out")
+    assert made["p3.smile+1.png"] == made["p0.smile+1.png"]
+
+
+def test_shards_and_globs_of_latents_in_a_store(
+    dse: Run, far_latents: fsspec.AbstractFileSystem, tmp_path: Path
+) -> None:
+    words = ("edit", "memory://latents/*.safetensors", "--out")
+    assert dse(*words, tmp_path / "whole", *EDIT) == 0
+    for number in (1, 2):
+        assert dse(*words, tmp_path / "out", *EDIT, "--shard", f"{number}/2") == 0
+    pictures = {name: data for name, data in outputs(tmp_path / "out").items() if "png" in name}
+    assert pictures == outputs(tmp_path / "whole") and len(pictures) == 7
+
+
+def test_a_list_of_latents_may_name_files_and_objects(
+    dse: Run, far_latents: fsspec.AbstractFileSystem, tmp_path: Path
+) -> None:
+    here = tmp_path / "here.safetensors"
+    here.write_bytes(far_latents.cat_file("/latents/p1.safetensors"))
+    (tmp_path / "list.txt").write_text(f"memory://latents/p0.safetensors\n{here}\n")
+    assert dse("edit", f"@{tmp_path / 'list.txt'}", "--out", tmp_path / "out", *EDIT) == 0
+    assert {*outputs(tmp_path / "out")} == {"p0.smile+1.png", "here.smile+1.png"}
+
+
+def test_latents_of_others_in_a_store_are_drawn(
+    dse: Run, far_latents: fsspec.AbstractFileSystem, tmp_path: Path
+) -> None:
+    file = io.BytesIO()
+    code = loads(far_latents.cat_file("/latents/p0.safetensors"))["code"]
+    np.savez(file, w=code.numpy())
+    far_latents.pipe_file("/theirs/a.npz", file.getvalue())
+    assert dse("edit", "memory://theirs", "--out", tmp_path / "theirs", *EDIT) == 0
+    latent = "memory://latents/p0.safetensors"
+    assert dse("edit", latent, "--out", tmp_path / "ours", *EDIT) == 0
+    ours, theirs = (outputs(tmp_path / name) for name in ("ours", "theirs"))
+    assert [*ours.values()] == [*theirs.values()]
+
+
+def test_latents_are_mixed_and_morphed_from_a_store(
+    far_latents: fsspec.AbstractFileSystem, tiny_model: Path, tmp_path: Path
+) -> None:
+    model, latents = ["--model", str(tiny_model)], tmp_path / "latents"
+    latents.mkdir()
+    for path in far_latents.glob("/latents/*.safetensors"):
+        (latents / path.rpartition("/")[2]).write_bytes(far_latents.cat_file(path))
+    for name, given in (("far", "memory://latents"), ("near", str(latents))):
+        mix, morph = (str(tmp_path / name / verb) for verb in ("mix", "a.gif"))
+        assert run(["mix", given, given, "--layers", "0-1", "--out", mix, *model]) == 0
+        assert run(["morph", given, "--frames", "2", "--out", morph, *model]) == 0
+    assert outputs(tmp_path / "far" / "mix") == outputs(tmp_path / "near" / "mix")
+    assert (tmp_path / "far/a.gif").read_bytes() == (tmp_path / "near/a.gif").read_bytes()
+
+
+def test_a_damaged_latent_in_a_store_is_one_line_and_the_others_are_drawn(
+    dse: Run,
+    far_latents: fsspec.AbstractFileSystem,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    whole = far_latents.cat_file("/latents/p2.safetensors")
+    far_latents.pipe_file("/latents/p2.safetensors", whole[: len(whole) // 2])
+    capsys.readouterr()
+    assert dse("edit", "memory://latents", "--out", tmp_path / "out", *EDIT) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("dseinvert: memory://latents/p2.safetensors: not a readable")
+    assert len(outputs(tmp_path / "out")) == 6
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["edit", "memory://none", "--out", "{out}"], 3, "memory://none: nothing there"),
+        (["edit", "memory://pictures", "--out", "{out}"], 3, "no latent files found"),
+        (["edit", "gs://bucket/latents", "--out", "{out}"], 4, "pip install 'dseinvert[gcs]'"),
+        (["mix", "gs://a", "gs://a", "--layers", "0", "--out", "{out}"], 4, "dseinvert[gcs]"),
+        (["morph", "memory://none", "--out", "{out}/a.mp4"], 3, "memory://none: nothing there"),
+        (["edit", "memory://pictures", "--out", "memory://pictures/out"], 2, "lies in the input"),
+    ],
+)
+def test_latents_that_no_store_has_are_one_line(
+    words: list[str],
+    code: int,
+    said: str,
+    tiny_model: Path,
+    tmp_path: Path,
+    memory: fsspec.AbstractFileSystem,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    memory.pipe_file("/pictures/a.png", b"a picture")
+    given = [word.format(out=tmp_path / "out") for word in words]
+    assert run([*given, "--model", str(tiny_model)]) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert not (tmp_path / "out").exists()
