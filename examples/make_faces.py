@@ -14,14 +14,16 @@ import cv2
 import numpy as np
 
 from dseinvert.inversion.inverter import Inverter
+from dseinvert.latent import Latent
 from dseinvert.media.atomic import write_bytes
 from dseinvert.media.images import encode_jpeg
 from dseinvert.models import open_model
 
-SEEDS = (2, 4, 11, 13, 18, 28)
-GROUP = (5, 20, 24)
+SEEDS = (0, 22, 16, 62, 28, 6)
+GROUP = (37, 64, 14)
 FACE = 256  # pixels: the side of a face's picture
 MARGIN = 48  # pixels of wall around a portrait
+FEATHER = 10  # pixels in which it begins
 
 
 def main(folder: Path) -> None:
@@ -36,28 +38,29 @@ def main(folder: Path) -> None:
 
 def draw(seeds: tuple[int, ...]) -> list[np.ndarray]:
     """Samples of the bundled generator, enlarged to FACE pixels."""
+    return enlarged(open_model().generator.sample(seeds, psi=0.65))
+
+
+def enlarged(latent: Latent) -> list[np.ndarray]:
+    """What the bundled generator makes of latents, at FACE pixels."""
     model = open_model()
-    assert model.encoder is not None
-    latent = model.generator.sample(seeds, psi=0.75)
-    images = Inverter(model.generator, model.encoder).render(latent)
+    images = Inverter(model.generator, model.require_encoder()).render(latent)
     pixels = ((images.permute(0, 2, 3, 1).numpy() + 1) * 127.5).round().astype(np.uint8)
     return [cv2.resize(p, (FACE, FACE), interpolation=cv2.INTER_LANCZOS4) for p in pixels]
 
 
 def on_a_wall(picture: np.ndarray) -> np.ndarray:
-    """The picture with its wall drawn out to the left, to the right and above."""
-    side = FACE + 2 * MARGIN
-    photo = cv2.copyMakeBorder(picture, 0, 0, MARGIN, MARGIN, cv2.BORDER_REPLICATE)
-    corners = np.stack([photo[: FACE // 4, :8].mean((0, 1)), photo[: FACE // 4, -8:].mean((0, 1))])
-    wall = cv2.resize(corners[None].astype(np.float32), (side, FACE + MARGIN))
-    shown = np.zeros(wall.shape[:2], np.float32)
-    shown[MARGIN + 12 :, MARGIN + 12 : -MARGIN - 12] = 1
-    shown = cv2.GaussianBlur(shown, (0, 0), 5)
-    beside = np.linspace(-0.5, 3, FACE + MARGIN).clip(0, 1)[:, None]  # shoulders reach the frame
-    weight = np.maximum(shown, beside * (np.arange(FACE + MARGIN) > MARGIN + FACE // 2)[:, None])
-    weight = cv2.GaussianBlur(weight.astype(np.float32), (0, 0), 4)[..., None]
-    photo = cv2.copyMakeBorder(photo, MARGIN, 0, 0, 0, cv2.BORDER_REPLICATE)
-    return (weight * photo + (1 - weight) * wall).round().astype(np.uint8)
+    """The picture with what is at its edges drawn out, blurred; above is wall."""
+    sides = MARGIN, 0, MARGIN, MARGIN
+    photo = cv2.copyMakeBorder(picture, *sides, cv2.BORDER_REPLICATE)
+    above = [photo[MARGIN : 2 * MARGIN, side].mean(0) for side in (0, -1)]
+    width = photo.shape[1]
+    photo[:MARGIN] = np.linspace(*above, width)
+    wall = cv2.GaussianBlur(photo.astype(np.float32), (0, 0), MARGIN / 4)
+    inside = np.zeros(photo.shape[:2], np.float32)
+    inside[MARGIN + FEATHER // 2 :, MARGIN + FEATHER : -MARGIN - FEATHER] = 1
+    inside = cv2.GaussianBlur(inside, (0, 0), FEATHER / 2)[..., None]
+    return (inside * photo + (1 - inside) * wall).round().astype(np.uint8)
 
 
 def tilted(photo: np.ndarray, degrees: float) -> np.ndarray:
@@ -65,7 +68,7 @@ def tilted(photo: np.ndarray, degrees: float) -> np.ndarray:
     height, width = photo.shape[:2]
     turn = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1)
     return cv2.warpAffine(
-        photo, turn, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+        photo, turn, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
     )
 
 

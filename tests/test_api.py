@@ -183,7 +183,7 @@ def test_a_region_is_all_that_pasting_changes(
     top, bottom = np.zeros((2, *photo.pixels.shape[:2]), bool)
     middle, low = face.quad[:, 1].mean(), face.quad[:, 1].max()
     top[: int(middle)] = True
-    bottom[int(middle + 0.1 * (low - middle)) :] = True
+    bottom[int(middle + 0.18 * (low - middle)) :] = True
 
     def changed(region: str | None) -> np.ndarray:
         pasted = gan.paste(photo, face, drawn, found, mask=mask, region=region)
@@ -211,7 +211,7 @@ def test_what_cannot_be_is_said_with_advice(
         gan.edit(found.latent, "wings=+1")
     with pytest.raises(dseinvert.UsageError, match="one face at a time"):
         gan.paste(GROUP, faces[0], found.images[:1], found)
-    with pytest.raises(dseinvert.InputError, match=r"\[B, 3, 64, 64\]"):
+    with pytest.raises(dseinvert.InputError, match=r"\[B, 3, 128, 128\]"):
         gan.invert(torch.zeros(1, 3, 32, 32))
     with pytest.raises(dseinvert.InputError, match="no face"):
         gan.invert([])

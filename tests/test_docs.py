@@ -220,8 +220,10 @@ def test_the_python_of_the_pages_works(page: Path, number: int, tmp_path: Path) 
 @pytest.mark.slow
 def test_the_demo_ends_with_the_page_it_made() -> None:
     result = subprocess.run([ROOT / "bin" / "demo"], capture_output=True, text=True, check=True)
-    page = result.stdout.strip().splitlines()[-1].removeprefix("Open ")
-    assert Path(page).is_file()
+    played, opened = result.stdout.strip().splitlines()[-2:]
+    assert Path(played.removeprefix("Play ")).name == "clip.age+2.mp4"
+    page = Path(opened.removeprefix("Open "))
+    assert "group.age+2.photo.jpg" in page.read_text()
 
 
 def test_every_link_between_the_pages_leads_somewhere() -> None:

@@ -160,7 +160,7 @@ def test_two_faces_are_edited_wiped_mixed_and_saved(page: Page, tmp_path: Path) 
         page.click("#photo-latent")
     got.value.save_as(tmp_path / "edited.safetensors")
     assert got.value.suggested_filename == "group.safetensors"
-    assert Latent.load(tmp_path / "edited.safetensors").origin["generator"] == "faces-64"
+    assert Latent.load(tmp_path / "edited.safetensors").origin["generator"] == "faces-128"
 
     redrawn(page, "photo-view", lambda: page.select_option("#second", index=3))
     assert "dseinvert mix out/group.safetensors out/group-3.safetensors" in page.inner_text(
@@ -340,7 +340,7 @@ def test_the_keyboard_alone_goes_from_a_clip_to_its_export(
 
 def test_models_are_listed_added_taught_and_looked_at(page: Page, foreign_gan: Path) -> None:
     page.click("#tab-models")
-    expect(page.locator("#models-here")).to_contain_text("faces-64")
+    expect(page.locator("#models-here")).to_contain_text("faces-128")
     page.fill("#add-path", str(foreign_gan))
     page.fill("#add-name", "foreign")
     page.press("#add-name", "Enter")
@@ -365,8 +365,8 @@ def test_models_are_listed_added_taught_and_looked_at(page: Page, foreign_gan: P
     page.locator("#directions button").first.click()
     idle(page)
     assert page.locator("#direction-picture").evaluate("async one => (await one.decode(), true)")
-    page.locator("#models-here .job", has_text="faces-64").get_by_role("button").click()
-    expect(page.locator("#model")).to_contain_text("faces-64")
+    page.locator("#models-here .job", has_text="faces-128").get_by_role("button").click()
+    expect(page.locator("#model")).to_contain_text("faces-128")
     idle(page)
 
 

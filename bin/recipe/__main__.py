@@ -32,7 +32,7 @@ from recipe.gan.finer import FinerOptions
 from recipe.gan.gan_state import AdversarialOptions
 from recipe.gan.sharpen import SharpenOptions
 from recipe.order import Order, Sources
-from recipe.sharp import sharpen
+from recipe.sharp import resample, sharpen
 
 JOINT = ("images_half", "images_full", "batch", "lr", "feature_weight", "base_share", "seed")
 GAN = ("images", "batch", "lr", "r1", "ada_target", "path_length", "seed")
@@ -69,6 +69,9 @@ def joint(words: Sequence[str]) -> None:
     )
     parser.add_argument("--fit", metavar="MODEL", help="an encoder for this doubled model")
     parser.add_argument(
+        "--resample", metavar="MODEL", help="only z -> w of this fitted model, anew"
+    )
+    parser.add_argument(
         "--critic-images", type=int, default=Pace.images, help="for --sharpen, --double and --fit"
     )
     given = parser.parse_args(words)
@@ -76,6 +79,9 @@ def joint(words: Sequence[str]) -> None:
         parser.error("--data is required")
     if given.sharpen or given.double or given.fit:
         critically(given)
+        return
+    if given.resample:
+        print(f"distance {resample(open_model(given.resample), ordered(given)):.4f}")
         return
     if given.directions_for:
         model = open_model(given.directions_for)

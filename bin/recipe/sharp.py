@@ -23,7 +23,7 @@ from dseinvert.training.team import Team
 from recipe.cutouts import cut_out, mildly
 from recipe.detail import detail, share_kept
 from recipe.encoder.joint import Pair
-from recipe.encoder.sampling import codes, fit_mapping
+from recipe.encoder.sampling import codes, drawn_sharp, fit_mapping
 from recipe.encoder.wild import wildly
 from recipe.gan.course import follow
 from recipe.gan.finer import spread_rows
@@ -35,6 +35,8 @@ from recipe.pictures import to_tensor
 STORED = 1.5
 """Pictures are kept this much larger than the model, so that framing can vary."""
 PSI, SHOWN = 0.7, 12
+SHARE, WIDER = 0.8, 1.25
+"""How far samples are moved from the pictures' codes to where the critic judged, and spread."""
 _BEHIND = 10**9  # steps that no training reaches
 
 
@@ -57,6 +59,36 @@ def sharpen(model: Model, options: SharpenOptions, order: Order, team: Team) -> 
     follow(stage, pace, varied.from_step, order.work / FILE, team)
     if team.leads:
         save(stage, order)
+
+
+def resample(model: Model, order: Order, steps: int = 4000) -> float:
+    """A fitted model once more, z mapped anew; the distance that is left.
+
+    Its directions are to be made anew.
+
+    Raises:
+        UsageError: as `sharpen`.
+    """
+    generator, trunk = parts_of(model)
+    known = read_tar(order.sources.faces, trunk.config.resolution)[:-HELD_OUT]
+    images = to_tensor(known, trunk.config.resolution)
+    with torch.inference_mode():
+        found = [
+            trunk.rows_and_maps(part)[0] for part in (*images.split(50), *images.flip(3).split(50))
+        ]
+    wanted = drawn_sharp(generator.mapping, torch.cat(found), SHARE, WIDER)
+    left = fit_mapping(generator.mapping.requires_grad_(True), wanted.clone(), steps)
+    generator.mapping.requires_grad_(False)
+    save_model(
+        order.out,
+        generator,
+        model.require_encoder(),
+        name=order.name,
+        description=model.card["description"],
+        licence=model.card["licence"],
+        half=True,
+    )
+    return left
 
 
 def parts_of(model: Model) -> tuple[StyleGAN2, DSEEncoder]:

@@ -14,11 +14,12 @@ from dseinvert.cards import BUNDLED
 from dseinvert.cli import outputs
 from dseinvert.cli.process import spare_cores
 from dseinvert.cli.verb import FAILS, Done, verb
-from dseinvert.config import ImagesOptions, SampleOptions
+from dseinvert.config import ImagesOptions, SampleOptions, VideoOptions
 from dseinvert.progress import Watcher
 
 FACES = BUNDLED.parents[1] / "examples" / "faces"
 """In a checkout; what is installed has no photos."""
+CLIP = FACES.parent / "clip.mp4"
 
 
 @verb(quiet=FAILS)
@@ -29,7 +30,9 @@ def demo(
         list[str] | None, typer.Option("--edit", help="As of images.", show_default="age=+2")
     ] = None,
 ) -> Done:
-    """Invert and edit the example faces of a checkout, or samples where there are none.
+    """Invert and edit the example photos and the example clip of a checkout.
+
+    The edits are put back into the whole photos. Where there is no checkout, samples are drawn.
 
     Nothing is downloaded, opened or sent; the last line names the page that was made.
 
@@ -48,11 +51,22 @@ def demo(
         faces = out / "faces"
         run_sample(SampleOptions(faces, seeds="0-5"), watcher)
         (faces / SHEET).unlink(missing_ok=True)
-    options = ImagesOptions(out, edits=tuple(edits or ["age=+2"]), align=not drawn)
+    asked = tuple(edits or ["age=+2"])
+    options = ImagesOptions(out, edits=asked, align=not drawn, paste=not drawn)
     outcome = run_images([str(faces)], options, watcher)
     watcher.note(outcome.summary())
-    lines = [f"Open {(out / 'index.html').absolute()}"]
+    lines = [] if drawn else moving(out / "clip", asked, watcher)
+    lines.append(f"Open {(out / 'index.html').absolute()}")
     return Done(outcome.asdict, lines, command_notes(), code=outcome.exit_code)
+
+
+def moving(out: Path, edits: tuple[str, ...], watcher: Watcher) -> list[str]:
+    """The example clip with the edits; a line that says where each is."""
+    from dseinvert.run.video.run import run_video
+
+    outcome = run_video([str(CLIP)], VideoOptions(out, edits=edits), watcher)
+    watcher.note(outcome.summary())
+    return [f"Play {video.absolute()}" for video in sorted(out.glob("*.mp4"))]
 
 
 def command_notes() -> list[str]:

@@ -100,7 +100,7 @@ def test_a_file_of_the_same_name_gets_a_name_of_its_own(foreign_gan: Path, tmp_p
     assert len(names) == 2 and "foreign-gan" in names
 
 
-@pytest.mark.parametrize("name", ["default", "faces-64", "taken", "a b", "../x"])
+@pytest.mark.parametrize("name", ["default", "faces-128", "taken", "a b", "../x"])
 def test_a_name_that_is_taken_or_none_is_refused(
     foreign_gan: Path, tmp_path: Path, name: str, cache: Path
 ) -> None:
@@ -166,14 +166,14 @@ def test_what_a_killed_process_left_goes_after_a_day(foreign_gan: Path, cache: P
 
 
 def cache_rows() -> list[Any]:
-    return [row for row in list_models() if row.name != "faces-64"]
+    return [row for row in list_models() if row.name != "faces-128"]
 
 
 def test_remove_deletes_an_added_model_only(foreign_gan: Path, cache: Path) -> None:
     folder = add(foreign_gan).folder
     assert remove("foreign-gan") == folder
     assert added_folders(cache) == []
-    for name in ("foreign-gan", "faces-64", "default"):
+    for name in ("foreign-gan", "faces-128", "default"):
         with pytest.raises(UsageError, match="no added model"):
             remove(name)
 
@@ -192,7 +192,7 @@ def test_verify_finds_every_damage(foreign_gan: Path) -> None:
     (folder / "model.json").write_text("{")
     with pytest.raises(MissingError):
         verify(folder)
-    assert [row.name for row in list_models()] == ["faces-64"]
+    assert [row.name for row in list_models()] == ["faces-128"]
 
 
 @pytest.mark.parametrize("damage", ["card", "weights", "format"])

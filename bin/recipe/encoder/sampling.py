@@ -35,6 +35,20 @@ def set_sampling(pair: Pair, bases: Tensor, seed: int, steps: int) -> float:
     return distance
 
 
+@torch.inference_mode()
+def drawn_sharp(mapping: Mapping, rows: Tensor, share: float, wider: float) -> Tensor:
+    """Codes [N, D] of pictures, moved to where a critic has taught the generator to be sharp.
+
+    A critic judges what z is mapped to; that moves away from what the encoder finds (`rows`
+    [N, L, D]), where the generator stays soft. Its own codes are sharp and lie too far apart. So:
+    the pictures' codes, `wider` apart, about a mean that lies `share` of the way to z's.
+    """
+    z = torch.randn(20_000, mapping.z_dim, generator=torch.Generator().manual_seed(0))
+    codes = rows.mean(1)
+    mean = codes.mean(0)
+    return torch.lerp(mean, mapping(z).mean(0), share) + wider * (codes - mean)
+
+
 def fit_mapping(
     mapping: Mapping, codes: Tensor, steps: int, seed: int = 0, batch: int = 512, slices: int = 48
 ) -> float:

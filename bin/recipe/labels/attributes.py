@@ -48,8 +48,6 @@ from recipe.labels.steered import Faces, Steering, steer
 
 RELIT = 2
 """Copies of the aged pictures in other light, for the scorer of age."""
-FIRST_SEED = 20_000_000
-"""Of the samples whose deviation is the unit."""
 STEP = 1.5
 DAMPING = 1.0
 """Of taking out what else a direction moves: 0 = wholly, at the cost of identity."""
@@ -87,8 +85,6 @@ class Effort:
 
     pictures: int = 64
     """Inverted pictures that show how far an edit moves the scores."""
-    samples: int = 300
-    """Of the generator, whose deviation is the unit."""
     faces: int = 512
     """Inverted pictures that directions descend on."""
     steering: Steering = field(default_factory=Steering)
@@ -172,21 +168,22 @@ def told_apart(
         normal = boundary(rows, split(scores[:, k].double().numpy(), ENDS)).normal
         pair = torch.stack([vectors[k], normal * vectors[k].norm()])
         vectors[k] = halved(pair, effects(pair, edited, scorers)[:, k] / deviation[k])
-    seeds = range(FIRST_SEED, FIRST_SEED + effort.samples)
-    drawn = (generator.synthesize(generator.sample([seed], 1.0)).clamp(-1, 1) for seed in seeds)
-    unit = scorers(torch.cat(list(drawn))).std(0)
-    moved = effects(vectors, edited, scorers) / unit
+    moved = effects(vectors, edited, scorers) / deviation
     if effort.steering.steps:
         known = moved.diagonal().clamp_min(WEAK)[:, None, None]
-        vectors = steered(generator, faces, vectors / known, scorers, unit, effort.steering)
-        moved = effects(vectors, edited, scorers) / unit
+        vectors = steered(generator, faces, vectors / known, scorers, deviation, effort.steering)
+        moved = effects(vectors, edited, scorers) / deviation
     directions = {}
     for k, name in enumerate(BUNDLED):
         factor = float(1 / moved[k, k]) if moved[k, k] > 0 else 0.0
         worst = float((moved[k].abs() * factor).index_fill(0, torch.tensor(k), 0).max())
         quality.setdefault(name, {})
-        quality[name] |= {"calibration": factor, "worst_other": worst, "deviation": float(unit[k])}
-        words = f"one standard deviation of {name} over the generator's samples"
+        quality[name] |= {
+            "calibration": factor,
+            "worst_other": worst,
+            "deviation": float(deviation[k]),
+        }
+        words = f"one standard deviation of {name} over the pictures that were learned from"
         if factor > 0:
             directions[name] = Direction(name, vectors[k] * factor, "w+", words, sha256)
     return directions, quality
