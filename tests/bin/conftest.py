@@ -25,7 +25,7 @@ COLUMNS = (
 
 
 def drawn_faces() -> np.ndarray:
-    """Faces of the bundled model, which are nobody's: uint8 [FACES, 64, 64, 3]."""
+    """Faces of the bundled model, which are nobody's: uint8 [FACES, 128, 128, 3]."""
     generator = open_model("default").generator
     with torch.inference_mode():
         parts = [generator.sample(range(k, k + 10)) for k in range(0, FACES, 10)]
