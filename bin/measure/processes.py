@@ -34,6 +34,11 @@ class Seen:
     peak: float = 0.0
     """MiB at most."""
 
+    def count(self, counts: Mapping[str, int]) -> None:
+        """Photos by the lines of each journal."""
+        done = sum(counts.values()) if self.journal == ALL else counts.get(self.journal, 0)
+        self.photos = max(self.photos, done - (0 if self.journal == ALL else self.before))
+
 
 @dataclass
 class Taken:
@@ -56,11 +61,18 @@ class Taken:
         """Those that did photos, or handed them out."""
         return (one for one in self.processes.values() if one.journal and one.photos)
 
-    def look(self, root: int, counts: Mapping[str, int], marks: tuple[int, ...]) -> None:
+    def look(
+        self,
+        root: int,
+        first: Mapping[str, int],
+        counts: Mapping[str, int],
+        marks: tuple[int, ...],
+    ) -> None:
         """Add what the descendants of a process have taken up to now.
 
         Args:
             root: its number.
+            first: lines of each journal before they began.
             counts: lines of each journal.
             marks: photos of a process at which its memory is kept.
         """
@@ -69,13 +81,18 @@ class Taken:
             seen = self.processes.setdefault(key, Seen(name))
             seen.name, seen.cpu = name, ticks / _TICKS
             if not seen.journal and (journal := _journal(pid)):
-                seen.journal, seen.before = journal, counts.get(journal, 0)
+                seen.journal, seen.before = journal, first.get(journal, 0)
             seen.peak = max(seen.peak, _peak(pid))
-            done = sum(counts.values()) if seen.journal == ALL else counts.get(seen.journal, 0)
-            seen.photos = max(seen.photos, done - (0 if seen.journal == ALL else seen.before))
+            seen.count(counts)
             for mark in marks:
                 if seen.photos <= mark or str(mark) not in seen.peaks:
                     seen.peaks[str(mark)] = seen.peak
+
+    def end(self, counts: Mapping[str, int]) -> None:
+        """All have ended: what the last of them did with each journal is there."""
+        now = (one for key, one in self.processes.items() if key.startswith(f"{self.resumed}:"))
+        for one in {one.journal: one for one in now if one.journal}.values():
+            one.count(counts)
 
     def alive(self, name: str) -> list[int]:
         """The numbers of processes whose names begin so, and which live."""

@@ -35,7 +35,7 @@ from measure.asked import Verb
 from measure.processes import Taken
 from measure.tables import Cell, Table
 
-_LOOK = 0.5  # seconds between looks at the processes
+_LOOK = 0.2  # seconds between looks at the processes
 _KEPT = 10  # seconds between times that what was seen is kept
 _AT_ONCE = 32
 _FACE, _SIDE = 128, 160  # pixels of a face, and of its photo
@@ -156,13 +156,13 @@ def _run(
     random.seed(taken.killed)
     # Ray's workers are nicer than others, which on a busy machine is to be starved.
     here = {"RAY_worker_niceness": "0", **os.environ}
-    program = [sys.executable, "-m", "dseinvert"]
+    program, first = [sys.executable, "-m", "dseinvert"], _lines(place.out(way))
     running = [subprocess.Popen([*program, *words], env=here) for words in commands]
     before, began, kept = taken.wall, time.perf_counter(), 0.0
     points = [place.photos * (k + 1) // (kills + 2) for k in range(kills)][taken.killed :]
     while any(process.poll() is None for process in running):
         counts = _lines(place.out(way))
-        taken.look(os.getpid(), counts, place.marks)
+        taken.look(os.getpid(), first, counts, place.marks)
         taken.wall = before + time.perf_counter() - began
         if points and sum(counts.values()) >= points[0] and (alive := taken.alive(_WORKER)):
             os.kill(random.choice(alive), signal.SIGKILL)
@@ -172,6 +172,7 @@ def _run(
             kept = taken.wall
             taken.save(place.begun(way))
         time.sleep(_LOOK)
+    taken.end(_lines(place.out(way)))
     taken.save(place.begun(way))
     if any(process.returncode for process in running):
         raise SystemExit(f"a run failed: {[process.returncode for process in running]}")

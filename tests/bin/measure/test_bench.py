@@ -275,7 +275,7 @@ def test_trust_without_scorers_says_where_to_name_them(tmp_path: Path) -> None:
 def test_runs_of_several_processes_are_measured_part_by_part(
     tiny_model: Path, tmp_path: Path
 ) -> None:
-    words = ("scale", "--model", tiny_model, "--photos", 3, "--early", 1, "--no-align")
+    words = ("scale", "--model", tiny_model, "--photos", 60, "--early", 1, "--no-align")
     kept = ("--scratch", tmp_path / "kept", "--out", tmp_path / "numbers.json")
     for way in ("process", "shards", "process"):  # the last one is told, not run
         done = bench(*words, *kept, "--ways", way)
@@ -286,7 +286,7 @@ def test_runs_of_several_processes_are_measured_part_by_part(
         row["missing"] == row["twice"] == row["files unlike one process"] == 0 for row in runs
     )
     assert len({row["sha256 of all outputs"] for row in runs}) == 1
-    assert sum(row["photos"] for row in memory) == 6
+    assert sum(row["photos"] for row in memory) == 120
 
 
 @pytest.mark.slow
