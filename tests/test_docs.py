@@ -223,7 +223,7 @@ def test_the_demo_ends_with_the_page_it_made() -> None:
     played, opened = result.stdout.strip().splitlines()[-2:]
     assert Path(played.removeprefix("Play ")).name == "clip.age+2.mp4"
     page = Path(opened.removeprefix("Open "))
-    assert "group.age+2.photo.jpg" in page.read_text()
+    assert "group.age%2B2.photo.png" in page.read_text()
 
 
 def test_every_link_between_the_pages_leads_somewhere() -> None:

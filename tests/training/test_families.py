@@ -246,7 +246,7 @@ def test_a_generator_of_rows_with_classes_trains_on_real_images_too(
 def test_a_small_encoder_learns_the_bundled_generator(options, tmp_path):
     gan = open_model()
     options = replace(options, iterations=100, eval_every=100, batch=4, attention="none")
-    more = replace(options, widths=(8, 12, 16, 24, 24))
+    more = replace(options, widths=(8, 8, 12, 16, 24, 24))
     outcome = train(gan, more, tmp_path / "run")
     (held,) = Source(gan.generator, *truncation(gan.generator, more)).held_out(64, 64)
     mean_latent, mean_image = unlearned(gan.generator, held)
