@@ -13,7 +13,7 @@ import numpy as np
 
 from dseinvert.media.images import read_image
 
-FACES = Path(__file__).parents[1] / "examples" / "faces"
+FACES = Path(__file__).parent / "portraits"
 RATE, TICK, STEP = 25, Fraction(1, 12800), 512
 SIZE = (176, 144)
 _SOUND_RATE, _SAMPLES = 8000, 1024

@@ -128,7 +128,9 @@ def test_the_settings_of_a_photo_make_the_command_line_write_what_the_page_saves
     assert len([*Path("out").glob("*.photo.png")]) == 1
     shown = dseinvert.open_photo(photos.save(asked).data).pixels
     (whole,) = Path("out").glob("*.photo.png")
-    assert np.array_equal(dseinvert.open_photo(whole).pixels, shown)
+    # A batch of two faces and one of one face differ in their last bits.
+    apart = np.abs(dseinvert.open_photo(whole).pixels.astype(int) - shown)
+    assert apart.max() <= 1 and (apart > 0).mean() < 1e-3, (apart.max(), (apart > 0).mean())
     plain = photos.latent({**asked, "edits": {}})
     kept, saved = dseinvert.Latent.load(Path("out") / plain.name), tmp_path / "saved.safetensors"
     saved.write_bytes(plain.data)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from dseinvert.api import Face, Found, Gan
 from dseinvert.errors import InputError, UsageError
@@ -127,7 +128,7 @@ class Photos:
             after = self._whole(view, view.opened.shown, drawn)
         else:
             before = _beside([faces[k].crop for k in view.picked])
-            after = _beside([drawn[k] for k in view.picked])
+            after = _beside([self.gan.photos(drawn[k])[0] for k in view.picked])
         psnr = [f"{float(one.metrics['psnr'][0]):.1f}" for one in view.found.values()]
         said = f"reconstruction {', '.join(psnr)} dB"
         return {
@@ -234,10 +235,10 @@ class Photos:
         if known not in self._found:
             raise _gone()
 
-    def _drawn(self, view: _View) -> dict[int, Photo]:
-        return {k: self.gan.photos(self.gan.draw(one))[0] for k, one in view.edited.items()}
+    def _drawn(self, view: _View) -> dict[int, Tensor]:
+        return {k: self.gan.draw(one) for k, one in view.edited.items()}
 
-    def _whole(self, view: _View, opened: _Opened, drawn: dict[int, Photo]) -> Photo:
+    def _whole(self, view: _View, opened: _Opened, drawn: dict[int, Tensor]) -> Photo:
         photo, mask = opened.photo, view.words.mask or None
         if mask not in (None, "auto", "face"):  # no file of the machine
             raise UsageError(f"mask {brief(mask)}", "auto or face")

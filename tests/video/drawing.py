@@ -17,7 +17,7 @@ import numpy as np
 from dseinvert.faces.align import face_quad
 from dseinvert.faces.detect import Face
 
-EXAMPLES = Path(__file__).parents[2] / "examples" / "faces"
+EXAMPLES = Path(__file__).parents[1] / "portraits"
 # What the embedded detector finds on portrait-1 ... portrait-3.
 PORTRAITS = {
     1: [[141.0, 161.0], [203.0, 173.4], [168.8, 205.4], [131.2, 225.0], [187.6, 235.9]],
