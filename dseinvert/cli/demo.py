@@ -15,6 +15,7 @@ from dseinvert.cli import outputs
 from dseinvert.cli.process import spare_cores
 from dseinvert.cli.verb import FAILS, Done, verb
 from dseinvert.config import ImagesOptions, SampleOptions, VideoOptions
+from dseinvert.errors import ExitCode
 from dseinvert.progress import Watcher
 
 FACES = BUNDLED.parents[1] / "examples" / "faces"
@@ -55,18 +56,19 @@ def demo(
     options = ImagesOptions(out, edits=asked, align=not drawn, paste=not drawn)
     outcome = run_images([str(faces)], options, watcher)
     watcher.note(outcome.summary())
-    lines = [] if drawn else moving(out / "clip", asked, watcher)
+    lines, code = ([], ExitCode.OK) if drawn else moving(out / "clip", asked, watcher)
     lines.append(f"Open {(out / 'index.html').absolute()}")
-    return Done(outcome.asdict, lines, command_notes(), code=outcome.exit_code)
+    return Done(outcome.asdict, lines, command_notes(), code=outcome.exit_code or code)
 
 
-def moving(out: Path, edits: tuple[str, ...], watcher: Watcher) -> list[str]:
-    """The example clip with the edits; a line that says where each is."""
+def moving(out: Path, edits: tuple[str, ...], watcher: Watcher) -> tuple[list[str], ExitCode]:
+    """The example clip with the edits; a line that says where each is, and the exit code."""
     from dseinvert.run.video.run import run_video
 
     outcome = run_video([str(CLIP)], VideoOptions(out, edits=edits), watcher)
     watcher.note(outcome.summary())
-    return [f"Play {video.absolute()}" for video in sorted(out.glob("*.mp4"))]
+    lines = [f"Play {video.absolute()}" for video in sorted(out.glob("*.mp4"))]
+    return lines, outcome.exit_code
 
 
 def command_notes() -> list[str]:

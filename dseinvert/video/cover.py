@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from dseinvert.faces.paste import face_mask
 from dseinvert.faces.tone import LUMA
 from dseinvert.media.pixels import Doubles, Pixels
-from dseinvert.video.lead import led
+from dseinvert.video.turned import turned
 
 Singles = NDArray[np.float32]
 Flags = NDArray[np.bool_]
@@ -198,8 +198,8 @@ def _told_apart(crop: Singles, usual: _Usual, lit: Flags) -> tuple[Flags, Flags]
     covered, likely = _beyond(away, usual.often)
     if not covered.any():
         return covered, likely
-    turned = _away(toned, led(usual.examples, toned))
-    return _beyond(np.minimum(away, turned), usual.often)
+    still_away = _away(toned, turned(usual.examples, toned))
+    return _beyond(np.minimum(away, still_away), usual.often)
 
 
 def _beyond(away: Singles, often: Singles) -> tuple[Flags, Flags]:

@@ -83,7 +83,7 @@ def main() -> int:
         code = error.exit_code
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED
-    except Exception as error:
+    except Exception as error:  # the top of the process: what failed is told, never a traceback
         from dseinvert.run.inputs import unexpected
 
         send({"error": [unexpected(error), "", int(ExitCode.SOME_FAILED)]})

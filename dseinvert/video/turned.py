@@ -27,7 +27,7 @@ _SHIFT, _BEND = 2.0, 100.0
 _HEAD = 0.1
 
 
-def led(crops: Singles, target: Singles) -> Singles:
+def turned(crops: Singles, target: Singles) -> Singles:
     """Crops [N, N, 3, E] of a face, each moved to where a crop [N, N, 3] of it has its parts.
 
     All are grey levels in one light. What a crop does not show comes from its nearest border.
