@@ -34,8 +34,11 @@ from dseinvert.written import BACKEND
 
 FASTEST = {"cpu": ("openvino", "onnx")}
 """The order of preference by device, as `bin/bench backends` measured it; torch is last."""
-WORTH_IT = 10e12
-"""Operations for each core that a run must hold before `auto` spends half a minute on an export."""
+WORTH_IT = 20e12
+"""Operations that a run must hold before `auto` spends half a minute on an export.
+
+The same on all machines: the workers of a run, who have few cores each, choose as one process does.
+"""
 FEW = 16
 """Images for which `auto` is PyTorch: others take a second to load the files that they have."""
 _log = logging.getLogger(__name__)
@@ -51,7 +54,7 @@ def accelerated(
         backend: as `--backend` says; "auto" = the fastest that is installed, where its files are
             there already or the run is long enough to pay for making them.
         threads: calls at the same time on a CPU, and threads of each.
-        count: images of the run; None = unknown, not worth an export.
+        count: images of the whole run, not of a share of it; None = unknown, not worth an export.
         told: hears of an export, which takes half a minute.
 
     Raises:
@@ -81,8 +84,7 @@ def _fastest(model: Model, threads: Threads, count: int | None, told: Told) -> M
             exported = kept(model, name)
             if exported is not None:
                 return run_by(model, exported, threads)
-        cores = threads.calls * threads.each
-        if not here or not count or count * flops(model) < cores * WORTH_IT:
+        if not here or not count or count * flops(model) < WORTH_IT:
             return model
         return run_by(model, _made(model, here[0], told), threads)
     except DseInvertError as error:

@@ -72,7 +72,7 @@ class Taken:
 
         Args:
             root: its number.
-            first: lines of each journal before they began.
+            first: lines of each journal before the first of them began.
             counts: lines of each journal.
             marks: photos of a process at which its memory is kept.
         """
@@ -81,7 +81,8 @@ class Taken:
             seen = self.processes.setdefault(key, Seen(name))
             seen.name, seen.cpu = name, ticks / _TICKS
             if not seen.journal and (journal := _journal(pid)):
-                seen.journal, seen.before = journal, first.get(journal, 0)
+                held = any(one.journal == journal for one in self.processes.values())
+                seen.journal, seen.before = journal, (counts if held else first).get(journal, 0)
             seen.peak = max(seen.peak, _peak(pid))
             seen.count(counts)
             for mark in marks:

@@ -141,6 +141,7 @@ def _done(place: Place, way: str) -> None:
     taken.resumed += place.begun(way).exists()
     taken.load = taken.load or os.getloadavg()[0]
     words = ["images", str(place.sources), "--edit", "age=+2", "--model", place.model, "-q"]
+    words += ["--backend", "torch"]  # what `auto` is depends on what there was before
     words += [] if place.align else ["--no-align"]
     _run([[*words, "--out", str(out), *more] for more in _WAYS[way]], place, way, taken, kills)
     if "shards" in way:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -180,6 +181,17 @@ def test_auto_is_torch_for_a_short_run_and_exports_for_a_long_one(
     assert made == []
     assert accelerated(tiny, "auto", ONE, 10**9).generator is not tiny.generator
     assert [options.to for options in made] == ["onnx"]
+
+
+def test_auto_chooses_alike_for_a_worker_of_one_core_and_a_process_of_many(
+    tiny: Model, exported: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "export_model", lambda *_: exported)
+    monkeypatch.setitem(backend.FASTEST, "cpu", ("onnx",))
+    enough = math.ceil(backend.WORTH_IT / backend.flops(tiny))
+    for threads in (ONE, Threads(8, 8)):
+        assert accelerated(tiny, "auto", threads, enough - 1) is tiny
+        assert accelerated(tiny, "auto", threads, enough).generator is not tiny.generator
 
 
 def test_auto_takes_files_that_are_there(

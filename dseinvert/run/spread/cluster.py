@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -176,18 +177,22 @@ def _reachable(address: str | None) -> None:
 
 @contextmanager
 def _hushed() -> Iterator[None]:
-    """Within it, stderr goes nowhere: of deaths this program tells in its own words.
+    """Within it, stdout and stderr go nowhere: of deaths this program tells in its own words.
 
     Ray's libraries write there by themselves; all of it stands in Ray's logs too.
     """
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    sys.stdout.flush()
+    kept, nowhere = [os.dup(1), os.dup(2)], os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        sys.stdout.flush()
+        for stream, one in zip((1, 2), kept, strict=True):
+            os.dup2(one, stream)
+        for one in (*kept, nowhere):
+            os.close(one)
 
 
 def _hall(ray: Any, desk: Desk, options: Any, spread: SpreadOptions, watcher: Watcher) -> Hall:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +14,7 @@ from dseinvert.config import ImagesOptions, SpreadOptions
 from dseinvert.progress import SILENT
 from dseinvert.run.images.journal import read
 from dseinvert.run.inputs import Item
+from dseinvert.run.spread.cluster import _joined
 from dseinvert.run.spread.desk import Desk, open_desk
 from dseinvert.run.spread.errands import Runner
 from dseinvert.run.spread.hands import Hands
@@ -103,3 +106,15 @@ def test_a_fault_counts_for_more_than_a_kill(deaths: Deaths, where: str) -> None
     order = ordered([item], {"a": deaths})
     assert [name for name in ("together", "alone", "aside") if getattr(order, name)] == [where]
     assert ordered([item], {"a": deaths}, again=True).alone == (item,)
+
+
+def test_what_ray_prints_by_itself_is_not_seen(capfd: pytest.CaptureFixture[str]) -> None:
+    def say(*_: object, **__: object) -> None:
+        for stream in (1, 2):
+            os.write(stream, b"(raylet) A worker died\n")
+
+    with _joined(SimpleNamespace(init=say, shutdown=say), None):
+        say()
+    assert tuple(capfd.readouterr()) == ("", "")
+    say()
+    assert capfd.readouterr().out.count("died") == 1
