@@ -56,6 +56,16 @@ def test_where_nobody_looks_there_is_a_line_a_minute() -> None:
     assert said[-1].startswith("inverting: 75 of 100, refining 7 of 50, about")
 
 
+def test_how_long_workers_take_to_start_says_nothing_of_the_time_left() -> None:
+    now, said = [0.0], list[str]()
+    minutes = Minutes(said.append, clock=lambda: now[0])
+    minutes.begin("inverting", 61)
+    for _ in range(61):
+        now[0] = max(now[0] + 2, 120)
+        minutes.advance()
+    assert said[:2] == ["inverting: 1 of 61", "inverting: 31 of 61, about 1 min left"]
+
+
 def test_a_log_has_every_message_and_a_line_for_each_input(
     dse: Run, pictures: Path, tmp_path: Path
 ) -> None:

@@ -34,20 +34,23 @@ class Minutes:
     what: str = ""
     total: int = 0
     done: int = 0
-    began: float = 0.0
+    first: float = 0.0
+    """When the first was done: what comes before, as workers that start, tells nothing of the rest."""
     last: float = 0.0
 
     def __post_init__(self) -> None:
-        self.began = self.last = self.clock()
+        self.last = self.clock()
 
     def begin(self, what: str, total: int) -> None:
         """A new count begins."""
         self.what, self.total, self.done = what, total, 0
-        self.began = self.last = self.clock()
+        self.last = self.clock()
 
     def advance(self) -> None:
         """One more is done."""
         self.done += 1
+        if self.done == 1:
+            self.first = self.clock()
         self.perhaps("")
 
     def perhaps(self, inside: str) -> None:
@@ -60,9 +63,9 @@ class Minutes:
         self.say(", ".join(filter(None, (count, inside, self._left(now)))))
 
     def _left(self, now: float) -> str:
-        if not 0 < self.done < self.total:
+        if not 1 < self.done < self.total:
             return ""
-        seconds = (now - self.began) * (self.total - self.done) / self.done
+        seconds = (now - self.first) * (self.total - self.done) / (self.done - 1)
         return f"about {max(1, round(seconds / 60))} min left"
 
 
