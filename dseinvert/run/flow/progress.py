@@ -35,7 +35,7 @@ class Minutes:
     total: int = 0
     done: int = 0
     first: float = 0.0
-    """When the first was done: what comes before, as workers that start, tells nothing of the rest."""
+    """When the first was done: what came before, as workers that started, tells of no other."""
     last: float = 0.0
 
     def __post_init__(self) -> None:
