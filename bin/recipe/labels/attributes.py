@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -44,6 +45,7 @@ from recipe.labels.scorers import (
     fit_scorer,
     relit,
 )
+from recipe.labels.shaken import shake
 from recipe.labels.steered import Faces, Steering, steer
 
 RELIT = 2
@@ -172,7 +174,7 @@ def told_apart(
     if effort.steering.steps:
         known = moved.diagonal().clamp_min(WEAK)[:, None, None]
         vectors = steered(generator, faces, vectors / known, scorers, deviation, effort.steering)
-        moved = effects(vectors, edited, scorers) / deviation
+        moved = effects(vectors, edited, partial(shaken, scorers)) / deviation
     directions = {}
     for k, name in enumerate(BUNDLED):
         factor = float(1 / moved[k, k]) if moved[k, k] > 0 else 0.0
@@ -189,6 +191,11 @@ def told_apart(
     return directions, quality
 
 
+def shaken(scorers: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Scores [B, A] that descent has not seen: of pictures that are moved and lit a little."""
+    return scorers(shake(len(images), torch.Generator().manual_seed(1))(images))
+
+
 def steered(
     generator: StyleGAN2,
     faces: Latent,
@@ -203,9 +210,8 @@ def steered(
         return scorers(images) / unit
 
     images = torch.cat([generator.synthesize(few) for few in parted(faces, 16)])
-    scores = torch.cat([scoring(few) for few in images.split(16)])
     tinted = torch.tensor([float(name in UNTINTED) for name in BUNDLED])
-    known, distance = Faces(faces, images, scores), FeatureDistance().requires_grad_(False)
+    known, distance = Faces(faces, images), FeatureDistance().requires_grad_(False)
     with torch.enable_grad():
         return steer(generator, known, vectors, scoring, spared(), tinted, distance, options)
 

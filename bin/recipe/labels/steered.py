@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from dseinvert.faces.paste import head_mask
 from dseinvert.generators.stylegan2 import StyleGAN2
 from dseinvert.latent import Latent
+from recipe.labels.shaken import shake
 
 Scoring = Callable[[Tensor], Tensor]
 """[B, 3, R, R] in [-1, 1] -> scores [B, A]."""
@@ -33,7 +34,7 @@ class Steering:
     longest: float = 2.5
     """Strengths are drawn up to it, on both sides."""
     others: float = 0.06
-    beside: float = 12.0
+    beside: float = 40.0
     """Of the absolute change beside the head."""
     person: float = 0.25
     """Of the distance of features."""
@@ -51,11 +52,9 @@ class Faces:
     latents: Latent
     images: Tensor
     """[N, 3, R, R], as the latents draw them."""
-    scores: Tensor
-    """[N, A], in deviations."""
 
     def __getitem__(self, at: Tensor) -> Faces:
-        return Faces(self.latents[at], self.images[at], self.scores[at])
+        return Faces(self.latents[at], self.images[at])
 
 
 def steer(
@@ -88,8 +87,11 @@ def steer(
         strengths = drawn_strengths(len(vectors), options.longest, chance)
         moved = vectors + shift * unit
         after = edited(generator, few.latents, strengths[:, None, None] * moved)
+        shaken = shake(len(few.images), chance)
+        with torch.no_grad():
+            before = scoring(shaken(few.images))
         loss = (
-            _scored(scoring(after) - few.scores, strengths, spared, options)
+            _scored(scoring(shaken(after)) - before, strengths, spared, options)
             + _left(few.images, after, tinted, options)
             + options.person * distance(few.images, after).mean()
             + options.kept * shift.square().mean()

@@ -75,14 +75,14 @@ def test_descent_moves_the_score_as_asked_and_leaves_more_alone(
     generator: StyleGAN2, latents: Latent
 ) -> None:
     images = generator.synthesize(latents)
-    faces = Faces(latents, images, scoring(images))
+    faces, scores = Faces(latents, images), scoring(images)
     torch.manual_seed(5)
     vectors = 0.1 * torch.randn(2, *latents.code.shape[1:])
     spared = torch.tensor([[0.0, 1, 1], [1, 0, 1]])
     options = Steering(steps=150, rate=0.05)
     found = steer(generator, faces, vectors, scoring, spared, torch.ones(2), Unlike(), options)
-    moved = scoring(edited(generator, latents, found[0])) - faces.scores
-    before = scoring(edited(generator, latents, vectors[0])) - faces.scores
+    moved = scoring(edited(generator, latents, found[0])) - scores
+    before = scoring(edited(generator, latents, vectors[0])) - scores
     assert abs(float(moved[:, 0].mean()) - 1) < 0.3 < abs(float(before[:, 0].mean()) - 1)
     assert beside(generator, latents, found[0]) < 0.7 * beside(generator, latents, vectors[0])
     again = steer(generator, faces, vectors, scoring, spared, torch.ones(2), Unlike(), options)
