@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dseinvert.faces.complexion import in_complexion
 from dseinvert.faces.paste import oval
 
 Singles = NDArray[np.float32]
@@ -42,8 +43,9 @@ def led(change: Singles, source: Singles, seen: Singles) -> Singles:
 
     Where a change is of no colour, as where an outline moved, it fades.
     """
+    change = in_complexion(change, source, seen)
     slope, rest = _told(change, source, seen)
-    follows = np.einsum("hwi,hwij->hwj", source, slope) + rest
+    follows = rest + sum(source[..., k, None] * slope[..., k, :] for k in range(3))
     stray = np.sqrt(np.square(change - follows).mean(-1))
     stray = cv2.GaussianBlur(stray, (0, 0), _NEAR * len(change)) / _STRAY
     middle = middle_of(len(change))
