@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dseinvert.faces.paste import MOUTH, head_mask, oval
+from dseinvert.faces.paste import MIDDLE, MOUTH, head_mask, oval
 from dseinvert.faces.tone import LUMA
 from dseinvert.media.pixels import Doubles
 
@@ -19,14 +19,13 @@ Singles = NDArray[np.float32]
 # The side at which casts are found, how broad they are in its pixels, and the share of skin around
 # from which on one counts.
 _SIDE, _BROAD, _FEW = 64, 6.0, 0.02
-# Where skin is looked for, as far as it reaches; how far its colours stray, over their luma; shares
-# of its luma below which hair is, and from which on none is; grey levels that tell no colour.
-_INNER = (0.5, 0.6), (0.22, 0.3)
+# How far the colours of skin stray, over their luma; shares of its luma below which hair is, and
+# from which on none is; grey levels that tell no colour.
 _STRAY, _HAIR, _BARE, _DARK = 0.1, 0.35, 0.7, 8.0
-# How much of the redness of skin teeth have at least, in powers of red over green.
-_TEETH = 0.3
-# How red and green share what is too green, so that the luma stays.
-_SHARES = np.array([LUMA[1], -LUMA[0], 0], np.float32) / np.float32(LUMA[0] + LUMA[1])
+# How green a colour is, beside grey; how much of what skin is so, teeth are at most; and what takes
+# one level of it away while the luma stays.
+_GREEN, _TEETH = np.array([-0.5, 1, -0.5], np.float32), np.float32(0.3)
+_LESS = (LUMA[1] - np.array([0, 1, 0])).astype(np.float32)
 
 
 def in_complexion(change: Singles, source: Singles, seen: Singles) -> Singles:
@@ -40,15 +39,15 @@ def in_complexion(change: Singles, source: Singles, seen: Singles) -> Singles:
     """
     side, colours = len(change), _small(source)
     bright = (colours @ LUMA).clip(1)[..., None]
-    skin = np.average(colours, axis=(0, 1), weights=bright[..., 0] * oval(_SIDE, *_INNER)).clip(1)
+    skin = np.average(colours, axis=(0, 1), weights=bright[..., 0] * oval(_SIDE, *MIDDLE)).clip(1)
     alike = _alike(colours, bright, skin)
     mouth = oval(_SIDE, *MOUTH)
     cast = _cast(_small(change), colours, bright, alike * (1 - mouth) * _small(seen))
-    there = np.maximum(oval(_SIDE, *_INNER), head_mask(_SIDE) * alike)
+    there = np.maximum(oval(_SIDE, *MIDDLE), head_mask(_SIDE) * alike)
     broad = cv2.resize((there[..., None] * cast).astype(np.float32), (side, side))
     kept = change - source * broad
-    red = np.float32((skin[1] / skin[0]) ** _TEETH)
-    return kept + oval(side, *MOUTH)[..., None] * _SHARES * _too_green(kept, source, red)
+    most = _TEETH * np.float32(skin @ _GREEN / (skin @ LUMA))
+    return kept + (oval(side, *MOUTH) * _too_green(kept, source, most))[..., None] * _LESS
 
 
 def _cast(changes: Doubles, colours: Doubles, bright: Doubles, weight: Doubles) -> Doubles:
@@ -67,11 +66,11 @@ def _alike(colours: Doubles, bright: Doubles, skin: Doubles) -> Doubles:
     return np.asarray(light * np.exp(-apart / (2 * _STRAY**2)))
 
 
-def _too_green(change: Singles, source: Singles, red: np.float32) -> Singles:
-    """Levels by which green is more than `red` times red, and than it was beside it: [N, N, 1]."""
-    after, beside = source + change, source[..., 1] - source[..., 0]
-    most = after[..., 0] + np.maximum((red - 1) * after[..., 0].clip(0), beside)
-    return np.maximum(after[..., 1] - most, 0)[..., None]
+def _too_green(change: Singles, source: Singles, most: np.float32) -> Singles:
+    """Levels by which the result is greener than the source and `most` of its luma: [N, N]."""
+    after = source + change
+    allowed = np.maximum(most * (after @ LUMA.astype(np.float32)), source @ _GREEN)
+    return np.maximum(after @ _GREEN - allowed, 0)
 
 
 def _small(image: Singles) -> Doubles:

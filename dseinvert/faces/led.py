@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dseinvert.faces.complexion import in_complexion
-from dseinvert.faces.paste import oval
+from dseinvert.faces.paste import MIDDLE, oval
 
 Singles = NDArray[np.float32]
 
@@ -29,9 +29,6 @@ _HIDDEN = 0.03
 # Grey levels by which a change strays from what it is of the colours, at which it is 1/e; over how
 # much of the side they are one.
 _STRAY, _NEAR = 60.0, 1 / 64
-# The middle of a face, as far as it reaches: there a generator draws features, which need not have
-# colours of their own in the photo, and outlines are none.
-_MIDDLE = (0.5, 0.6), (0.22, 0.3)
 
 
 def led(change: Singles, source: Singles, seen: Singles) -> Singles:
@@ -55,8 +52,12 @@ def led(change: Singles, source: Singles, seen: Singles) -> Singles:
 
 @lru_cache(maxsize=4)
 def middle_of(side: int) -> Singles:
-    """1 in the middle of a face in the FFHQ framing, softly to 0 around it: [N, N]."""
-    return oval(side, *_MIDDLE)
+    """1 in the middle of a face in the FFHQ framing, softly to 0 around it: [N, N].
+
+    There a generator draws features, which need not have colours of their own in the photo, and
+    outlines are none.
+    """
+    return oval(side, *MIDDLE)
 
 
 def _told(change: Singles, source: Singles, seen: Singles) -> tuple[Singles, Singles]:
