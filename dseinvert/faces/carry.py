@@ -148,19 +148,36 @@ def _moved(
     """One block of the photo with its part of the patch [h, w, 5]."""
     corners = np.asarray(quad, np.float64)
     sides = np.stack([corners[3] - corners[0], corners[1] - corners[0]]).astype(np.float32)
-    moved = _fetched(photo, block, here[..., 3:] @ sides, hidden)
-    level, change = level_of(photo), here[..., :3]
+    moved, level, change = photo[block].astype(np.float32), level_of(photo), here[..., :3]
+    part = _moving(here)
+    if part is not None:
+        where = tuple(
+            slice(whole.start + inner.start, whole.start + inner.stop)
+            for whole, inner in zip(block, part, strict=True)
+        )
+        offset = here[part][..., 3:] @ sides
+        moved[part] = _fetched(photo, (where[0], where[1]), offset, hidden)
     if tone is not None:
         change = tone(moved / level, change)
-    result = as_samples(moved + level * change, photo)
+    moved += level * change
+    result = as_samples(moved, photo)
     return result if hidden is None else np.where(hidden[block][..., None], photo[block], result)
+
+
+def _moving(here: Patch) -> Window | None:
+    """The rows and columns of a patch in which something moves; None = nothing does."""
+    moves = (here[..., 3] != 0) | (here[..., 4] != 0)
+    rows, columns = (np.flatnonzero(moves.any(axis=k)) for k in (1, 0))
+    if not len(rows):
+        return None
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def _fetched(
     photo: NDArray[Any], block: Window, offset: Singles, hidden: NDArray[np.bool_] | None
 ) -> Singles:
     """The pixels of a block from `offset` [h, w, 2] pixels away, between pixels cubic."""
-    reach = int(np.ceil(np.hypot(*np.moveaxis(offset, -1, 0)).max())) + 3
+    reach = int(np.ceil(np.hypot(offset[..., 0], offset[..., 1]).max())) + 3
     if hidden is not None:  # what stands in for a hidden pixel is as far away again
         reach *= 2
     around = tuple(
@@ -180,7 +197,12 @@ def _fetched(
     )
     # OpenCV looks at whole steps; less than one must show too, or a rounding would be a jump.
     part = (offset - low) * _BETWEEN
-    return here + part[..., :1] * (right - here) + part[..., 1:] * (down - here)
+    for other, share in ((right, part[..., :1]), (down, part[..., 1:])):  # in place: much memory
+        other -= here
+        other *= share
+    here += right
+    here += down
+    return here
 
 
 def _between(pixels: Singles, x: Singles, y: Singles) -> Singles:

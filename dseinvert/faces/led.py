@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dseinvert.faces.paste import oval
+from dseinvert.faces.complexion import in_complexion
+from dseinvert.faces.paste import MIDDLE, oval
 
 Singles = NDArray[np.float32]
 
@@ -28,9 +29,6 @@ _HIDDEN = 0.03
 # Grey levels by which a change strays from what it is of the colours, at which it is 1/e; over how
 # much of the side they are one.
 _STRAY, _NEAR = 60.0, 1 / 64
-# The middle of a face, as far as it reaches: there a generator draws features, which need not have
-# colours of their own in the photo, and outlines are none.
-_MIDDLE = (0.5, 0.6), (0.22, 0.3)
 
 
 def led(change: Singles, source: Singles, seen: Singles) -> Singles:
@@ -42,8 +40,9 @@ def led(change: Singles, source: Singles, seen: Singles) -> Singles:
 
     Where a change is of no colour, as where an outline moved, it fades.
     """
+    change = in_complexion(change, source, seen)
     slope, rest = _told(change, source, seen)
-    follows = np.einsum("hwi,hwij->hwj", source, slope) + rest
+    follows = rest + sum(source[..., k, None] * slope[..., k, :] for k in range(3))
     stray = np.sqrt(np.square(change - follows).mean(-1))
     stray = cv2.GaussianBlur(stray, (0, 0), _NEAR * len(change)) / _STRAY
     middle = middle_of(len(change))
@@ -53,8 +52,12 @@ def led(change: Singles, source: Singles, seen: Singles) -> Singles:
 
 @lru_cache(maxsize=4)
 def middle_of(side: int) -> Singles:
-    """1 in the middle of a face in the FFHQ framing, softly to 0 around it: [N, N]."""
-    return oval(side, *_MIDDLE)
+    """1 in the middle of a face in the FFHQ framing, softly to 0 around it: [N, N].
+
+    There a generator draws features, which need not have colours of their own in the photo, and
+    outlines are none.
+    """
+    return oval(side, *MIDDLE)
 
 
 def _told(change: Singles, source: Singles, seen: Singles) -> tuple[Singles, Singles]:

@@ -53,9 +53,12 @@ class Mask:
     """Tells masks apart: auto, face, or the hash of a picture."""
     of: Callable[[Levels, Levels], np.ndarray]
     """Edited picture and reconstruction [R, R, 3] -> [R, R] from 0 to 1."""
-    trust: Callable[[Pixels, Levels, Levels], np.ndarray] | None = None
-    """Original, edited picture and reconstruction of an aligned crop -> how much of the edit it
-    takes at most, [R, R] from 0 to 1; None = whatever the edit changed."""
+    on_head: bool = False
+    """Whether an aligned crop takes nothing where it shows what is behind the head, and a photo
+    takes a change as its own colours have it; False = an edit shows as it was drawn."""
+    agreeing: bool = False
+    """Whether, if `on_head`, it takes an edit only within the oval of a head, and as far as its
+    reconstruction is like it."""
 
     def __call__(
         self, original: Pixels, edited: Levels, recon: Levels, *, aligned: bool = True
@@ -64,10 +67,20 @@ class Mask:
 
         aligned: whether the crop is framed as FFHQ frames a face.
         """
+        weight = self.weight(original, edited, recon, aligned=aligned)
+        return keep_original(original, edited, recon, weight)
+
+    def weight(
+        self, original: Pixels, edited: Levels, recon: Levels, *, aligned: bool = True
+    ) -> NDArray[np.float32]:
+        """How much of the edit each pixel takes: [R, R] from 0 to 1; arguments as above."""
         shown = self.of(edited, recon)
-        if aligned and self.trust is not None:
-            shown = shown * self.trust(original, edited, recon)
-        return keep_original(original, edited, recon, shown)
+        if aligned and self.on_head:
+            trust = before(original, edited, len(recon))
+            if self.agreeing:
+                trust = agreement(original, recon) * head_mask(len(recon)) * trust
+            shown = shown * trust
+        return np.asarray(shown, np.float32)
 
 
 def open_mask(text: str | None, side: int) -> Mask | None:
@@ -79,10 +92,10 @@ def open_mask(text: str | None, side: int) -> Mask | None:
     if text is None:
         return None
     if text == "auto":
-        return Mask(text, change_mask, trust_in)
+        return Mask(text, change_mask, on_head=True, agreeing=True)
     if text == "face":
         face = face_mask(side)
-        return Mask(text, lambda edited, recon: face, on_head)
+        return Mask(text, lambda edited, recon: face, on_head=True)
     known = f"{', '.join(WORDS)}, or a picture, white where the edit may show"
     if not Path(text).is_file():
         raise UsageError(f"--mask {text}: no such file", known)
@@ -114,84 +127,61 @@ def paste_edit(
         blend: moved, where the photo moves as an edit moves an aligned face; or difference, which
             is only added.
     """
-    shown = edited if mask is None else mask(crop.pixels, edited, recon, aligned=crop.aligned)
-    return paste_shown(photo, crop, shown, recon, masked=mask is not None, blend=blend)
-
-
-def paste_shown(
-    photo: Pixels,
-    crop: Crop,
-    shown: Levels,
-    recon: Levels,
-    *,
-    masked: bool,
-    blend: Blend = "moved",
-) -> Pixels:
-    """`paste_edit` of a crop that a mask has met already, where `masked`, or that none will."""
-    return pasting(photo, crop, shown, recon, masked=masked, blend=blend).onto(photo)
+    return pasting(photo, crop, edited, recon, mask, blend=blend).onto(photo)
 
 
 def pasting(
     photo: Pixels,
     crop: Crop,
-    shown: Levels,
+    edited: Levels,
     recon: Levels,
+    mask: Mask | None = None,
     *,
-    masked: bool,
     blend: Blend = "moved",
     hidden: NDArray[np.bool_] | None = None,
 ) -> Pasting:
-    """What `paste_shown` does, to be done to all forms of one photo.
+    """What `paste_edit` does, to be done to all forms of one photo.
 
     `hidden` [H, W] is where the photo's colours cannot be seen, which then stay where they are
     when others move; None = nowhere.
     """
     tone, quad = tone_in(photo, crop.pixels), crop.quad
     if blend == "moved" and crop.aligned:
-        patch = _moved_by(photo, crop, shown, recon, masked=masked)
+        patch = _moved_by(photo, crop, edited, recon, mask or HEAD)
         still = np.concatenate([np.zeros_like(patch[..., :3]), patch[..., 3:]], axis=-1)
         return Pasting(
             lambda samples: carried(samples, quad, patch, tone=tone, hidden=hidden),
             lambda samples: carried(samples, quad, still, hidden=hidden),
         )
-    trust, base = None, recon
-    if masked:
-        base = crop.pixels
+    if mask is None and not crop.aligned:
+        trust = agreement(crop.pixels, recon)
     else:
-        trust = (trust_in if crop.aligned else _agreed)(crop.pixels, shown, recon)
+        trust = (mask or HEAD).weight(crop.pixels, edited, recon, aligned=crop.aligned)
     return Pasting(
-        lambda samples: paste_difference(samples, shown, base, quad, trust=trust, tone=tone),
+        lambda samples: paste_difference(samples, edited, recon, quad, trust=trust, tone=tone),
         lambda samples: samples,
     )
 
 
-def _moved_by(photo: Pixels, crop: Crop, shown: Levels, recon: Levels, *, masked: bool) -> Patch:
+def _moved_by(photo: Pixels, crop: Crop, edited: Levels, recon: Levels, mask: Mask) -> Patch:
     """What `carried` brings into the photo of an aligned crop."""
-    side = max(SIDE, len(shown))
-    if masked:  # the photo's own pixels are what it differs from
-        return carry(shown, crop.pixels, crop_mask(side))
-    reach = head_mask(side) * before(crop.pixels, shown, side)
-    trust, source = agreement(crop.pixels, recon), cut(photo, crop.quad, side)
-    return carry(shown, recon, reach * crop_mask(side), trust, source)
+    side = max(SIDE, len(edited))
+    shown = cv2.resize(mask.of(edited, recon), (side, side), interpolation=cv2.INTER_LINEAR)
+    reach = np.asarray(shown * crop_mask(side), np.float32)
+    if not mask.on_head:
+        return carry(edited, recon, reach)
+    trust, source = None, cut(photo, crop.quad, side)
+    if mask.agreeing:
+        reach, trust = reach * head_mask(side), agreement(crop.pixels, recon)
+    return carry(edited, recon, reach * before(crop.pixels, edited, side), trust, source)
 
 
-def trust_in(original: Pixels, edited: Levels, recon: Levels) -> NDArray[np.float32]:
-    """How much of an edit is true of an aligned crop: [R, R] from 0 to 1.
-
-    On the head, as far as the reconstruction agrees with the crop, and not on what is behind it,
-    where a generator casts shadows and tints. All [R, R, 3].
-    """
-    side = len(recon)
-    return agreement(original, recon) * head_mask(side) * before(original, edited, side)
+def _everywhere(edited: Levels, recon: Levels) -> NDArray[np.float32]:
+    return np.ones(recon.shape[:2], np.float32)
 
 
-def on_head(original: Pixels, edited: Levels, recon: Levels) -> NDArray[np.float32]:
-    """How much of an edit is not of what is behind the head in an aligned crop: as `trust_in`."""
-    return before(original, edited, len(recon))
-
-
-def _agreed(original: Pixels, edited: Levels, recon: Levels) -> NDArray[np.float32]:
-    return agreement(original, recon)
+HEAD = Mask("head", _everywhere, on_head=True, agreeing=True)
+"""Where an edit shows when no mask is asked for."""
 
 
 def _painted(path: Path, side: int) -> np.ndarray:

@@ -19,7 +19,8 @@ ROUNDNESS = 4.0
 FEATHER = 0.3
 # Where an FFHQ crop holds the face, in fractions of its side, as far as the mask reaches.
 FACE_CENTRE, FACE_RADII = (0.5, 0.58), (0.33, 0.4)
-# The same of the head with its hair.
+# The same of its middle, an open mouth, and the head with its hair.
+MIDDLE, MOUTH = ((0.5, 0.6), (0.22, 0.3)), ((0.5, 0.735), (0.2, 0.13))
 HEAD_CENTRE, HEAD_RADII = (0.5, 0.5), (0.42, 0.52)
 # Changes of a pixel, of 255, that an automatic mask leaves out and takes in whole; and those beyond
 # the head, where a generator tints what is behind it.
@@ -96,7 +97,8 @@ def level_of(photo: NDArray[Any]) -> np.float32:
 
 def as_samples(values: NDArray[Any], photo: NDArray[Any]) -> NDArray[Any]:
     """Values rounded to samples such as a photo has, uint8 or uint16."""
-    return np.rint(values).clip(0, np.iinfo(photo.dtype).max).astype(photo.dtype)
+    whole = np.rint(values)
+    return np.clip(whole, 0, np.iinfo(photo.dtype).max, out=whole).astype(photo.dtype)
 
 
 def keep_original(

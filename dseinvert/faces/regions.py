@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dseinvert.faces.mask import Mask, on_head, open_mask
-from dseinvert.faces.paste import FACE_CENTRE, FACE_RADII, mask_weight
+from dseinvert.faces.mask import Mask, open_mask
+from dseinvert.faces.paste import FACE_CENTRE, FACE_RADII, MOUTH, mask_weight
 from dseinvert.media.pixels import Levels
 from dseinvert.written import regions_of
 
@@ -17,7 +18,6 @@ Oval = tuple[tuple[float, float], tuple[float, float]]
 Singles = NDArray[np.float32]
 # How much of the way to its middle a region takes to rise: more than a mask, for it is small.
 _FEATHER = 0.6
-_MOUTH: Oval = (0.5, 0.735), (0.2, 0.13)
 _EYES: tuple[Oval, Oval] = ((0.377, 0.455), (0.14, 0.1)), ((0.623, 0.455), (0.14, 0.1))
 _FACE: Oval = FACE_CENTRE, FACE_RADII
 # The face with its forehead, around which the hair is, and the whole head.
@@ -38,13 +38,13 @@ def open_where(mask: str | None, region: str | None, side: int) -> Mask | None:
         return opened
     shape, name = region_mask(region, side), "+".join(sorted(regions_of(region)))
     if opened is None:
-        return Mask(name, lambda edited, recon: shape, on_head)
+        return Mask(name, lambda edited, recon: shape, on_head=True)
     of = opened.of
 
     def both(edited: Levels, recon: Levels) -> Singles:
         return np.asarray(of(edited, recon) * shape, np.float32)
 
-    return Mask(f"{opened.name} {name}", both, opened.trust or on_head)
+    return replace(opened, name=f"{opened.name} {name}", of=both, on_head=True)
 
 
 def region_mask(region: str, side: int) -> Singles:
@@ -61,7 +61,7 @@ def _oval(side: int, oval: Oval) -> Singles:
 
 
 def _mouth(side: int) -> Singles:
-    return _oval(side, _MOUTH)
+    return _oval(side, MOUTH)
 
 
 def _eyes(side: int) -> Singles:

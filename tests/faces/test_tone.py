@@ -11,8 +11,8 @@ import pytest
 
 from dseinvert.faces.align import crop
 from dseinvert.faces.crops import Crop
-from dseinvert.faces.mask import Blend, paste_shown, trust_in
-from dseinvert.faces.paste import keep_original, paste_difference
+from dseinvert.faces.mask import HEAD, Blend, Mask, paste_edit
+from dseinvert.faces.paste import paste_difference
 from dseinvert.faces.tone import GREY, LUMA, Tone, tone_in, tone_of
 from dseinvert.media.images import decode_image, encode_jpeg, read_image
 
@@ -81,9 +81,8 @@ def edited(side: int = 64) -> tuple[np.ndarray, np.ndarray]:
 def pasted(photo: np.ndarray, *, masked: bool, blend: Blend = "moved") -> np.ndarray:
     new, recon = edited()
     own = Crop(crop(photo, QUAD, 64), QUAD)
-    if masked:
-        new = keep_original(own.pixels, new, recon, np.ones((64, 64), np.float32))
-    return paste_shown(photo, own, new, recon, masked=masked, blend=blend)
+    everywhere = Mask("everywhere", lambda edited, recon: np.ones((64, 64), np.float32))
+    return paste_edit(photo, own, new, recon, everywhere if masked else None, blend)
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -174,7 +173,7 @@ def test_a_coloured_photo_has_no_tone(path: Path) -> None:
 
 def test_a_coloured_photo_is_pasted_into_as_before(portrait: np.ndarray) -> None:
     new, recon = edited()
-    trust = trust_in(crop(portrait, QUAD, 64), new, recon)
+    trust = HEAD.weight(crop(portrait, QUAD, 64), new, recon)
     before = paste_difference(portrait, new, recon, QUAD, trust=trust)
     assert np.array_equal(pasted(portrait, masked=False, blend="difference"), before)
 

@@ -268,8 +268,8 @@ def test_how_an_edit_is_blended_is_in_the_keys_of_what_is_edited_alone() -> None
 def test_whole_photos_that_are_moved_are_made_again_and_others_go_on_as_they_were() -> None:
     plain, pasted = ImagesOptions(Path("out")), ImagesOptions(Path("out"), paste=True)
     assert made(plain).settings == made(replace(plain, blend="difference")).settings
-    assert made(replace(pasted, blend="difference")).settings["pasting"] == 6
-    assert made(pasted).settings["pasting"] == [6, "moved"]
+    assert made(replace(pasted, blend="difference")).settings["pasting"] == 7
+    assert made(pasted).settings["pasting"] == [7, "moved"]
 
 
 def test_masked_crops_of_earlier_versions_are_made_again_and_those_under_a_painting_are_not(

@@ -25,7 +25,7 @@ from dseinvert.run.flow.batchsize import BatchSize, auto_size, share
 from dseinvert.run.flow.keys import Setting, settings_of
 from dseinvert.run.flow.template import Template, parse_template
 
-PASTING = 6  # raised when whole photos come out otherwise, and only these
+PASTING = 7  # raised when whole photos come out otherwise, and only these
 MASKING = 2  # raised when crops under --mask auto or face, or --region, do, and only these
 OUTPUTS = 2  # raised when the same input and settings give other outputs: all is then done again
 
@@ -124,7 +124,7 @@ def _mask(job: ImagesJob) -> dict[str, Any]:
     if job.mask is None:
         return {}
     told = {"mask": job.mask.name}
-    return told if job.options.paste or job.mask.trust is None else {**told, "masking": MASKING}
+    return told if job.options.paste or not job.mask.on_head else {**told, "masking": MASKING}
 
 
 SETTINGS: tuple[Setting[ImagesJob], ...] = (

@@ -64,7 +64,7 @@ class Target:
         if prepared.status != "done":
             return self._entry(prepared, status=prepared.status, reason=prepared.reason)
         try:
-            return self._write(prepared, [self._masked(face) for face in faces])
+            return self._write(prepared, faces)
         except InputError as error:
             return self._entry(prepared, status="failed", reason=reason_of(prepared.item, error))
         except OutputError:
@@ -81,7 +81,7 @@ class Target:
 
     def _write(self, prepared: Prepared, faces: list[InvertedFace]) -> Entry:
         names = face_names(prepared.item.name, len(faces), self.plan.taken)
-        shots = [pictures(face) for face in faces]
+        shots = [pictures(self._masked(face)) for face in faces]
         entries = [
             _face_entry(name, face, self._pictures(prepared.item, name, n, shot))
             for n, (name, face, shot) in enumerate(zip(names, faces, shots, strict=True), 1)
@@ -144,7 +144,7 @@ class Target:
                 yield entry.pictures[name], self.form.encode(rounded(one.pixels))
         # Read again rather than kept: photos are large, crops are small.
         for name, file in photos.items():
-            edited = [(face, shot[name].pixels) for face, shot in zip(faces, shots, strict=True)]
+            edited = [(face, pictures(face)[name].pixels) for face in faces]
             photo = self._pasted(prepared, edited)
             notes += photo.notes
             yield file, photo.encode(self.form, notes)
@@ -156,14 +156,14 @@ class Target:
             photo = self._with(photo, face, pixels)
         return photo
 
-    def _with(self, photo: Whole, face: InvertedFace, shown: Levels) -> Whole:
+    def _with(self, photo: Whole, face: InvertedFace, edited: Levels) -> Whole:
         """The photo with one edited face in it."""
         one = pasting(
             photo.colours,
             face.crop,
-            shown,
+            edited,
             face.recon,
-            masked=self.mask is not None,
+            self.mask,
             blend=self.blend,
             hidden=photo.hidden,
         )
