@@ -212,7 +212,8 @@ class VideoOptions:
     model_ir_se50.pth or MobileFaceNet. None = what DSEINVERT_IDENTITY names, if anything."""
     still: Annotated[tuple[When, ...] | None, STILLS] = None
     """Write single frames as PNG in place of videos, within seconds: when, as seconds, H:MM:SS or
-    HH:MM:SS:FF, several with commas. None = videos."""
+    HH:MM:SS:FF, several with commas. The edit is that of this frame alone; a video evens it over
+    the frames around. None = videos."""
     strip: str | None = None
     """FROM:TO:COUNT, such as -2:2:5, with --still and --edit NAME: the face in so many strengths in
     a row. None = no strip."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from dseinvert.errors import NoInputError
 from measure.tables import Table
 
 
@@ -79,9 +80,20 @@ def edit(parser: ArgumentParser) -> None:
 def clips(parser: ArgumentParser) -> None:
     """The clips, and what is done to them."""
     data(parser)
-    parser.add_argument("--clips", type=Path, help="folder of clips; default: videos in --data")
+    parser.add_argument(
+        "--clips", type=Path, help="folder of clips, or one; default: videos in --data"
+    )
     parser.add_argument("--seconds", type=Fraction, help="of each clip; default: all of it")
     edit(parser)
+
+
+def clips_of(given: Namespace) -> list[Path]:
+    """The clips that --clips or --data name; NoInputError where there are none."""
+    where = given.clips or given.data / "videos"
+    clips = [where] if where.is_file() else sorted(p for p in where.glob("*") if p.is_file())
+    if not clips:
+        raise NoInputError("no clips", "name their folder with --clips")
+    return clips
 
 
 def ends(parser: ArgumentParser) -> None:

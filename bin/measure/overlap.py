@@ -30,9 +30,7 @@ NOTE = (
 
 def overlap(given: argparse.Namespace) -> list[Table]:
     """Each clip both ways, by turns."""
-    clips = sorted(p for p in (given.clips or given.data / "videos").glob("*") if p.is_file())
-    if not clips:
-        raise NoInputError("no clips", "name their folder with --clips")
+    clips = asked.clips_of(given)
     cores = os.cpu_count() or 1
     ways = {"alone": 1, f"alone, {cores} threads": cores, "beside": None}
     rows: list[dict[str, Cell]] = []

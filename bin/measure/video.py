@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -20,6 +22,7 @@ from dseinvert.errors import MissingError, NoInputError
 from dseinvert.latent.clip import ClipLatents
 from dseinvert.media.atomic import make_folder, write_bytes
 from dseinvert.media.clip import probe
+from dseinvert.media.digest import file_sha256
 from dseinvert.media.images import encode_png
 from dseinvert.media.video_read import read_frames
 from dseinvert.progress import Watcher
@@ -34,6 +37,9 @@ from measure.steadiness import Frames, Watched, watch
 from measure.tables import Cell, Table, watched
 
 Doubles = NDArray[np.float64]
+Row = dict[str, Cell]
+Rows = dict[str, Row]
+"""Of one clip: the edit, and beside each frame by itself reconstruction, naive and steady."""
 
 SOURCE, AGAIN, RECON = "source", "re-encoded", "recon"
 STEADY = "steady"
@@ -62,28 +68,45 @@ NOTE = (
 
 def video(given: argparse.Namespace) -> list[Table]:
     """Steadiness of the edit and of the reconstruction, and how faithful the latter is."""
-    clips = sorted(p for p in (given.clips or given.data / "videos").glob("*") if p.is_file())
-    panel = judges(given.data)
-    if not clips:
-        raise NoInputError("no clips", "name their folder with --clips")
+    clips, panel = asked.clips_of(given), judges(given.data)
     if panel is None:
         raise MissingError(f"{given.data}/models: no scorers here", "name their folder with --data")
-    side = opened(given).generator.resolution
-    found: dict[str, Watched] = {}
-    crops: dict[str, dict[str, float]] = {}
+    found: dict[str, Rows] = {}
     with ExitStack() as stack:
         work = given.work or Path(stack.enter_context(TemporaryDirectory()))
         watcher = stack.enter_context(watching(quiet=True))
         for clip in watched("clips", clips):
             made = processed(clip, work, given, watcher)
-            ways = (given.beside, STEADY)
-            crops[clip.stem] = {way: crop_jitter(latents(work, way, clip)) for way in ways}
-            found[clip.stem] = looked_at(clip, made, latents(work, STEADY, clip), panel, side)
-            if given.strips:
-                make_folder(given.strips)
-                picture = strip(clip, made, latents(work, STEADY, clip))
-                write_bytes(given.strips / f"{clip.stem}.png", encode_png(picture))
-    return tables(found, crops, given)
+            file = kept(work, clip, made)
+            if not file.is_file():
+                rows = rows_of(clip, made, work, given, panel)
+                write_bytes(file, json.dumps(rows).encode())
+            found[clip.stem] = json.loads(file.read_bytes())
+    return tables(found, given)
+
+
+def kept(work: Path, clip: Path, made: Mapping[str, Path]) -> Path:
+    """The file of the numbers of these videos, which are measured once."""
+    told = repr([(name, file_sha256(path)) for name, path in made.items()])
+    return work / f"{clip.stem}.{hashlib.sha256(told.encode()).hexdigest()[:12]}.json"
+
+
+def rows_of(
+    clip: Path, made: dict[str, Path], work: Path, given: argparse.Namespace, panel: Judges
+) -> Rows:
+    """All that is measured of a clip; its strip is made on the way."""
+    file, ways = latents(work, STEADY, clip), (given.beside, STEADY)
+    side = opened(given).generator.resolution
+    one = watch(faces(clip, made, file), panel, side, perceptual())
+    if given.strips:
+        make_folder(given.strips)
+        write_bytes(given.strips / f"{clip.stem}.png", encode_png(strip(clip, made, file)))
+    crops = {way: crop_jitter(latents(work, way, clip)) for way in ways}
+    rows = {"edit": steady_row(one, crops, "edit", given.beside)}
+    if given.beside == "naive":
+        rows[RECON] = steady_row(one, crops, RECON, given.beside)
+        rows |= {way: faithful_row(one, way) for way in ways}
+    return {what: {"clip": clip.stem, **row} for what, row in rows.items()}
 
 
 def processed(
@@ -130,11 +153,6 @@ def crop_jitter(file: Path) -> float:
     return 1000 * float(bends[same].mean() / np.median([eye_distance(one) for one in points]))
 
 
-def looked_at(clip: Path, made: dict[str, Path], file: Path, panel: Judges, side: int) -> Watched:
-    """All that is measured of a clip."""
-    return watch(faces(clip, made, file), panel, side, perceptual())
-
-
 def faces(clip: Path, made: dict[str, Path], file: Path) -> Iterator[tuple[Frames, Sequence[Mark]]]:
     """Every frame of the source and of what was made of it, cut to the face's whole way."""
     videos = {SOURCE: clip, **made}
@@ -151,69 +169,56 @@ def faces(clip: Path, made: dict[str, Path], file: Path) -> Iterator[tuple[Frame
         yield dict(zip(videos, parts, strict=True)), moved
 
 
-def tables(
-    found: dict[str, Watched], crops: dict[str, dict[str, float]], given: argparse.Namespace
-) -> list[Table]:
-    """Of all clips."""
-    beside = given.beside
-    made = [Table(f"Steadiness of `{given.edit}`", steady_rows(found, crops, "edit", beside), NOTE)]
-    if beside == "naive":
-        rows = steady_rows(found, crops, RECON, beside)
-        made.append(Table("Steadiness of the reconstruction", rows, NOTE))
-        made.append(Table("The reconstruction beside its source", faithful_rows(found), NOTE))
+def tables(found: dict[str, Rows], given: argparse.Namespace) -> list[Table]:
+    """Of all clips, with the medians over them."""
+
+    def of(what: str) -> list[Row]:
+        rows = [one[what] for one in found.values()]
+        return [*rows, medians(rows)]
+
+    made = [Table(f"Steadiness of `{given.edit}`", of("edit"), NOTE)]
+    if given.beside == "naive":
+        made.append(Table("Steadiness of the reconstruction", of(RECON), NOTE))
+        rows = [*of("naive"), *of(STEADY)]
+        made.append(Table("The reconstruction beside its source", rows, NOTE))
     return made
 
 
-def steady_rows(
-    found: dict[str, Watched], crops: dict[str, dict[str, float]], what: str, beside: str
-) -> list[dict[str, Cell]]:
-    """A row a clip, and the medians."""
-    ways = (beside, STEADY)
-    rows: list[dict[str, Cell]] = []
-    for clip, one in found.items():
-        row: dict[str, Cell] = {"clip": clip}
-        measures = (("jitter", one.jitter, 1e3), ("warp", one.warp, 1e6), ("own", one.flicker, 1e6))
-        for name, measure, unit in measures:
-            videos = (SOURCE, AGAIN, *(f"{way} {what}" for way in ways))
-            own, again, other, steady = (unit * measure(video) for video in videos)
-            row |= {f"{name} source": own, "re-encoded " + name: again}
-            row |= {f"{name} {beside}": other, f"{name} {STEADY}": steady}
-            row[f"{name} excess less, %"] = less(other - again, steady - again)
-        other, steady = (1e3 * one.added(f"{way} {what}") for way in ways)
-        row |= {f"added {beside}": other, f"added {STEADY}": steady, "less, %": less(other, steady)}
-        row["crop less, %"] = less(crops[clip][beside], crops[clip][STEADY])
-        for way in ways:
-            who = one.identity(f"{way} {what}")
-            row |= {f"ID {way}": who.video_id}
-            row |= {f"TL-ID {way}": who.tl_id, f"TG-ID {way}": who.tg_id}
-        rows.append(row)
-    return [*rows, medians(rows)]
+def steady_row(one: Watched, crops: Mapping[str, float], what: str, beside: str) -> Row:
+    """How steady an edit or reconstruction of a clip is, both ways."""
+    ways, row = (beside, STEADY), Row()
+    measures = (("jitter", one.jitter, 1e3), ("warp", one.warp, 1e6), ("own", one.flicker, 1e6))
+    for name, measure, unit in measures:
+        videos = (SOURCE, AGAIN, *(f"{way} {what}" for way in ways))
+        own, again, other, steady = (unit * measure(video) for video in videos)
+        row |= {f"{name} source": own, "re-encoded " + name: again}
+        row |= {f"{name} {beside}": other, f"{name} {STEADY}": steady}
+        row[f"{name} excess less, %"] = less(other - again, steady - again)
+    other, steady = (1e3 * one.added(f"{way} {what}") for way in ways)
+    row |= {f"added {beside}": other, f"added {STEADY}": steady, "less, %": less(other, steady)}
+    row["crop less, %"] = less(crops[beside], crops[STEADY])
+    for way in ways:
+        who = one.identity(f"{way} {what}")
+        row |= {f"ID {way}": who.video_id}
+        row |= {f"TL-ID {way}": who.tl_id, f"TG-ID {way}": who.tg_id}
+    return row
 
 
-def faithful_rows(found: dict[str, Watched]) -> list[dict[str, Cell]]:
-    """Two rows a clip, and the medians of each way."""
-    rows: list[dict[str, Cell]] = []
-    for way in ("naive", STEADY):
-        of_way: list[dict[str, Cell]] = []
-        for clip, one in found.items():
-            name = f"{way} {RECON}"
-            who, rims = one.identity(name), np.nanmean(one.rims[name], 0)
-            of_way.append(
-                {
-                    "clip": clip,
-                    "way": way,
-                    "PSNR, dB": one.mean(name, "psnr"),
-                    "SSIM": one.mean(name, "ssim"),
-                    **one.perceptual(name),
-                    "ID": who.video_id,
-                    "TL-ID": who.tl_id,
-                    "TG-ID": who.tg_id,
-                    "seam outside": float(rims[0]),
-                    "seam step": float(rims[1]),
-                }
-            )
-        rows += [*of_way, medians(of_way)]
-    return rows
+def faithful_row(one: Watched, way: str) -> Row:
+    """How true the reconstruction of a clip is."""
+    name = f"{way} {RECON}"
+    who, rims = one.identity(name), np.nanmean(one.rims[name], 0)
+    return {
+        "way": way,
+        "PSNR, dB": one.mean(name, "psnr"),
+        "SSIM": one.mean(name, "ssim"),
+        **one.perceptual(name),
+        "ID": who.video_id,
+        "TL-ID": who.tl_id,
+        "TG-ID": who.tg_id,
+        "seam outside": float(rims[0]),
+        "seam step": float(rims[1]),
+    }
 
 
 def less(other: float, steady: float) -> float:
@@ -221,9 +226,9 @@ def less(other: float, steady: float) -> float:
     return 100 * (1 - steady / other) if other else 0.0
 
 
-def medians(rows: Sequence[dict[str, Cell]]) -> dict[str, Cell]:
+def medians(rows: Sequence[Row]) -> Row:
     """A row of the medians over clips."""
-    row: dict[str, Cell] = {**rows[0], "clip": "median"}
+    row: Row = {**rows[0], "clip": "median"}
     for name in row:
         numbers = [one[name] for one in rows]
         known = [number for number in numbers if isinstance(number, float)]
@@ -255,7 +260,11 @@ def options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--beside", choices=OTHERS, default="naive", help="what the default is put beside")
     add("--refine", default="none", help="as of video, both ways")
-    add("--work", type=Path, help="folder to keep the videos in; default: a temporary one")
+    add(
+        "--work",
+        type=Path,
+        help="folder to keep videos and numbers in, to go on later; default: a temporary one",
+    )
     add("--strips", type=Path, help="folder for neighbouring frames of all, as PNG")
     asked.ends(parser)
 

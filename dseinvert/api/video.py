@@ -70,9 +70,10 @@ class Moment:
         self, studio: Studio, work: Work, time: Fraction, folder: TemporaryDirectory[str]
     ) -> None:
         """Made by `Video.moment`."""
-        self.time, self._studio, self._work, self._folder = time, studio, work, folder
+        self.time, self._studio, self._folder = time, studio, folder
         place, _ = face_at(work, time)
         self._shot = shot_at(studio, work, place)
+        self._work = replace(work, reel=None)  # the other frames are not needed any more
         self.source = Photo(self._shot.frame.pixels)
         """The frame as it is."""
 

@@ -50,6 +50,9 @@ USUAL = 75
 # Shares of the face: the least cover that counts, by colour and by an area, and the least part that
 # tells its contrast; and the share of its contrast from which covers can be told.
 LEAST, LEAST_WIDE, FEW, FAINT = 0.02, 0.03, 0.15, 0.3
+# Grey levels of a face: a darker one is taken as if it were as bright, as far as by the second, for
+# all that lies on it is as much nearer to it.
+BRIGHT, DIMMEST = 130.0, 0.4
 # Of the usual contrast, what is enough for all of an edit.
 ENOUGH = 0.7
 _FACE = face_mask(SIDE)
@@ -82,6 +85,8 @@ class _Usual:
     often: Singles
     """[32, 32] grey levels by which others often differ from these."""
     contrast: float
+    dim: float
+    """How bright the face is, of 1; crops are divided by it, and so are all of these."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +141,7 @@ class Sights:
         if k not in self._parts:
             usual = self._usual(int(self._times[k] // BLOCK))
             crop = self._crop(k).astype(np.float32)
-            self._parts[k] = _nothing(crop) if usual is None else _compared(crop, usual)
+            self._parts[k] = _nothing(crop) if usual is None else _compared(crop / usual.dim, usual)
         return self._parts[k]
 
     def _usual(self, block: int) -> _Usual | None:
@@ -158,6 +163,8 @@ def shrunk(crop: Pixels) -> Pixels:
 
 def _usual(crops: Singles) -> _Usual:
     """The usual look of crops [N, 32, 32, 3]."""
+    dim = float(np.clip(np.median(crops[:, _INNER] @ _LUMA) / BRIGHT, DIMMEST, 1))
+    crops = crops / np.float32(dim)
     contrasts = np.array([_contrast(crop, _INNER) for crop in crops])
     usual = float(np.median(contrasts))
     clear = crops[contrasts >= ENOUGH * usual]
@@ -166,7 +173,7 @@ def _usual(crops: Singles) -> _Usual:
     examples = np.stack([*toned[:: max(1, -(-len(toned) // EXAMPLES))]], -1)
     away = np.stack([_away(crop, examples) for crop in toned])
     often = np.percentile(away, USUAL, axis=0).astype(np.float32)
-    return _Usual(median, examples, cv2.dilate(often, np.ones((3, 3))), usual)
+    return _Usual(median, examples, cv2.dilate(often, np.ones((3, 3))), usual, dim)
 
 
 def _nothing(crop: Singles, share: float = 1.0) -> _Part:

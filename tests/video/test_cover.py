@@ -15,9 +15,12 @@ COVERED = range(20, 30)
 Paint = Callable[[np.ndarray, int], None]
 
 
-def crops() -> list[np.ndarray]:
-    """A face that sways and changes its light a little, with grain, at its crop's size."""
-    face, chance = portrait(1, BIG).astype(np.float32), np.random.default_rng(0)
+def crops(number: int = 1, skin: float = 1.0) -> list[np.ndarray]:
+    """A face that sways and changes its light a little, with grain, at its crop's size.
+
+    skin: how bright it is, of the portrait's.
+    """
+    face, chance = skin * portrait(number, BIG).astype(np.float32), np.random.default_rng(0)
     made = []
     for k in range(COUNT):
         shift = np.array([[1, 0, 1.5 * np.sin(k / 4)], [0, 1, np.cos(k / 5)]])
@@ -70,8 +73,29 @@ def test_what_comes_over_a_face_is_hidden_and_the_rest_is_not(paint: Paint) -> N
         assert found[k].hidden.max() == 0
 
 
-def test_a_face_that_moves_in_changing_light_is_all_seen() -> None:
-    for sight in sights(crops()):
+@pytest.mark.parametrize("skin", [1.0, 0.6, 0.42])
+def test_a_bar_in_the_colour_of_light_and_dark_skin_is_hidden(skin: float) -> None:
+    inner, shares = face_mask(SIDE) > 0.5, []
+    for number in (1, 2):
+        pictures = crops(number, skin)
+        colour = np.median(pictures[0][60:100, 44:84].reshape(-1, 3), 0)
+        masks = []
+        for k in COVERED:
+            mask = np.zeros((BIG, BIG), np.uint8)
+            bar(mask, k)
+            pictures[k][mask > 0] = 0.9 * colour
+            masks.append(shrunk(np.repeat(mask[..., None], 3, 2))[..., 0] > 250)
+        found = sights(pictures)
+        shares += [
+            (found[k].hidden[inner & m] == 1).mean() for k, m in zip(COVERED, masks, strict=True)
+        ]
+        assert max(found[k].hidden.max() for k in (0, 10, 17, 33, 40)) == 0
+    assert np.mean(shares) > 0.8
+
+
+@pytest.mark.parametrize("skin", [1.0, 0.42])
+def test_a_face_that_moves_in_changing_light_is_all_seen(skin: float) -> None:
+    for sight in sights(crops(skin=skin)):
         assert sight.hidden.max() == 0 and sight.share > 0.98
 
 

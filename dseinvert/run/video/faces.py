@@ -133,7 +133,7 @@ def _track(work: Work, detector: Detector, begun: _Begun) -> Seen:
     frames = read_frames(work.clip, task.cut.start, task.cut.end, resume=resume)
     work.begin("finding faces", max(0, task.frames - known))
     # In a thread, the next frames are decoded while faces are looked for on this one.
-    with relay(frames, _AHEAD) as coming:
+    with relay(frames if first else work.keeping(frames), _AHEAD) as coming:
         for place, frame in enumerate(work.stop.until(coming), first):
             if place >= known:
                 tracker.feed(frame.pixels, place, frame.time)

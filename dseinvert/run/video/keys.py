@@ -19,7 +19,7 @@ from dseinvert.run.video.who import person_key
 from dseinvert.written import regions_of
 
 OUTPUTS = 2  # raised when the same input and settings give other outputs: all is then done again
-PASTING = 3  # raised when pasted edits come out otherwise: begun and moved ones are made again
+PASTING = 4  # raised when pasted edits come out otherwise: begun and moved ones are made again
 
 
 @dataclass(frozen=True)

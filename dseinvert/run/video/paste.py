@@ -17,10 +17,12 @@ from dseinvert.faces.paste import AGREEMENT_SIDE, agreement, tightened, window_o
 from dseinvert.faces.tone import tone_of
 from dseinvert.media.pixels import Pixels
 from dseinvert.media.planes import Planes, grown
+from dseinvert.media.warp import warp
 from dseinvert.run.video.draw import ClipFace, Drawn, Shot
 from dseinvert.run.video.even import SECONDS, evened_in_time
 from dseinvert.run.video.steady import Patches, Steady
 from dseinvert.run.video.studio import RECON, Studio
+from dseinvert.video.between import held_between
 from dseinvert.video.blend import Mode, blend, face_mask, mask_in_frame
 
 # Sides in pixels of the source's crops in which the motion is seen, and at least of the changes
@@ -84,7 +86,7 @@ def _patches(studio: Studio, face: ClipFace, frame: Pixels, drawn: Drawn) -> Pat
         return floats
     source = crop(frame, face.quad, AGREEMENT_SIDE)
     if studio.moved:
-        return _carried(studio, face, source, drawn)
+        return _carried(studio, face, frame, drawn)
     recon = drawn[RECON]
     trust, tone = agreement(source, recon)[..., None], tone_of(source)
     changes = {label: trust * (patch - recon) for label, patch in floats.items()}
@@ -99,29 +101,31 @@ def _patches(studio: Studio, face: ClipFace, frame: Pixels, drawn: Drawn) -> Pat
     return {label: _masked(face, change) for label, change in changes.items()}
 
 
-def _carried(studio: Studio, face: ClipFace, source: Pixels, drawn: Drawn) -> Patches:
+def _carried(studio: Studio, face: ClipFace, frame: Pixels, drawn: Drawn) -> Patches:
     """Of each output: what `carry` makes of it, within the mask of the face."""
     recon = drawn[RECON]
     side = max(SIDE, len(recon))
-    trust, oval = agreement(source, recon), face_mask(face.points, face.quad, side)
+    source, small = (crop(frame, face.quad, size) for size in (side, AGREEMENT_SIDE))
+    trust, oval = agreement(small, recon), face_mask(face.points, face.quad, side)
+    under, tone = source.astype(np.float32), tone_of(small)
     patches = {}
     for label in studio.edits:
-        where = studio.where
         mask = tightened(oval, drawn[label].astype(np.float32) - recon)
-        mask = mask * before(source, drawn[label], side)
-        if where is not None:
-            mask = mask * _grown_to(side, where.of(drawn[label], recon))
-        patches[label] = carry(drawn[label], recon, mask, trust)
-    tone = tone_of(source)
-    if tone is not None:
-        under = cv2.resize(source, (side, side), interpolation=cv2.INTER_LINEAR)
-        for patch in patches.values():
+        mask = mask * before(small, drawn[label], side)
+        if studio.where is not None:
+            mask = mask * _sized(studio.where.of(drawn[label], recon), side)
+        patch = carry(drawn[label], recon, mask, trust, under)
+        there = warp(under, patch[..., 3:] * np.float32(side))
+        edited = _sized(drawn[label].astype(np.float32), side)
+        patch[..., :3] = held_between(patch[..., :3], there, edited)
+        if tone is not None:
             patch[..., :3] = tone(under, patch[..., :3])
+        patches[label] = patch
     return patches
 
 
-def _grown_to(side: int, mask: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(cv2.resize(mask, (side, side), interpolation=cv2.INTER_LINEAR), np.float32)
+def _sized(image: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    return np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def _masked(face: ClipFace, change: NDArray[np.float32]) -> NDArray[np.float32]:

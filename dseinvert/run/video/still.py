@@ -33,6 +33,7 @@ from dseinvert.run.video.plan import (
     nothing_found,
     open_source,
 )
+from dseinvert.run.video.reel import Reel
 from dseinvert.run.video.render import pictured
 from dseinvert.run.video.run import inverted
 from dseinvert.run.video.studio import Studio, open_studio
@@ -187,7 +188,7 @@ def track_around(
     decisive, edits = studio.decisive(), studio.fingerprints()
     # No byte of the clip need be hashed for what is thrown away.
     task = make_task(clip, NOWHERE, window, decisive, edits, sha256=NOWHERE)
-    work = Work(task, watcher, Stop())
+    work = Work(task, watcher, Stop(), reel=Reel())
     make_folder(task.kept)
     seen = inverted(at_hand, work)
     if seen is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +19,7 @@ from dseinvert.media.clip import Clip
 from dseinvert.media.video_read import Frame, read_frames
 from dseinvert.progress import Watcher
 from dseinvert.run.video.plan import Task
+from dseinvert.run.video.reel import Reel
 from dseinvert.stop import Stop
 from dseinvert.video.tracks import Track
 
@@ -76,6 +77,8 @@ class Work:
     watcher: Watcher
     stop: Stop
     seen: Seen = NOTHING
+    reel: Reel | None = None
+    """What the first pass keeps of the frames; None = each pass decodes them."""
 
     def knowing(self, seen: Seen) -> Work:
         """The same work once the clip was read."""
@@ -124,13 +127,9 @@ class Work:
         depth: bits a sample; planes: as in `read_frames`. Raises InputError where they are not the
         same.
         """
-        # After damage, or with times made up, only a reading from the beginning is sure to agree.
-        # A whole picture of an interlaced one is made with the frame before it, too.
-        doubtful = self.seen.partial or self.seen.problems or self.clip.deinterlaced
-        skip = first and not doubtful
-        start = self.seconds(first) if skip else self.task.cut.start
-        place = first - 1 if skip else -1
-        for frame in read_frames(self.clip, start, self.task.cut.end, depth, planes=planes):
+        begin, frames = self._read(first, depth, planes)
+        place = begin - 1
+        for frame in frames:
             place += 1
             if place >= self.count or frame.pts != self.seen.pts[place]:
                 raise self.changed()
@@ -138,6 +137,22 @@ class Work:
                 yield place, frame
         if place + 1 != self.count:
             raise self.changed()
+
+    def _read(self, first: int, depth: int, planes: bool) -> tuple[int, Iterable[Frame]]:
+        """Frames up to the last, and the place of the first of them, which is `first` or before."""
+        if self.reel is not None and self.reel.frames and depth == 8 and not planes:
+            return first, self.reel.frames[first:]
+        # After damage, or with times made up, only a reading from the beginning is sure to agree.
+        # A whole picture of an interlaced one is made with the frame before it, too.
+        doubtful = self.seen.partial or self.seen.problems or self.clip.deinterlaced
+        skip = first and not doubtful
+        start = self.seconds(first) if skip else self.task.cut.start
+        frames = read_frames(self.clip, start, self.task.cut.end, depth, planes=planes)
+        return first if skip else 0, frames
+
+    def keeping(self, frames: Iterable[Frame]) -> Iterable[Frame]:
+        """The frames of the first pass from the beginning, kept where that is wanted."""
+        return frames if self.reel is None else self.reel.keeping(frames)
 
     def changed(self) -> InputError:
         """The error of a clip that is not what it was."""

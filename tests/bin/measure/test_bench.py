@@ -230,6 +230,23 @@ def test_videos_are_measured_both_ways(tiny_model: Path, tmp_path: Path) -> None
     assert read_image(tmp_path / "strips" / "walk.png").shape[1] % 6 == 0
 
 
+@needs_scorers
+def test_clips_of_a_folder_are_measured_once_one_by_one(tiny_model: Path, tmp_path: Path) -> None:
+    clips, work, out = (tmp_path / name for name in ("clips", "work", "numbers.json"))
+    clips.mkdir()
+    clip(clips / "walk.mp4", 4)
+    words = ("video", "--model", tiny_model, "--data", SHARED / "data", "--edit", "age=2")
+    words = (*words, "--beside", "difference", "--work", work, "--out", out)
+    done = bench(*words, "--clips", clips / "walk.mp4")
+    assert done.returncode == 0, done.stderr
+    (kept,) = work.glob("walk.*.json")
+    kept.write_text(json.dumps({"edit": {"clip": "walk", "warp steady": 123.0}}))
+    done = bench(*words, "--clips", clips)
+    assert done.returncode == 0, done.stderr
+    (table,) = rows(out)
+    assert [row["warp steady"] for row in table] == [123.0, 123.0]
+
+
 def test_parts_of_video_are_timed_alone_and_beside_each_other(
     tiny_model: Path, tmp_path: Path
 ) -> None:
