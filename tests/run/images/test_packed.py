@@ -462,13 +462,6 @@ def kills(
 def test_kills_at_any_moment_lose_nothing_and_make_nothing_twice(
     dse: Run, dse_process: Start, tmp_path: Path, blobs: Callable[..., object]
 ) -> None:
-    kills(6, dse, dse_process, tmp_path, blobs)
-
-
-@pytest.mark.slow
-def test_many_kills_neither(
-    dse: Run, dse_process: Start, tmp_path: Path, blobs: Callable[..., object]
-) -> None:
     kills(KILLS, dse, dse_process, tmp_path, blobs)
 
 
