@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal
@@ -41,6 +41,7 @@ class ImagesOptions:
 
     out: Path
     """Folder for the latents, pictures, page and tables; made when absent."""
+    _: KW_ONLY
     edits: Edits = ()
     """NAME=STRENGTH[@ROWS][,NAME=...]: one more picture of each face; may be repeated. The strength
     is a number or auto, as far as the person stays the same."""
@@ -144,6 +145,7 @@ class EditOptions:
 
     out: Path
     """Folder for the pictures; made when absent."""
+    _: KW_ONLY
     edits: Edits = ()
     """NAME=STRENGTH[@ROWS][,NAME=...]: one picture of each latent; may be repeated. The strength is
     a number or auto, as far as the person stays the same."""
@@ -195,6 +197,7 @@ class VideoOptions:
 
     out: Path | None = None
     """Video file to write, or folder for all that is written. None = the current folder."""
+    _: KW_ONLY
     edits: Edits = ()
     """[WHO:]NAME=[FROM..]STRENGTH[@TIME][,NAME=...]: one video each, those with a WHO together in
     one; may be repeated. TIME is 1.5-4s, 0:01.5-0:04, 00:00:01:12-4s, 4s-end
@@ -295,6 +298,7 @@ class SampleOptions:
 
     out: Path
     """Folder for the pictures and latents; made when absent."""
+    _: KW_ONLY
     seeds: str = "0-15"
     """Which samples: numbers and ranges, as 0-15,42; after nv: those that generate.py of NVlabs
     draws from the same numbers, as nv:85,265."""
@@ -324,6 +328,7 @@ class MixOptions:
 
     out: Path
     """Folder for the pictures, latents and sheet; made when absent."""
+    _: KW_ONLY
     layers: str
     """Rows of w+ taken from the second latents: numbers and ranges from 0, as 4-9,12. The first
     rows hold pose and shape, the last colour."""
@@ -341,6 +346,7 @@ class MorphOptions:
 
     out: Path
     """File to write: a video (.mp4, .mov, .mkv, .webm) or moving picture (.gif, .webp)."""
+    _: KW_ONLY
     frames: int = 60
     """From each latent to the next."""
     fps: Annotated[Fraction, ANY_RATE] = Fraction(30)
@@ -363,6 +369,7 @@ class EvaluateOptions:
 
     out: Path | None = None
     """Folder for tables, plots and a grid of pictures. None = the table is only printed."""
+    _: KW_ONLY
     model: str = "default"
     """Name or folder of the model whose encoder is measured."""
     against: tuple[str, ...] = ()
@@ -497,6 +504,7 @@ class PreviewOptions:
 
     out: Path = Path()
     """Folder for NAME.png; made when absent. None = the current folder."""
+    _: KW_ONLY
     model: str = "default"
     """Name or folder of the model that has the direction."""
     latents: tuple[str, ...] = ()

@@ -35,6 +35,7 @@ BRIEF = {
 
 TENTH = 1280
 """Ticks of a clip's time in a tenth of a second."""
+DEMO = "dseinvert demo"
 EXPORTS = "dseinvert export default --to onnx --out exported"
 BY_EXPORT = "dseinvert images ./faces --out ./by-onnx --backend onnx"
 
@@ -113,9 +114,16 @@ def run_line(line: str, place: Path) -> None:
     """Run one command of a page in `place`."""
     program, verb, *words = [w for part in shlex.split(line) for w in expanded(part, place)]
     assert program == "dseinvert", line
-    extra = short(words, place) if verb == "train" else BRIEF.get(verb, "")
+    extra = short(words, place) if verb == "train" else f"{BRIEF.get(verb, '')} {fewer(words)}"
     result = run("dseinvert", [verb, *words, *shlex.split(extra)], place, child_environment())
     assert result.returncode == 0, f"{line}\n{result.stderr}"
+
+
+def fewer(words: list[str]) -> str:
+    """What makes a page with sliders one of few pictures: strengths, or directions, of all."""
+    if "--sliders" not in words:
+        return ""
+    return "--edit age" if "--strengths" in words else "--strengths -1:1:2"
 
 
 def short(options: list[str], place: Path) -> str:
@@ -141,11 +149,11 @@ def expanded(word: str, place: Path) -> list[str]:
 def runnable(line: str) -> bool:
     """Not the scripts that would run this very test, or make the environment it runs in.
 
-    Nor what is run by a test of its own: what exports the bundled model, half a minute each.
+    Nor what is run by a test of its own: the demo, and what exports the bundled model.
     """
     scripts = ("bin/test", "bin/demo", "bin/check", "bin/bench")
     exporting = line.replace("./exported", "exported") == EXPORTS or line == BY_EXPORT
-    return line.split()[0] not in scripts and not exporting
+    return line.split()[0] not in scripts and not exporting and line != DEMO
 
 
 @pytest.mark.slow
@@ -219,6 +227,8 @@ def test_the_python_of_the_pages_works(page: Path, number: int, tmp_path: Path) 
 
 @pytest.mark.slow
 def test_the_demo_ends_with_the_page_it_made() -> None:
+    assert {"bin/demo", DEMO} <= {*commands(ROOT / "README.md")}
+    assert f"-m {DEMO} " in (ROOT / "bin" / "demo").read_text(), "one of them runs the other"
     result = subprocess.run([ROOT / "bin" / "demo"], capture_output=True, text=True, check=True)
     played, opened = result.stdout.strip().splitlines()[-2:]
     assert Path(played.removeprefix("Play ")).name == "clip.age+2.mp4"

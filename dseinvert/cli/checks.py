@@ -104,6 +104,7 @@ def check_edit_run(paths: Sequence[str], options: EditOptions) -> None:
         outputs.check_store(options.out, paths)
     else:
         outputs.check_folder(options.out)
+        outputs.check_apart(options.out, paths)
     check = known.check_strips if strips else known.check_edits
     check(options.model, options.edits)
 
@@ -239,6 +240,7 @@ def check_train(gan: str, device: str, out: Path, options: TrainOptions) -> None
     inputs.check_there(options.real, "--real")
     if options.real is not None:
         inputs.check_sets(options.real)
+        inputs.check_set_file(options.real, "--real")
     for name in ("identity", "lpips_weights"):
         inputs.check_file(getattr(options, name), f"--{name.replace('_', '-')}")
     if options.wandb is not None and find_spec("wandb") is None:
@@ -351,7 +353,9 @@ def check_share(options: EvaluateOptions, spread: SpreadOptions) -> None:
 def check_run_folder(out: Path) -> None:
     """NoInputError where there is no folder of that name."""
     if not far(out) and not inputs.is_folder(out):
-        raise NoInputError(f"{out}: no such folder", "name the --out of a run")
+        why = inputs.why_no_file(out).replace("no such file", "no such folder")
+        why = "is a file, no folder" if inputs.is_file(out) else why
+        raise NoInputError(f"{shown(out)}: {why}", "name the --out of a run")
 
 
 def _latents(paths: Sequence[str]) -> None:

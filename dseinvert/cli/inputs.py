@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -108,6 +109,14 @@ def is_folder(path: Path) -> bool:
         return False
 
 
+def is_file(path: Path) -> bool:
+    """The same of a file."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def check_file(path: Path | None, option: str) -> None:
     """UsageError where a file that an option names is not there; None = none is named."""
     if path is not None and not path.is_file():
@@ -134,6 +143,18 @@ def check_sets(*paths: Path) -> None:
         check_set(path)
         if url := far(Path(str(path).removeprefix("@"))):
             check(url)
+
+
+def check_set_file(path: Path, option: str) -> None:
+    """UsageError for a file in which no set of pictures can be; one without a suffix is a tar."""
+    from dseinvert.media.sets import kind_of
+
+    if is_folder(path) or kind_of(path):
+        return
+    if not is_file(path) or not tarfile.is_tarfile(path):
+        what = "is no set of pictures" if is_file(path) else why_no_file(path)
+        advice = "name a folder, zip, tar, LMDB or parquet"
+        raise UsageError(f"{option} {shown(path)}: {what}", advice)
 
 
 def check_readable(path: Path) -> None:
@@ -168,6 +189,8 @@ def _problem(pattern: str, wanted: tuple[Kind, ...]) -> tuple[str, str] | None:
             return None if re.search(r"[*?[]", pattern) else _absent(path, wanted[0])
         if path.is_dir():
             return _folder(path, wanted)
+        if not path.is_file():
+            return f"{shown(path)}: {why_no_file(path)}", wanted[0].name_them
     except (OSError, ValueError):
         return None
     kind = _kind(path, wanted)

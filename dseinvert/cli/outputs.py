@@ -13,6 +13,13 @@ from dseinvert.media.address import far
 from dseinvert.media.atomic import shown
 from dseinvert.names import suggested
 
+_DRAWN = frozenset(
+    [
+        *(".png", ".jpg", ".webp", ".gif", ".html", ".npz", ".pt"),
+        *(".mp4", ".m4v", ".mov", ".mkv", ".webm"),
+    ]
+)
+"""Of what `edit` writes."""
 _SUFFIX = re.compile(r"\.[a-z][a-z0-9]{1,4}")
 
 
@@ -53,6 +60,29 @@ def check_store(out: Path, paths: Sequence[str], *, keep_folders: bool = False) 
         if far(path) and out.is_relative_to(path):
             what = f"--out {shown(out)}: lies in the input {shown(path)}"
             raise UsageError(what, "choose another prefix")
+
+
+def check_apart(out: Path, paths: Sequence[str]) -> None:
+    """UsageError where pictures would come to lie in a folder that is an input, as in a store.
+
+    A folder that such pictures lie in already, from an earlier run, gets more of them.
+    """
+    for path in filter(is_folder, map(Path, paths)):
+        if out.resolve().is_relative_to(path.resolve()) and not _drawn_into(out):
+            what = f"--out {shown(out)}: lies in the input {shown(path)}"
+            raise UsageError(what, "choose another folder")
+
+
+def _drawn_into(out: Path) -> bool:
+    """Whether `edit` has written there: pictures of which no journal of `images` tells."""
+    if not is_folder(out):
+        return False
+    from dseinvert.run.images.journal import read_all
+
+    there = {path.name for path in out.iterdir() if path.suffix.lower() in _DRAWN}
+    entries = read_all(out).values()
+    told = {name for one in entries for name in (*one.files, Path(one.source).name)}
+    return any(not name.startswith((".", "index")) for name in there - told)
 
 
 def _read_only(place: Path) -> bool:

@@ -22,7 +22,10 @@ __all__ = ["Edit", "apply_edits", "check_edits", "label", "move", "parse_edits"]
 
 
 def apply_edits(
-    latent: Latent, edits: Sequence[Step], generator: Generator | None = None
+    latent: Latent,
+    edits: Sequence[Step],
+    generator: Generator | None = None,
+    own: Tensor | None = None,
 ) -> Latent:
     """The latent after edits that act together; their order does not matter.
 
@@ -36,6 +39,7 @@ def apply_edits(
         latent: of any device.
         edits: applied together; `auto.settle` has given those with `auto` their strengths.
         generator: what draws features and maps z; None = no edit needs it.
+        own: `own_feature` of the latent, for those who edit it several times; None = it is drawn.
 
     Raises:
         InputError: a direction of another generator, encoder, space or shape, or no classes.
@@ -53,7 +57,12 @@ def apply_edits(
     moved = _in_z(moved, [e for e in steps if e.direction.space in _Z], generator)
     moved = _in_w(moved, [e for e in steps if e.direction.space in _W], generator)
     moved = _in_s(moved, [e for e in steps if e.direction.space == "s"])
-    return _carried(latent, moved, generator)
+    return _carried(latent, moved, generator, own)
+
+
+def own_feature(latent: Latent, generator: Generator) -> Tensor | None:
+    """feat_K(w) of a latent before it is edited, where the generator is; None = it has no F."""
+    return None if latent.feature is None else _drawn(latent, generator)
 
 
 def check_edits(latent: Latent, edits: Sequence[Step], generator: Generator | None = None) -> None:
@@ -153,23 +162,33 @@ def _meant(edit: Edit, count: int) -> Tensor:
     return meant
 
 
-def _carried(before: Latent, after: Latent, generator: Generator | None) -> Latent:
+def _carried(
+    before: Latent, after: Latent, generator: Generator | None, own: Tensor | None = None
+) -> Latent:
     """`after` with the feature of `before` moved as the generator's own moves."""
     if before.feature is None:
         return after
     if generator is None:
         raise ValueError("editing a feature needs the generator")
-    return replace(after, feature=_moved(before, after, generator))
+    return replace(after, feature=_moved(before, after, generator, own))
+
+
+def _moved(before: Latent, after: Latent, generator: Generator, own: Tensor | None) -> Tensor:
+    """F', where the latent is, by feat_K of both, with the weights that each sample has."""
+    assert before.layer is not None and before.feature is not None
+    old = _drawn(before, generator) if own is None else own
+    new = _drawn(after, generator)
+    feature = before.feature.to(old.device)
+    with torch.no_grad():
+        return carried(generator, before.layer, feature, old, new).to(before.feature)
 
 
 @torch.no_grad()
-def _moved(before: Latent, after: Latent, generator: Generator) -> Tensor:
-    """F', where the latent is, by feat_K of both, with the weights that each sample has."""
-    assert before.layer is not None and before.feature is not None
-    plain = (replace(one, feature=None, layer=None) for one in (before, after))
-    old, new = (features(generator, one.to(generator.device), before.layer) for one in plain)
-    feature = before.feature.to(old.device)
-    return carried(generator, before.layer, feature, old, new).to(before.feature)
+def _drawn(latent: Latent, generator: Generator) -> Tensor:
+    """The feature at the layer of a latent's own one, as its code alone draws it."""
+    assert latent.layer is not None
+    plain = replace(latent, feature=None, layer=None)
+    return features(generator, plain.to(generator.device), latent.layer)
 
 
 def _check_origin(latent: Latent, direction: Direction) -> None:

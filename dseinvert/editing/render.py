@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from dseinvert.editing.apply import apply_edits
+from dseinvert.editing.apply import apply_edits, own_feature
 from dseinvert.editing.auto import settle
 from dseinvert.editing.edits import AutoEdit, Edit, Edits
 from dseinvert.generators import Generator
@@ -27,8 +27,9 @@ def render_edits(generator: Generator, latent: Latent, edits: Edits) -> dict[str
 def draw_edits(generator: Generator, latent: Latent, edits: Edits) -> Iterator[tuple[str, Tensor]]:
     """The same as tensors [B, 3, R, R], where the generator is, one after another."""
     latent = latent.to(generator.device)
+    own = own_feature(latent, generator) if any(edits.values()) else None
     for name, steps in settle_all(generator, latent, edits).items():
-        yield name, synthesize(generator, apply_edits(latent, steps, generator))
+        yield name, synthesize(generator, apply_edits(latent, steps, generator, own))
 
 
 @torch.inference_mode()

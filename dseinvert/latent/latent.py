@@ -175,6 +175,16 @@ def load_latent(path: Path, data: bytes | None = None) -> Latent:
     return _checked(path, head, tensors)
 
 
+def dumps_member(path: Path, stamp: str = "") -> bytes:
+    """The bytes that a latent in a file of many would have by itself; see `packed.read_member`.
+
+    Raises:
+        InputError: there is none of that name, or the file is damaged.
+    """
+    head, tensors = read_member(path, stamp)
+    return same_every_time(save(tensors, metadata=dict(head.text)))
+
+
 def same_every_time(data: bytes) -> bytes:
     """A safetensors file with its header in order; the library's own order is random."""
     length = int.from_bytes(data[:8], "little")

@@ -20,6 +20,9 @@ from torch import Tensor
 
 from dseinvert.errors import InputError
 from dseinvert.latent.header import Header
+from dseinvert.media import stores
+from dseinvert.media.address import far
+from dseinvert.media.atomic import shown
 from dseinvert.media.rows import Rows
 from dseinvert.media.tensors import Head
 from dseinvert.names import brief, file_name, json_value, open_regular, table, text
@@ -29,6 +32,7 @@ FORMAT = "dseinvert-latents-1"
 _MARK = json.dumps({"__metadata__": {"format": FORMAT}})[:-2].encode()
 """How the header of such a file begins."""
 _OPEN = 4
+_KNOWN = 1024
 
 
 class Packing:
@@ -87,7 +91,7 @@ class Pack:
             if self._rows.header["format"] != FORMAT:
                 raise ValueError("of another kind")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            said = f"{path}: no whole file of many latents: {error}"
+            said = f"{shown(path)}: no whole file of many latents: {error}"
             raise InputError(said, "invert their pictures again") from error
         self.latents: Mapping[str, Mapping[str, str]] = about
         """What the header of each one's own file would hold, by name."""
@@ -103,19 +107,27 @@ class Pack:
         return head, {one: torch.from_numpy(array.copy()) for one, array in arrays.items()}
 
 
-def names_in(path: Path) -> list[str] | None:
+def names_in(path: Path, stamp: str = "") -> list[str] | None:
     """The names of the latents in a file of many, in their order; None = it is no such file.
+
+    stamp: see `read_member`.
 
     Raises:
         InputError: it is damaged.
     """
+    return [*_opened(path, stamp).latents] if is_pack(path) else None
+
+
+def is_pack(path: Path) -> bool:
+    """Whether a file begins as one of many latents does."""
+    size = 8 + len(_MARK)
     try:
+        if url := far(path):
+            return stores.read(url, 0, size)[8:] == _MARK
         with open_regular(path) as file:
-            if file.read(8 + len(_MARK))[8:] != _MARK:
-                return None
-    except OSError:
-        return None
-    return [*_opened(path).latents]
+            return file.read(size)[8:] == _MARK
+    except (OSError, InputError):
+        return False
 
 
 def member(pack: Path, name: str) -> Path:
@@ -126,27 +138,40 @@ def member(pack: Path, name: str) -> Path:
 def pack_of(path: Path) -> Path | None:
     """The file of many latents that a path leads into; None = it is a file by itself."""
     pack = path.parent
-    return pack if pack.suffix == SUFFIX and pack.is_file() else None
+    there = pack.suffix == SUFFIX and (_is_object(pack) if far(pack) else pack.is_file())
+    return pack if there else None
 
 
-def read_member(path: Path) -> tuple[Head, dict[str, Tensor]]:
+@lru_cache(maxsize=_KNOWN)
+def _is_object(path: Path) -> bool:
+    try:
+        return bool(stores.stored(far(path)).size)
+    except InputError:
+        return False
+
+
+def read_member(path: Path, stamp: str = "") -> tuple[Head, dict[str, Tensor]]:
     """As `read_tensors`, of a latent in a file of many.
+
+    stamp: what a store says of the version of that file; "" = nothing.
 
     Raises:
         InputError: there is none of that name, or the file is damaged.
     """
     name = path.name.removesuffix(SUFFIX)
-    pack = _opened(path.parent)
+    pack = _opened(path.parent, stamp)
     if name not in pack.latents:
-        raise InputError(f"{path.parent}: holds no latent {brief(name)}")
+        raise InputError(f"{shown(path.parent)}: holds no latent {brief(name)}")
     try:
         return pack.read(name)
     except (ValueError, KeyError) as error:
-        said = f"{path.parent}: damaged at {brief(name)}: {error}"
+        said = f"{shown(path.parent)}: damaged at {brief(name)}: {error}"
         raise InputError(said, "invert its picture again") from error
 
 
-def _opened(path: Path) -> Pack:
+def _opened(path: Path, stamp: str) -> Pack:
+    if far(path):
+        return _of_store(path, stamp)
     about = path.stat()
     return _kept(path.absolute(), about.st_mtime_ns, about.st_size)
 
@@ -154,6 +179,12 @@ def _opened(path: Path) -> Pack:
 @lru_cache(maxsize=_OPEN)
 def _kept(path: Path, changed: int, size: int) -> Pack:
     """Of each version of a file the header is read once."""
+    return Pack(path)
+
+
+@lru_cache(maxsize=_OPEN)
+def _of_store(path: Path, stamp: str) -> Pack:
+    """The same."""
     return Pack(path)
 
 

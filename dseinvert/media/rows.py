@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dseinvert.errors import InputError
+from dseinvert.media import stores
+from dseinvert.media.address import far
 from dseinvert.media.atomic import replacing, shown, write_bytes
 from dseinvert.names import (
     LONGEST_JSON,
@@ -40,6 +42,8 @@ _NAMES = {
 }
 _TYPES = {name: np.dtype(kind) for kind, name in _NAMES.items()}
 _COPY = 1 << 22
+_BLOCK = 1 << 18
+"""Bytes that are read together of a file in a store."""
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -50,11 +54,11 @@ class Rows:
         """Raises InputError where `path` is not a whole file of this kind."""
         self.path = path
         try:
-            self._file: BinaryIO = open_regular(path)
+            self._file, size = _opened(path)
         except OSError as error:
             raise InputError(f"{shown(path)}: cannot be read: {error.strerror}") from error
         try:
-            self.header, self._tensors, self._start = _read_header(self._file, path.stat().st_size)
+            self.header, self._tensors, self._start = _read_header(self._file, size)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             self._file.close()
             raise InputError(f"{shown(path)}: not a whole safetensors file: {error}") from error
@@ -102,6 +106,13 @@ class Rows:
         self._file.seek(self._start + start)
         for at in range(start, stop, _COPY):
             target.write(self._file.read(min(_COPY, stop - at)))
+
+
+def _opened(path: Path) -> tuple[BinaryIO, int]:
+    """A file of a disk or store, and its size."""
+    if url := far(path):
+        return stores.open_ranges(url, _BLOCK)
+    return open_regular(path), path.stat().st_size
 
 
 def write_rows(path: Path, arrays: Arrays, header: Mapping[str, str] | None = None) -> None:

@@ -109,9 +109,15 @@ def opened(url: str, block: int) -> Iterator[tuple[BinaryIO, int]]:
     Raises:
         InputError: there is none; reading raises OSError.
     """
-    size = stored(url).size
-    with io.BufferedReader(_Ranges(url, size), block) as file:
+    file, size = open_ranges(url, block)
+    with file:
         yield file, size
+
+
+def open_ranges(url: str, block: int) -> tuple[BinaryIO, int]:
+    """As `opened`, of a file that is closed by whoever asked for it."""
+    size = stored(url).size
+    return io.BufferedReader(_Ranges(url, size), block), size
 
 
 def put(url: str, data: bytes) -> None:

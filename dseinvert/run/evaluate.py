@@ -46,7 +46,7 @@ from dseinvert.progress import Watcher
 from dseinvert.run.flow.batchsize import auto_size
 from dseinvert.run.flow.names import assign, face_names, folded
 from dseinvert.run.inputs import Item, read_faces
-from dseinvert.run.sources import pictures_of
+from dseinvert.run.sources import Found, pictures_of
 from dseinvert.run.spread.measured import Measured, check_share, keep
 from dseinvert.run.spread.shard import ALL, WHOLE, Part, Shard
 from dseinvert.similarity.identity import open_identity
@@ -103,8 +103,21 @@ def run_evaluate(
     Raises:
         DseInvertError: what cannot be compared, in one line.
     """
-    asked, options = parse_protocol(options.protocol), _by_protocol(options)
     device = pick_device(options.device)
+    with pictures_of(patterns, watcher) as found:
+        if not found:
+            raise NoInputError("no images found", "name image files, folders or globs")
+        return _evaluated(found, options, device, watcher, part)
+
+
+def _evaluated(
+    found: Sequence[Found],
+    options: EvaluateOptions,
+    device: torch.device,
+    watcher: Watcher,
+    part: Part,
+) -> Evaluation | Measured:
+    asked, options = parse_protocol(options.protocol), _by_protocol(options)
     model = open_model(options.model, device)
     directions = _directions(model, options)
     panel = replace(open_panel(model, options), part=not part.shard.whole)
@@ -112,7 +125,7 @@ def run_evaluate(
     settings = _settings(options, model)
     if not part.shard.whole:
         check_share(options, part.shard, settings)
-    faces = faces_of(patterns, model, options, watcher, part.shard)
+    faces = faces_of(found, model, options, watcher, part.shard)
     if not faces.crops:
         return keep(options, part.shard, Portion(faces, settings=settings))
     images = to_tensor(faces.crops)
@@ -315,22 +328,21 @@ def _perceptual(options: EvaluateOptions, device: torch.device) -> tuple[str, Di
 
 
 def faces_of(
-    patterns: Sequence[str],
+    found: Sequence[Found],
     model: Model,
     options: EvaluateOptions,
     watcher: Watcher,
     shard: Shard = WHOLE,
 ) -> Faces:
-    """All faces of a share, of at most `count` of the whole run.
+    """All faces of a share of the images, of at most `count` of the whole run.
 
     Raises:
         NoInputError: there is none in the whole.
     """
-    with pictures_of(patterns, watcher) as found:
-        content = {one.source: one.content for one in found}
-        named = assign(content, {}, ())
-        items = [Item(source, name, content[source]) for source, name in named.items()]
-        faces = _cut(items, model, options, watcher, shard)
+    content = {one.source: one.content for one in found}
+    named = assign(content, {}, ())
+    items = [Item(source, name, content[source]) for source, name in named.items()]
+    faces = _cut(items, model, options, watcher, shard)
     if shard.whole and not faces.crops:
         raise NoInputError("no faces to compare on", "name image files, folders or globs")
     return faces

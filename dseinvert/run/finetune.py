@@ -8,7 +8,7 @@ from dseinvert.errors import NoInputError
 from dseinvert.faces.crops import Wanted
 from dseinvert.media.pixels import Pixels
 from dseinvert.models import Model, open_model, pick_device
-from dseinvert.progress import Watcher
+from dseinvert.progress import SILENT, Watcher
 from dseinvert.run.inputs import Item, read_faces
 from dseinvert.run.sources import pictures_of
 from dseinvert.training.adapt import Adapted, adapt, check, picture_side
@@ -33,9 +33,17 @@ def run_finetune(
     Raises:
         NoInputError: no pictures, or too few faces in them. And what `adapt` raises.
     """
+    team.given(lambda: _look(folder))
     opened = team.agreed(lambda: _opened(model, device, out))
     files = team.given(lambda: read_folder(folder, opened, watcher, options))
     return adapt(opened, files, options, out, watcher, team)
+
+
+def _look(folder: Path) -> None:
+    """NoInputError where there are no pictures, before a model is loaded."""
+    with pictures_of([str(folder)], SILENT) as found:
+        if not found:
+            raise NoInputError(f"{folder}: no pictures here", "name a folder of photos with --on")
 
 
 def _opened(model: str, device: str, out: Path) -> Model:
@@ -47,15 +55,9 @@ def _opened(model: str, device: str, out: Path) -> Model:
 def read_folder(
     folder: Path, model: Model, watcher: Watcher, options: FinetuneOptions
 ) -> list[list[Pixels]]:
-    """The faces of each picture in a set, as `images` crops them; what cannot be read is told.
-
-    Raises:
-        NoInputError: no pictures.
-    """
+    """The faces of each picture in a set, as `images` crops them; what cannot be read is told."""
     side, detector = picture_side(model.generator.resolution), model.detector(align=options.align)
     with pictures_of([str(folder)], watcher) as found:
-        if not found:
-            raise NoInputError(f"{folder}: no pictures here", "name a folder of photos with --on")
         items = [Item(one.source, one.source.name, one.content) for one in found]
         watcher.begin("reading", len(items))
         read = read_faces(items, side, detector, watcher, wanted=Wanted(options.rotate))

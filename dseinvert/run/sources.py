@@ -47,7 +47,11 @@ def gathered(patterns: Sequence[str], watcher: Watcher) -> Iterator[Scan]:
         opened = _opened_sets([word for word in words if word in sets], stack)
         found += [one.asked(alone=len(words) == 1) for one in opened]
         found += [asked.means(w, stack) for w in words if is_url(w) and w not in sets]
-        yield told(_all(found), watcher)
+        every = _all(found)
+        if not every.files and len(words) == 1:
+            for one in every.problems[:1]:
+                raise NoInputError(f"no images found: {shown(one.path)}: {one.reason}")
+        yield told(every, watcher)
 
 
 def files_of(patterns: Sequence[str], wanted: Callable[[Path], bool]) -> Scan:

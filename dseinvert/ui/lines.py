@@ -55,7 +55,7 @@ def words_of(asked: Asked, second: str = "") -> Words:
 def options_of(model: str, words: Words, out: Path, **given: Any) -> ImagesOptions:
     """What `dseinvert images` is to do for a view of photos; more of the options in `given`."""
     edits, mask = (words.edits,) if words.edits else (), words.mask or None
-    return ImagesOptions(out, edits, model=model, refine=words.refine, mask=mask, **given)
+    return ImagesOptions(out, edits=edits, model=model, refine=words.refine, mask=mask, **given)
 
 
 def latent_of(photo: str, face: int) -> str:

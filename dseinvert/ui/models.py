@@ -64,7 +64,7 @@ def learned(asked: Asked) -> dict[str, Any]:
 
 def previewed(asked: Asked, folder: Path) -> dict[str, Any]:
     """A strip of pictures of one direction, of two samples."""
-    options = PreviewOptions(folder, text(asked, "model", "default"), seeds="0-1")
+    options = PreviewOptions(folder, model=text(asked, "model", "default"), seeds="0-1")
     (file,), _ = preview([text(asked, "direction")], options, SILENT)
     return {"picture": shown_small(open_photo(file).pixels)}
 

@@ -11,7 +11,18 @@ import pytest
 
 from dseinvert.cli.edit import edit
 from dseinvert.cli.images import images
-from dseinvert.config import EditOptions, ImagesOptions, SpreadOptions, field_docs
+from dseinvert.config import (
+    EditOptions,
+    EvaluateOptions,
+    ImagesOptions,
+    MixOptions,
+    MorphOptions,
+    PreviewOptions,
+    SampleOptions,
+    SpreadOptions,
+    VideoOptions,
+    field_docs,
+)
 from dseinvert.media.images import encode_png
 
 Run = Callable[..., int]
@@ -27,6 +38,19 @@ def test_every_option_of_a_verb_is_a_documented_field(
     assert set(field_docs(SpreadOptions)) == shared
     talk = {"paths", "json", "quiet", "verbose", "log", "config", *shared}
     assert {{"edit": "edits"}.get(p, p) for p in inspect.signature(verb).parameters} - talk == names
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *(ImagesOptions, EditOptions, VideoOptions, SampleOptions, MixOptions, MorphOptions),
+        *(EvaluateOptions, PreviewOptions),
+    ],
+)
+def test_all_but_the_folder_are_given_by_name(options: type) -> None:
+    """So that a new one may stand anywhere."""
+    by_place = [field.name for field in fields(options) if not field.kw_only]
+    assert by_place == ["out"]
 
 
 def test_json_is_all_that_stdout_carries(

@@ -79,3 +79,48 @@ def test_a_host_that_is_not_here_is_no_matter_of_the_port(typed: Typed) -> None:
     pytest.importorskip("uvicorn")
     said = typed(2, "ui", "--host", "256.1.1.1", "--no-open")
     assert said.startswith("--host 256.1.1.1: no address of this machine (127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("pipe", "no images found: pipe: is no regular file (a pipe or a device)"),
+        ("[", "no images found: [: matches no file"),
+        ("*.nothing", "no images found: *.nothing: matches no file"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["images", "evaluate"])
+def test_one_thing_that_is_no_picture_is_one_line(
+    verb: str, path: str, said: str, typed: Typed
+) -> None:
+    assert typed(3, verb, path, "--out", "new").startswith(said)
+
+
+@pytest.mark.parametrize("verb", ["status", "report"])
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("photo.jpg", "photo.jpg: is a file, no folder"),
+        ("pipe", "pipe: is no regular file (a pipe or a device)"),
+        ("gone-link", "gone-link: a link to what is not there"),
+        ("gone", "gone: no such folder"),
+    ],
+)
+def test_what_is_no_folder_of_a_run_is_told_as_what_it_is(
+    verb: str, path: str, said: str, typed: Typed
+) -> None:
+    assert typed(3, verb, path) == f"{said} (name the --out of a run)"
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("photo.jpg", "photo.jpg: is no set of pictures (name a folder, zip, tar"),
+        ("pipe", "pipe: is no regular file (a pipe or a device) (name a folder"),
+    ],
+)
+def test_real_pictures_of_a_training_are_looked_at_before_its_networks(
+    path: str, said: str, typed: Typed
+) -> None:
+    words = ("--gan", "default", "--perceptual", "lpips", "--out", "new")
+    assert typed(2, "train", *words, "--real", path).startswith(f"--real {said}")

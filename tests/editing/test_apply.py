@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from unittest import mock
 
+import numpy as np
 import pytest
 import torch
 
 from dseinvert.editing.apply import Edit, apply_edits, check_edits, label, parse_edits
 from dseinvert.editing.directions import Direction
 from dseinvert.editing.edits import ClassEdit
+from dseinvert.editing.render import render_edits
 from dseinvert.errors import InputError, UsageError
 from dseinvert.generators.biggan import BigGAN, BigGANConfig
+from dseinvert.generators.pixels import to_pixels
 from dseinvert.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from dseinvert.generators.styles import styles
 from dseinvert.generators.tuned import features
@@ -197,6 +201,26 @@ def test_the_feature_of_a_tuned_generator_moves_by_its_own_weights(generator: St
     edited = apply_edits(replace(tuned, feature=start, layer=3), edits, generator)
     torch.testing.assert_close(edited.feature, features(generator, moved, 3))
     assert not torch.allclose(edited.feature, generator.features(replace(moved, tuning={}), 3))
+
+
+def test_the_unedited_feature_is_drawn_once_for_all_edits_of_a_batch(
+    generator: StyleGAN2, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = generator.sample([1, 2])
+    held = replace(plain, feature=generator.features(plain, 3) + 1, layer=3)
+    edits = {name: parse_edits(f"age={name}", KNOWN) for name in ("1", "2", "3")}
+    alone = {
+        name: to_pixels(generator.synthesize(apply_edits(held, steps, generator)))
+        for name, steps in edits.items()
+    }
+    drawn = mock.Mock(side_effect=features)
+    monkeypatch.setattr("dseinvert.editing.apply.features", drawn)
+    together = render_edits(generator, held, edits)
+    assert drawn.call_count == 1 + len(edits)
+    assert all(np.array_equal(together[name], alone[name]) for name in edits)
+    render_edits(generator, held, {"as it is": ()})
+    render_edits(generator, plain, edits)
+    assert drawn.call_count == 1 + len(edits), "where none moves, none is drawn"
 
 
 def test_styles_add_up_and_their_feature_follows(generator: StyleGAN2) -> None:

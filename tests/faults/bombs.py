@@ -387,6 +387,8 @@ def main() -> None:
     torch.set_num_threads(1)
     model = build_tiny_model(place / "tiny")
     readers(), open_model(str(model)), run_sample  # imported once, and not in each fork
+    gc.collect()
+    gc.freeze()  # what is imported stays, and need not be looked through again for every bomb
     (place / "work").mkdir()
     for number, (name, file, data, read) in enumerate(bombs(model, place / "work")):
         folder = place / str(number)

@@ -24,7 +24,7 @@ from dseinvert.models import Model, open_model, pick_device
 from dseinvert.models.attach import give, read_directions
 from dseinvert.names import LONGEST, suggested
 from dseinvert.progress import Watcher
-from dseinvert.run.play.latents import draw, read_latents
+from dseinvert.run.play.latents import draw, read_latents, some_latent_files
 from dseinvert.run.play.sample import USUAL_PSI
 from dseinvert.run.play.seeds import parse_seeds
 
@@ -162,12 +162,13 @@ def preview(
         UsageError: a direction it does not have, or options that do not fit it.
     """
     strengths = parse_strengths(options.strengths)
+    found = some_latent_files(options.latents) if options.latents else None
     model = open_model(options.model, pick_device(options.device))
     chosen = {name: pick(model, name) for name in names or sorted(model.directions)}
     if not chosen:
         raise UsageError(f"{model.name} has no directions", "dseinvert directions learn")
-    if options.latents:
-        read = read_latents(options.latents, model, watcher)
+    if found is not None:
+        read = read_latents(found, model, watcher)
         rows = [one.latent for one in read.latents]
         code = ExitCode.SOME_FAILED if read.problems else ExitCode.OK
     else:

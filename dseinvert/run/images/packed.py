@@ -35,6 +35,12 @@ _END = b"PAR1"
 """Of a whole table."""
 
 
+def prefix_of(path: Path) -> str | None:
+    """What stands before the number of a shard in a file's name; None = it is called otherwise."""
+    match = _NAME.fullmatch(path.name.partition(".")[0])
+    return match[1] if match else None
+
+
 def check_packed(
     out: Path,
     known: Mapping[str, Entry],

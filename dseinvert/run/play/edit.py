@@ -28,7 +28,7 @@ from dseinvert.editing.edits import (
     parse_strip,
 )
 from dseinvert.editing.render import render_edits, settle_all, strengths
-from dseinvert.errors import ExitCode, InputError, NoInputError, UsageError
+from dseinvert.errors import ExitCode, InputError, UsageError
 from dseinvert.export.backend import accelerated
 from dseinvert.faces.mask import Mask
 from dseinvert.faces.regions import open_where
@@ -59,7 +59,7 @@ from dseinvert.run.flow.stream import ahead, regroup, threads
 from dseinvert.run.flow.template import Claims, Template, check_names, parse_template
 from dseinvert.run.inputs import Item, reason_of, unexpected
 from dseinvert.run.play.crop import crop_beside, is_aligned
-from dseinvert.run.play.latents import latent_files, latent_sha256, left_out, read_latent
+from dseinvert.run.play.latents import latent_sha256, left_out, read_latent, some_latent_files
 from dseinvert.run.play.place import Place
 from dseinvert.run.play.sliders import SUFFIX, Slider, slider_page
 from dseinvert.run.spread.books import Books, intact, opened_books
@@ -216,13 +216,11 @@ def run_edit(
         DseInvertError: what stops a whole run; what stops one file only is in the result.
     """
     device = pick_device(options.device)
+    found = some_latent_files(patterns)
     check_place(options.out)
-    found = latent_files(patterns)
     problems = [(shown(problem.path), problem.reason) for problem in found.problems]
     for problem in problems:
         watcher.problem(": ".join(problem))
-    if not found.files:
-        raise NoInputError("no latent files found", "name files that `dseinvert images` wrote")
     model = open_model(options.model, device).moving_features(options.feature_edit)
     asked = _asked(options, model)
     if asked.template is not None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,9 +15,10 @@ from dseinvert.errors import InputError, NoInputError
 from dseinvert.generators.pixels import to_pixels
 from dseinvert.generators.tuned import synthesize
 from dseinvert.importers.latents import LEFT_OUT, SUFFIXES, read_foreign
-from dseinvert.latent import Latent, concat, dumps, load_latent
-from dseinvert.latent.packed import SUFFIX, member, names_in, pack_of
-from dseinvert.media.address import member_of
+from dseinvert.latent import Latent, concat, dumps, dumps_member, load_latent
+from dseinvert.latent.packed import SUFFIX, is_pack, member, names_in, pack_of
+from dseinvert.media import stores
+from dseinvert.media.address import far, member_of
 from dseinvert.media.atomic import shown
 from dseinvert.media.digest import file_sha256
 from dseinvert.media.pixels import Pixels
@@ -25,7 +27,11 @@ from dseinvert.models import Model
 from dseinvert.progress import Watcher
 from dseinvert.run.flow.batchsize import BatchSize, auto_size, in_batches
 from dseinvert.run.flow.names import assign
+from dseinvert.run.images.packed import prefix_of
 from dseinvert.run.sources import files_of
+
+_AT_ONCE = 16
+"""Files in stores that are asked for at once."""
 
 
 @dataclass(frozen=True)
@@ -44,18 +50,15 @@ class Read:
     problems: tuple[InputError, ...]
 
 
-def read_latents(patterns: Sequence[str], model: Model, watcher: Watcher) -> Read:
-    """All samples of the latent files that `patterns` mean, in order.
+def read_latents(found: Scan, model: Model, watcher: Watcher) -> Read:
+    """All samples of some latent files, in order.
 
     A file that cannot be read, or belongs to another generator, is told and passed over.
 
     Raises:
-        NoInputError: there are no files. InputError: the last of them, where none can be read.
+        InputError: the last of them, where none can be read.
     """
-    found = latent_files(patterns)
     problems = [InputError(f"{shown(one.path)}: {one.reason}") for one in found.problems]
-    if not found.files and not problems:
-        raise NoInputError("no latent files found", "name files that `dseinvert images` wrote")
     every: list[Named] = []
     for path, name in assign(found.files, {}, ()).items():
         try:
@@ -72,6 +75,22 @@ def read_latents(patterns: Sequence[str], model: Model, watcher: Watcher) -> Rea
     return Read(every, tuple(problems))
 
 
+def some_latent_files(patterns: Sequence[str]) -> Scan:
+    """As `latent_files`, where there has to be one; asked before a model is loaded.
+
+    Raises:
+        NoInputError: there is none.
+    """
+    found = latent_files(patterns)
+    if found.files:
+        return found
+    what, more = "no latent files found", len(found.problems) - 1
+    for problem in found.problems[:1]:
+        what = f"{what}: {shown(problem.path)}: {problem.reason}"
+    what = f"{what}; {more} more like it" if more > 0 else what
+    raise NoInputError(what, "name files that `dseinvert images` wrote")
+
+
 def latent_files(patterns: Sequence[str]) -> Scan:
     """The files that the patterns mean, on disks and in stores.
 
@@ -84,8 +103,10 @@ def latent_files(patterns: Sequence[str]) -> Scan:
     named = {one: member_of(one) for one in patterns}
     whole = [one for one, (_, name) in named.items() if not name]
     own = _unpacked(files_of(whole, wanted=lambda path: path.suffix == SUFFIX))
-    picked = tuple(member(Path(pack), name) for pack, name in named.values() if name)
-    own = replace(own, files=(*own.files, *picked))
+    picked = [member(Path(pack), name) for pack, name in named.values() if name]
+    fetched = {path: _content(path, partial(_stamp, path.parent)) for path in picked if far(path)}
+    files, contents = (*own.files, *picked), {**own.contents, **fetched}
+    own = replace(own, files=files, contents=contents)
     if own.files or own.problems:
         return own
     return files_of(patterns, wanted=lambda path: path.suffix in SUFFIXES)
@@ -94,13 +115,60 @@ def latent_files(patterns: Sequence[str]) -> Scan:
 def _unpacked(found: Scan) -> Scan:
     """With the latents in files of many in their places; what is damaged stays, and is told of."""
     files: list[Path] = []
+    contents = dict(found.contents)
+    stored = _names_in_stores(found)
     for path in found.files:
-        try:
-            names = names_in(path)
-        except InputError:
-            names = None
-        files += [path] if names is None else [member(path, name) for name in names]
-    return replace(found, files=tuple(files))
+        names = stored.get(path) if path in found.contents else _names(path, None)
+        inside = None if names is None else [member(path, name) for name in names]
+        files += [path] if inside is None else inside
+        if inside is not None and path in found.contents:
+            stamp = found.contents[path].stamp or _unknown
+            contents |= {one: _content(one, stamp) for one in inside}
+    return replace(found, files=tuple(files), contents=contents)
+
+
+def _names_in_stores(found: Scan) -> dict[Path, list[str] | None]:
+    """Of all files of many there. Where one of a process's shards is none, none of them is."""
+    called: dict[tuple[Path, str], list[Path]] = {}
+    for path in filter(found.contents.__contains__, found.files):
+        if (prefix := prefix_of(path)) is not None:
+            called.setdefault((path.parent, prefix), []).append(path)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        are = pool.map(lambda some: is_pack(some[0]), called.values())
+        packs = [
+            path for some, one in zip(called.values(), are, strict=True) if one for path in some
+        ]
+        names = pool.map(lambda path: _names(path, found.contents[path].stamp), packs)
+        return dict(zip(packs, names, strict=True))
+
+
+def _names(path: Path, stamp: Callable[[], str] | None) -> list[str] | None:
+    try:
+        return names_in(path, (stamp or _unknown)())
+    except InputError:
+        return None
+
+
+def _content(path: Path, stamp: Callable[[], str]) -> Content:
+    """Of a latent in a file of many in a store, by what that says of the version of the file."""
+    return Content(partial(_fetched, path, stamp), partial(_told_of, path, stamp))
+
+
+def _fetched(path: Path, stamp: Callable[[], str]) -> bytes:
+    return dumps_member(path, stamp())
+
+
+def _told_of(path: Path, stamp: Callable[[], str]) -> str:
+    version = stamp()
+    return version and f"{version} {path.name}"
+
+
+def _stamp(path: Path) -> str:
+    return stores.stored(far(path)).stamp
+
+
+def _unknown() -> str:
+    return ""
 
 
 def latent_sha256(path: Path) -> str:

@@ -16,7 +16,7 @@ from dseinvert.media.images import encode_png
 from dseinvert.media.sheet import sheet
 from dseinvert.models import open_model, pick_device
 from dseinvert.progress import Watcher
-from dseinvert.run.play.latents import Named, draw, read_latents
+from dseinvert.run.play.latents import Named, draw, read_latents, some_latent_files
 from dseinvert.run.play.place import Place
 
 SHEET, LEAST = "mix.png", 64
@@ -54,9 +54,10 @@ def run_mix(
     Raises:
         DseInvertError: latents that cannot be mixed, or the output cannot be written.
     """
+    files = [some_latent_files(some) for some in (bases, others)]
     model = open_model(options.model, pick_device(options.device))
     rows = parse_rows(options.layers, model.generator.spec.layers)
-    read = [read_latents(some, model, watcher) for some in (bases, others)]
+    read = [read_latents(some, model, watcher) for some in files]
     first, second = (one.latents for one in read)
     place = Place.made(options.out)
     watcher.begin("mixing", len(first))

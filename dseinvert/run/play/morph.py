@@ -18,7 +18,7 @@ from dseinvert.media.animation import check_animation, write_animation
 from dseinvert.media.pixels import Pixels
 from dseinvert.models import Model, open_model, pick_device
 from dseinvert.progress import Watcher
-from dseinvert.run.play.latents import draw, read_latents
+from dseinvert.run.play.latents import draw, read_latents, some_latent_files
 from dseinvert.run.play.place import Place
 
 _AT_ONCE = 32
@@ -58,8 +58,9 @@ def run_morph(patterns: Sequence[str], options: MorphOptions, watcher: Watcher) 
         raise UsageError(f"--frames {options.frames}", "at least 1")
     if not 0 < options.fps <= 240:
         raise UsageError(f"--fps {options.fps}", "above 0, at most 240")
+    found = some_latent_files(patterns)
     model = open_model(options.model, pick_device(options.device))
-    read = read_latents(patterns, model, watcher)
+    read = read_latents(found, model, watcher)
     stops = [one.latent for one in read.latents]
     if len(stops) < 2:
         raise UsageError("morph needs two latents", "name at least two latent files")

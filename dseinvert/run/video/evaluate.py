@@ -48,11 +48,11 @@ def evaluate_videos(
         InputError: one cannot be read, or they are not of one size.
         MissingError: `recognition` cannot be used.
     """
-    network = None if recognition is None else open_identity(recognition)
     clips = [probe(path) for path in (source, edited)]
     if clips[0].size != clips[1].size:
         sizes = " and ".join(f"{clip.width} x {clip.height}" for clip in clips)
         raise InputError(f"{shown(edited)}: of another size than {shown(source)}: {sizes}")
+    network = None if recognition is None else open_identity(recognition)
     detector = open_detector()
     faces, count = _faces(clips[0], detector, watcher)
     likeness: list[tuple[float, float]] = []

@@ -17,7 +17,7 @@ import fsspec
 import pytest
 
 from dseinvert.config import ImagesOptions, SpreadOptions
-from dseinvert.latent import Latent, dumps
+from dseinvert.latent import Latent, dumps, dumps_member
 from dseinvert.latent.packed import member, names_in
 from dseinvert.media.images import encode_png
 from dseinvert.progress import SILENT
@@ -462,13 +462,6 @@ def kills(
 def test_kills_at_any_moment_lose_nothing_and_make_nothing_twice(
     dse: Run, dse_process: Start, tmp_path: Path, blobs: Callable[..., object]
 ) -> None:
-    kills(6, dse, dse_process, tmp_path, blobs)
-
-
-@pytest.mark.slow
-def test_many_kills_neither(
-    dse: Run, dse_process: Start, tmp_path: Path, blobs: Callable[..., object]
-) -> None:
     kills(KILLS, dse, dse_process, tmp_path, blobs)
 
 
@@ -501,6 +494,80 @@ def test_shards_in_a_store_are_those_in_a_folder(
     items = json.loads(capsys.readouterr().out)["items"]
     assert [one["name"] for one in items if not one["earlier"]] == ["p3", "p4", "p5"]
     assert memory.exists("/out/00003.tar")
+
+
+@pytest.fixture
+def packed_there(
+    dse: Run, pictures: Path, tmp_path: Path, memory: fsspec.AbstractFileSystem
+) -> fsspec.AbstractFileSystem:
+    """The same seven photos in shards of three, below memory://out and in a folder `out`."""
+    for out in (tmp_path / "out", "memory://out"):
+        assert dse("images", pictures, "--out", out, *OPTIONS, "--pack", 3) == 0
+    return memory
+
+
+@pytest.mark.parametrize("words", [(), ("--mask", "face"), ("--shard", "1/2")])
+def test_shards_in_a_store_are_edited_as_those_in_a_folder(
+    dse: Run,
+    tmp_path: Path,
+    packed_there: fsspec.AbstractFileSystem,
+    words: tuple[str, ...],
+) -> None:
+    edit = ("--edit", "smile=1", "-q", *words)
+    for source, out in ((tmp_path / "out", "near"), ("memory://out", "far")):
+        assert dse("edit", source, "--out", tmp_path / out, *edit) == 0
+    near, far = (
+        {path.name: path.read_bytes() for path in (tmp_path / out).glob("*.png")}
+        for out in ("near", "far")
+    )
+    assert near == far != {}
+    assert len(near) == 7 or words == ("--shard", "1/2")
+
+
+def test_a_second_edit_of_shards_in_a_store_does_what_is_new(
+    dse: Run,
+    packed_there: fsspec.AbstractFileSystem,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    edit = ("edit", "memory://out", "--edit", "smile=1", "--out", "memory://edited", "-q")
+    assert dse(*edit) == 0
+    packed_there.rm_file("/edited/p4.smile+1.png")
+    read: list[str] = []
+    monkeypatch.setattr(
+        "dseinvert.run.play.latents.dumps_member",
+        lambda path, stamp: read.append(path.name) or dumps_member(path, stamp),
+    )
+    capsys.readouterr()
+    assert dse(*edit, "--json") == 0
+    (item,) = json.loads(capsys.readouterr().out)["items"]
+    assert item["source"] == "memory://out/00001.safetensors/p4.safetensors"
+    assert read == ["p4.safetensors"]
+
+
+def test_latents_in_shards_of_a_store_are_named_and_kept_apart_from_others(
+    dse: Run,
+    tmp_path: Path,
+    packed_there: fsspec.AbstractFileSystem,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    edit = ("--edit", "smile=1", "-q", "--out")
+    one = "memory://out/00001.safetensors:p4"
+    assert dse("edit", one, *edit, tmp_path / "one") == 0
+    assert [path.name for path in (tmp_path / "one").iterdir()] == ["p4.smile+1.png"]
+    assert dse("edit", "memory://out/*.safetensors", *edit, tmp_path / "all") == 0
+    assert len([*(tmp_path / "all").iterdir()]) == 7
+    # Single latents that happen to be called as shards are: those of FFHQ are.
+    data = dumps(Latent.load(tmp_path / "out" / "00000.safetensors" / "p0.safetensors"))
+    for number in (0, 1):
+        packed_there.pipe_file(f"/ffhq/{number:05d}.safetensors", data)
+    assert dse("edit", "memory://ffhq", *edit, tmp_path / "ffhq") == 0
+    names = sorted(path.name for path in (tmp_path / "ffhq").iterdir())
+    assert names == ["00000.smile+1.png", "00001.smile+1.png"]
+    capsys.readouterr()
+    assert dse("edit", f"{one}0", *edit, tmp_path / "none") == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "memory://out/00001.safetensors: holds no latent 'p40'" in line
 
 
 def test_a_killed_run_goes_on_in_a_bucket_with_nothing_twice(
