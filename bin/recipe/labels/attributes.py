@@ -71,6 +71,9 @@ COMPANIONS = (
     *({"hair", "brightness"}, {"light", "brightness"}, {"light", "contrast"}),
 )
 """What may go along with each other."""
+AGAIN = {"age": 1.45}
+"""Which descend once more, leaving more beside the head, and how much longer they are then than
+their own scorers ask, who see more of them than others do (docs/experiments.md)."""
 UNTINTED = ("age", "smile", "pose", "eyeglasses", "mouth-open")
 """Which do not mean the colours of a head."""
 _HEADED = ("hair", "bangs", "hat")
@@ -90,6 +93,8 @@ class Effort:
     faces: int = 512
     """Inverted pictures that directions descend on."""
     steering: Steering = field(default_factory=Steering)
+    again: Steering = field(default_factory=partial(Steering, steps=800, beside=40.0, shaken=True))
+    """Of AGAIN, from where the first descent ended."""
 
 
 @dataclass(frozen=True)
@@ -170,11 +175,7 @@ def told_apart(
         normal = boundary(rows, split(scores[:, k].double().numpy(), ENDS)).normal
         pair = torch.stack([vectors[k], normal * vectors[k].norm()])
         vectors[k] = halved(pair, effects(pair, edited, scorers)[:, k] / deviation[k])
-    moved = effects(vectors, edited, scorers) / deviation
-    if effort.steering.steps:
-        known = moved.diagonal().clamp_min(WEAK)[:, None, None]
-        vectors = steered(generator, faces, vectors / known, scorers, deviation, effort.steering)
-        moved = effects(vectors, edited, partial(shaken, scorers)) / deviation
+    vectors, moved = descended(generator, faces, vectors, edited, scorers, deviation, effort)
     directions = {}
     for k, name in enumerate(BUNDLED):
         factor = float(1 / moved[k, k]) if moved[k, k] > 0 else 0.0
@@ -189,6 +190,34 @@ def told_apart(
         if factor > 0:
             directions[name] = Direction(name, vectors[k] * factor, "w+", words, sha256)
     return directions, quality
+
+
+def descended(
+    generator: StyleGAN2,
+    faces: Latent,
+    vectors: Tensor,
+    edited: Edited,
+    scorers: Callable[[Tensor], Tensor],
+    unit: Tensor,
+    effort: Effort,
+) -> tuple[Tensor, Tensor]:
+    """The vectors [V, L, D] after their descents, and how far each moves each score: [V, A]."""
+    moved = effects(vectors, edited, scorers) / unit
+    if effort.steering.steps:
+        vectors = steered(generator, faces, _by_one(vectors, moved), scorers, unit, effort.steering)
+        moved = effects(vectors, edited, scorers) / unit
+    if effort.again.steps:
+        second = steered(generator, faces, _by_one(vectors, moved), scorers, unit, effort.again)
+        seen = effects(second, edited, partial(shaken, scorers)) / unit
+        for name, longer in AGAIN.items():
+            k = BUNDLED.index(name)
+            vectors[k], moved[k] = second[k] * longer, seen[k]
+    return vectors, moved
+
+
+def _by_one(vectors: Tensor, moved: Tensor) -> Tensor:
+    """Each as long as moves its own score by one, but for those that hardly move it."""
+    return vectors / moved.diagonal().clamp_min(WEAK)[:, None, None]
 
 
 def shaken(scorers: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class Steering:
     longest: float = 2.5
     """Strengths are drawn up to it, on both sides."""
     others: float = 0.06
-    beside: float = 40.0
+    beside: float = 12.0
     """Of the absolute change beside the head."""
     person: float = 0.25
     """Of the distance of features."""
@@ -42,6 +42,8 @@ class Steering:
     """Of the absolute change of the head's light, blurred; of its hues three times as much."""
     kept: float = 0.02
     """Of the squared distance from where a vector began, in its own size."""
+    shaken: bool = False
+    """Whether scores are of pictures that are moved and lit a little."""
     seed: int = 0
 
 
@@ -87,11 +89,11 @@ def steer(
         strengths = drawn_strengths(len(vectors), options.longest, chance)
         moved = vectors + shift * unit
         after = edited(generator, few.latents, strengths[:, None, None] * moved)
-        shaken = shake(len(few.images), chance)
+        shown = shake(len(few.images), chance) if options.shaken else torch.nn.Identity()
         with torch.no_grad():
-            before = scoring(shaken(few.images))
+            before = scoring(shown(few.images))
         loss = (
-            _scored(scoring(shaken(after)) - before, strengths, spared, options)
+            _scored(scoring(shown(after)) - before, strengths, spared, options)
             + _left(few.images, after, tinted, options)
             + options.person * distance(few.images, after).mean()
             + options.kept * shift.square().mean()

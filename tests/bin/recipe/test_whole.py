@@ -67,7 +67,7 @@ def order(data: Path, folder: Path, name: str) -> Order:
         data / "labelled-faces-178x218.tar",
         data / "aged-faces-200-tight.tar",
     )
-    effort = Effort(pictures=8, faces=16, steering=Steering(steps=3))
+    effort = Effort(8, 16, Steering(steps=3), Steering(steps=2, shaken=True))
     return Order(sources, folder / "work", folder / "model", name, effort)
 
 

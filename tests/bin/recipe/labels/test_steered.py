@@ -71,15 +71,16 @@ def test_strengths_are_of_both_signs_and_never_small() -> None:
     assert 0.4 < (strengths > 0).float().mean() < 0.6
 
 
+@pytest.mark.parametrize("shaken", [False, True])
 def test_descent_moves_the_score_as_asked_and_leaves_more_alone(
-    generator: StyleGAN2, latents: Latent
+    generator: StyleGAN2, latents: Latent, shaken: bool
 ) -> None:
     images = generator.synthesize(latents)
     faces, scores = Faces(latents, images), scoring(images)
     torch.manual_seed(5)
     vectors = 0.1 * torch.randn(2, *latents.code.shape[1:])
     spared = torch.tensor([[0.0, 1, 1], [1, 0, 1]])
-    options = Steering(steps=150, rate=0.05)
+    options = Steering(steps=150, rate=0.05, shaken=shaken)
     found = steer(generator, faces, vectors, scoring, spared, torch.ones(2), Unlike(), options)
     moved = scoring(edited(generator, latents, found[0])) - scores
     before = scoring(edited(generator, latents, vectors[0])) - scores
