@@ -49,7 +49,7 @@ def test_the_wall_keeps_its_colours_and_the_hair_takes_its_new_ones(moved: bool)
     found = change(head(HAIR, WALL), moved)
     for x, y in ((12, 64), (14, 40), (114, 80), (16, 84)):
         assert np.abs(found[y - 1 : y + 2, x - 1 : x + 2]).max() < 5, (x, y)
-    assert found[28:31, 60:68, 0].min() > 25
+    assert found[29:32, 60:68, 0].min() > 30
 
 
 @BLENDS
