@@ -72,8 +72,8 @@ COMPANIONS = (
 )
 """What may go along with each other."""
 AGAIN = {"age": 1.45}
-"""Which descend once more, leaving more beside the head, and how much longer they are then than
-their own scorers ask, who see more of them than others do (docs/experiments.md)."""
+"""Which descend once more, leaving more beside the head, and go half of that way; how much longer
+they are there than their own scorers ask, who see more of them than others (docs/experiments.md)."""
 UNTINTED = ("age", "smile", "pose", "eyeglasses", "mouth-open")
 """Which do not mean the colours of a head."""
 _HEADED = ("hair", "bangs", "hat")
@@ -207,11 +207,13 @@ def descended(
         vectors = steered(generator, faces, _by_one(vectors, moved), scorers, unit, effort.steering)
         moved = effects(vectors, edited, scorers) / unit
     if effort.again.steps:
-        second = steered(generator, faces, _by_one(vectors, moved), scorers, unit, effort.again)
+        first = _by_one(vectors, moved)
+        second = steered(generator, faces, first, scorers, unit, effort.again)
         seen = effects(second, edited, partial(shaken, scorers)) / unit
+        second, seen = _by_one(second, seen), seen / seen.diagonal().clamp_min(WEAK)[:, None]
         for name, longer in AGAIN.items():
             k = BUNDLED.index(name)
-            vectors[k], moved[k] = second[k] * longer, seen[k]
+            vectors[k], moved[k] = (first[k] + longer * second[k]) / 2, seen[k]
     return vectors, moved
 
 
