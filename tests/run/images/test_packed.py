@@ -210,7 +210,7 @@ def test_what_was_in_a_shard_that_is_damaged_is_done_again_and_that_is_told(
         (("--pack", 3), (), "holds shards of --pack 3 (add --pack 3"),
         ((), ("--pack", 3), "holds files of an earlier run"),
         (("--pack", 3), ("--pack", 3, "--overwrite"), "shards are not overwritten"),
-        (("--pack", 3), ("--pack", 3, "--edit", "smile=1"), "packed with another edits"),
+        (("--pack", 3), ("--pack", 3, "--edit", "smile=1"), "packed with other options (edits)"),
         (("--pack", 3), ("--pack", 3, "--format", "jpg", "--dry-run"), "with another form"),
     ],
 )
