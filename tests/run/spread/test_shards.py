@@ -341,3 +341,15 @@ def test_a_long_page_has_parts_that_a_browser_opens_at_once(
     assert dse("report", out) == 0
     assert sorted(out.glob("index*")) == pages[:1]
     assert "index-2" not in pages[0].read_text()
+
+
+def test_status_counts_what_was_done_again_once(
+    dse: Run, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    for _ in range(2):
+        assert dse("images", pictures, "--out", out, *OPTIONS) == 0
+        (out / "p3.recon.png").unlink()
+    capsys.readouterr()
+    assert dse("status", out) == 0
+    assert "7 done, 0 failed" in capsys.readouterr().out
