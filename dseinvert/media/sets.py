@@ -170,6 +170,8 @@ def _named(path: Path, what: str) -> Iterator[None]:
         if error.what.startswith(shown(path)):
             raise
         raise InputError(f"{shown(path)}: {error.what}", error.advice) from error
+    except FileNotFoundError as error:
+        raise InputError(f"{shown(path)}: no such file or directory") from error
     except DAMAGES as error:
         raise _damaged(path, what, str(error)) from error
 

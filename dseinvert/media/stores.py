@@ -54,7 +54,7 @@ def listing(url: str) -> list[Stored]:
         if _scheme(url) in ("http", "https"):  # which list nothing
             found = {path: files.info(path)}
         elif pattern:
-            found = files.glob(path, detail=True)
+            found = files.glob(path, detail=True) or _unmatched(path)
         else:
             found = files.find(path, detail=True) or _nothing(files, path)
         objects = [(name, one) for name, one in found.items() if one.get("type") != "directory"]
@@ -73,6 +73,10 @@ def below(url: str) -> list[Stored]:
         if isinstance(error.__cause__, FileNotFoundError) and _NO_BUCKET not in error.what:
             return []
         raise
+
+
+def _unmatched(path: str) -> dict[str, Any]:
+    raise FileNotFoundError(path)
 
 
 def _nothing(files: Any, path: str) -> dict[str, Any]:

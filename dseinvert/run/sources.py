@@ -120,7 +120,10 @@ def _meant(pattern: str) -> list[str]:
     if name := list_of(pattern):
         return [word for line in _lines(name) if line for word in _numbers(line)]
     if column_of(pattern)[1]:
-        names = names_in(Path(pattern))
+        try:
+            names = names_in(Path(pattern))
+        except InputError as error:
+            raise _alone(error) from error
         return [pattern] if names is None else names
     return _numbers(pattern)
 
@@ -185,9 +188,15 @@ def _opened(path: Path) -> _Set:
 
 def _missing(path: Path, error: DseInvertError, *, alone: bool) -> Scan:
     if alone:
-        raise error
+        raise _alone(error) from error
     reason = str(error).removeprefix(f"{shown(path)}: ")
     return Scan((), (Problem(path, reason),))
+
+
+def _alone(error: DseInvertError) -> DseInvertError:
+    """What is raised of the one thing that was named: no input where there is no such thing."""
+    absent = isinstance(error.__cause__, FileNotFoundError)
+    return NoInputError(error.what, error.advice) if absent else error
 
 
 class _Stores:

@@ -210,7 +210,10 @@ def test_names_of_another_prefix_do_not_take_those_that_are_done(
     [
         (["memory://nowhere"], 3, "nothing there"),
         (["memory://nowhere/a.png"], 3, "nothing there"),
-        (["memory://nowhere/a.tar"], 1, "nothing there"),
+        (["memory://nowhere/a.tar"], 3, "nothing there"),
+        (["memory://nowhere/*.png"], 3, "nothing there"),
+        (["absent.tar"], 3, "absent.tar: no such file"),
+        (["absent.parquet:image"], 3, "absent.parquet: no such file"),
         (["nothing://a/b"], 3, "no such kind of store"),
         (["gs://bucket/a"], 4, "pip install 'dseinvert[gcs]'"),
         (["@absent.txt"], 3, "no such list"),
@@ -248,3 +251,15 @@ def test_numbers_in_braces_are_those_of_shells() -> None:
     assert numbered("{a,b}.tar") == ["{a,b}.tar"]
     assert column_of("a/t.parquet:x") == ("a/t.parquet", "x")
     assert column_of("memory://a:b/t.parquet") == ("memory://a:b/t.parquet", "")
+
+
+def test_a_glob_of_a_store_that_matches_nothing_is_told_beside_other_inputs(
+    dse: Run,
+    photos: str,
+    tmp_path: Path,
+    memory: fsspec.AbstractFileSystem,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = (photos, "memory://photos/absent*.png")
+    assert dse("images", *words, "--out", tmp_path / "out", *OPTIONS) == 1
+    assert "memory://photos/absent*.png: nothing there" in capsys.readouterr().err

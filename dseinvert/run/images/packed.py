@@ -68,7 +68,7 @@ def check_packed(
     if overwrite:
         raise OutputError(f"{shown(out)}: shards are not overwritten", another)
     if settings is not None and (changed := differing(earlier[-1], settings)):
-        raise OutputError(f"{shown(out)}: was packed with another {changed}", another)
+        raise OutputError(f"{shown(out)}: was packed with other options ({changed})", another)
 
 
 def picture(out: Path, pack: str, file: str) -> bytes:

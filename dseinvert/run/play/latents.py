@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,6 +27,7 @@ from dseinvert.models import Model
 from dseinvert.progress import Watcher
 from dseinvert.run.flow.batchsize import BatchSize, auto_size, in_batches
 from dseinvert.run.flow.names import assign
+from dseinvert.run.images.journal import read_all
 from dseinvert.run.images.packed import prefix_of
 from dseinvert.run.sources import files_of
 
@@ -95,14 +96,16 @@ def latent_files(patterns: Sequence[str]) -> Scan:
     """The files that the patterns mean, on disks and in stores.
 
     In folders those of this program are taken, and where there are none, those of others. A file
-    of many latents stands for them all; see `latent.packed`.
+    of many latents stands for them all; see `latent.packed`. What a run made again into a later
+    shard of its folder counts once, as its journal says.
 
     Raises:
         NoInputError, MissingError: as `files_of`.
     """
     named = {one: member_of(one) for one in patterns}
     whole = [one for one, (_, name) in named.items() if not name]
-    own = _unpacked(files_of(whole, wanted=lambda path: path.suffix == SUFFIX))
+    found = files_of(whole, wanted=lambda path: path.suffix == SUFFIX)
+    own = _unpacked(found, frozenset(map(Path, whole)))
     picked = [member(Path(pack), name) for pack, name in named.values() if name]
     fetched = {path: _content(path, partial(_stamp, path.parent)) for path in picked if far(path)}
     files, contents = (*own.files, *picked), {**own.contents, **fetched}
@@ -112,19 +115,47 @@ def latent_files(patterns: Sequence[str]) -> Scan:
     return files_of(patterns, wanted=lambda path: path.suffix in SUFFIXES)
 
 
-def _unpacked(found: Scan) -> Scan:
-    """With the latents in files of many in their places; what is damaged stays, and is told of."""
+def _unpacked(found: Scan, whole: frozenset[Path]) -> Scan:
+    """With the latents in files of many in their places; what is damaged stays, and is told of.
+
+    whole: what was named itself; of a file all counts.
+    """
     files: list[Path] = []
     contents = dict(found.contents)
     stored = _names_in_stores(found)
-    for path in found.files:
-        names = stored.get(path) if path in found.contents else _names(path, None)
+    held = {p: stored.get(p) if p in found.contents else _names(p, None) for p in found.files}
+    for path, names in _counted(held, whole).items():
         inside = None if names is None else [member(path, name) for name in names]
         files += [path] if inside is None else inside
         if inside is not None and path in found.contents:
             stamp = found.contents[path].stamp or _unknown
             contents |= {one: _content(one, stamp) for one in inside}
     return replace(found, files=tuple(files), contents=contents)
+
+
+def _counted(
+    held: Mapping[Path, list[str] | None], whole: frozenset[Path]
+) -> dict[Path, list[str] | None]:
+    """Without what the journal of a folder says is in another shard.
+
+    It is asked only where a name is there twice, or a shard cannot be read.
+    """
+    kept = dict(held)
+    shards = [p for p in held if p not in whole and prefix_of(p) is not None]
+    for folder in dict.fromkeys(path.parent for path in shards):
+        here = [path for path in shards if path.parent == folder]
+        names = [name for path in here for name in held[path] or ()]
+        if len({*names}) == len(names) and all(held[path] for path in here):
+            continue
+        done = [entry for entry in read_all(folder).values() if entry.pack]
+        packs = {face.name: entry.pack for entry in done for face in entry.faces}
+        for path in here if done else ():
+            inside = held[path]
+            if inside is not None:
+                kept[path] = [one for one in inside if packs.get(one, path.stem) == path.stem]
+            elif path.stem not in packs.values():
+                del kept[path]
+    return kept
 
 
 def _names_in_stores(found: Scan) -> dict[Path, list[str] | None]:

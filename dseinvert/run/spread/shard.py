@@ -87,7 +87,7 @@ def parse_shard(text: str | None, environment: Mapping[str, str] | None = None) 
         return WHOLE
     if text == "auto":
         return _scheduled(os.environ if environment is None else environment)
-    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
     if not found or not 1 <= int(found[1]) <= int(found[2]) <= _MOST:
         raise UsageError(f"--shard {text!r}", _WANTED)
     return Shard(int(found[1]), int(found[2]))
@@ -99,7 +99,7 @@ def _scheduled(environment: Mapping[str, str]) -> Shard:
         places = [*_places(environment)]
     except (KeyError, ValueError, ZeroDivisionError) as error:
         raise UsageError(
-            f"--shard auto: the scheduler's variables make no sense: {error}"
+            f"--shard auto: the scheduler's variables make no sense: {error.args[0]}", _WANTED
         ) from None
     if not places:
         raise UsageError(
@@ -110,6 +110,8 @@ def _scheduled(environment: Mapping[str, str]) -> Shard:
         if not 0 <= index < size:
             raise UsageError(f"--shard auto: index {index} of {size}", _WANTED)
         number, count = number * size + index, count * size
+    if count > _MOST:
+        raise UsageError(f"--shard auto: {count:,} shares, of at most {_MOST:,}", _WANTED)
     return Shard(number + 1, count)
 
 
@@ -119,11 +121,17 @@ def _places(environment: Mapping[str, str]) -> Iterator[tuple[int, int]]:
     def number(name: str, default: str | None = None) -> int:
         if name not in environment and default is None:
             raise KeyError(f"{name} is not set")
-        return int(environment.get(name, default or ""))
+        text = environment.get(name, default or "")
+        if not re.fullmatch(r"-?[0-9]{1,18}", text.strip()):
+            raise ValueError(f"{name} is {text!r}")
+        return int(text)
 
     if "SLURM_ARRAY_TASK_ID" in environment:
         first, step = number("SLURM_ARRAY_TASK_MIN", "0"), number("SLURM_ARRAY_TASK_STEP", "1")
-        yield (number("SLURM_ARRAY_TASK_ID") - first) // step, number("SLURM_ARRAY_TASK_COUNT")
+        index, between = divmod(number("SLURM_ARRAY_TASK_ID") - first, step)
+        if between:
+            raise ValueError(f"SLURM_ARRAY_TASK_ID is between steps of {step} from {first}")
+        yield index, number("SLURM_ARRAY_TASK_COUNT")
     if "JOB_COMPLETION_INDEX" in environment:
         yield number("JOB_COMPLETION_INDEX"), number("JOB_COMPLETIONS")
     if "RANK" in environment:

@@ -19,6 +19,7 @@ from dseinvert.run.spread.shelf import Told, runs
 
 State = Literal["at work", "ended", "stopped", "died"]
 _DONE = (b'"status":"done"', b'"status":"skipped"')
+_NAME = re.compile(rb'{"format":"dseinvert-journal-1","name":("(?:[^"\\]|\\.)*")')
 _MARKS = (b'"dseinvert-journal-1"', b'"dseinvert-item-1"')
 
 
@@ -176,13 +177,17 @@ def _moment(value: Any) -> float:
 
 
 def _counted(journal: Path) -> tuple[int, int]:
-    """Lines that tell of something done, and of something that is not."""
+    """What is done, and what is not, by the last line of each image."""
+    last: dict[bytes | int, bool] = {}
     try:
         with open_regular(journal) as file:
-            lines = [any(mark in line for mark in _DONE) for line in file if _ours(line)]
+            for line in filter(_ours, file):
+                name = _NAME.match(line)
+                last[name[1] if name else len(last)] = any(mark in line for mark in _DONE)
     except OSError as error:
         raise OutputError(f"{shown(journal)}: cannot read: {error.strerror}") from error
-    return sum(lines), len(lines) - sum(lines)
+    done = sum(last.values())
+    return done, len(last) - done
 
 
 def _ours(line: bytes) -> bool:

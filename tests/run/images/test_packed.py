@@ -210,8 +210,8 @@ def test_what_was_in_a_shard_that_is_damaged_is_done_again_and_that_is_told(
         (("--pack", 3), (), "holds shards of --pack 3 (add --pack 3"),
         ((), ("--pack", 3), "holds files of an earlier run"),
         (("--pack", 3), ("--pack", 3, "--overwrite"), "shards are not overwritten"),
-        (("--pack", 3), ("--pack", 3, "--edit", "smile=1"), "packed with another edits"),
-        (("--pack", 3), ("--pack", 3, "--format", "jpg", "--dry-run"), "with another form"),
+        (("--pack", 3), ("--pack", 3, "--edit", "smile=1"), "packed with other options (edits)"),
+        (("--pack", 3), ("--pack", 3, "--format", "jpg", "--dry-run"), "with other options (form)"),
     ],
 )
 def test_what_does_not_go_into_a_folder_with_what_is_there_is_one_line(
@@ -613,3 +613,18 @@ def test_a_full_disk_leaves_whole_shards_only(
     assert {e.pack for e in read_all(tmp_path / "left").values()} == {*names}
     unpacked(tmp_path / "left")
     shutil.rmtree(tmp_path / "left")
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".safetensors"])
+def test_an_edit_takes_what_was_done_again_once(
+    dse: Run, pictures: Path, tmp_path: Path, suffix: str
+) -> None:
+    out, edits = tmp_path / "out", tmp_path / "edits"
+    words = ("images", pictures, "--out", out, *OPTIONS, "--pack", 3)
+    assert dse(*words) == 0
+    damaged = out / f"00001{suffix}"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    assert dse(*words) == 0
+    assert dse("edit", out, "--edit", "age=1", "--out", edits) == 0
+    made = [path.name for path in edits.glob("*.png")]
+    assert len(made) == 7 and not any("safetensors" in name for name in made)

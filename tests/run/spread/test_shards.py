@@ -108,7 +108,7 @@ def test_auto_is_what_the_scheduler_says(
     assert parse_shard("auto", environment) == Shard(*shard)
 
 
-@pytest.mark.parametrize("text", ["0/3", "4/3", "1", "a/b", "1/0", "-1/2", ""])
+@pytest.mark.parametrize("text", ["0/3", "4/3", "1", "٣/٤", "a/b", "1/0", "-1/2", ""])
 def test_what_is_no_shard_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--shard"):
         parse_shard(text)
@@ -121,11 +121,21 @@ def test_what_is_no_shard_is_refused(text: str) -> None:
         {"JOB_COMPLETION_INDEX": "1"},
         {"RANK": "2", "WORLD_SIZE": "2"},
         {"RANK": "x", "WORLD_SIZE": "2"},
+        {"RANK": "", "WORLD_SIZE": "2"},
+        {"RANK": "1", "WORLD_SIZE": "100001"},
+        {"SLURM_ARRAY_TASK_ID": "3"},
+        {
+            "SLURM_ARRAY_TASK_ID": "2",
+            "SLURM_ARRAY_TASK_COUNT": "3",
+            "SLURM_ARRAY_TASK_MIN": "1",
+            "SLURM_ARRAY_TASK_STEP": "5",
+        },
     ],
 )
 def test_auto_without_a_scheduler_is_refused(environment: dict[str, str]) -> None:
-    with pytest.raises(UsageError, match="--shard auto"):
+    with pytest.raises(UsageError, match="--shard auto") as refused:
         parse_shard("auto", environment)
+    assert "literal" not in str(refused.value) and "K/N" in str(refused.value)
 
 
 def test_two_processes_are_not_given_one_shard_at_once(
@@ -331,3 +341,15 @@ def test_a_long_page_has_parts_that_a_browser_opens_at_once(
     assert dse("report", out) == 0
     assert sorted(out.glob("index*")) == pages[:1]
     assert "index-2" not in pages[0].read_text()
+
+
+def test_status_counts_what_was_done_again_once(
+    dse: Run, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    for _ in range(2):
+        assert dse("images", pictures, "--out", out, *OPTIONS) == 0
+        (out / "p3.recon.png").unlink()
+    capsys.readouterr()
+    assert dse("status", out) == 0
+    assert "7 done, 0 failed" in capsys.readouterr().out
