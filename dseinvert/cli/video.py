@@ -48,7 +48,7 @@ def video(
     outcome = run_video(paths, here(options, spread), watcher, part_of(spread))
     if options.dry_run:
         return Done(outcome.asdict, outcome.preview(), code=outcome.exit_code)
-    watcher.note(outcome.summary() + after(spread, options.out))
+    watcher.note(outcome.summary() + (after(spread, options.out) or outcome.where()))
     return Done(outcome.asdict, code=outcome.exit_code)
 
 

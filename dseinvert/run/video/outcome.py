@@ -90,6 +90,13 @@ class VideoOutcome:
         parts += [f"{_count(left, 'clip')} not done"] * bool(left)
         return ", ".join(parts)
 
+    def where(self) -> str:
+        """Where to look: the only video, or the folder of several; nothing where there is none."""
+        done = (result for result in self.results if result.status == "done")
+        paths = [video.path for result in done for video in result.outputs]
+        look = paths[:1] if len(paths) == 1 else sorted({path.parent for path in paths})[:1]
+        return f"; see {shown(look[0])}" if look else ""
+
     def preview(self) -> list[str]:
         """What a dry run says: a line for each video."""
         return [

@@ -132,8 +132,12 @@ def open_source(path: Path, fps: Fraction | None, *, deinterlace: bool = False) 
     return probe_frames(path, fps) if path.is_dir() else probe(path, deinterlace=deinterlace)
 
 
-def cut_of(clip: Clip, options: VideoOptions) -> Cut:
-    """The part to do, in the clip's own time; InputError or UsageError where it holds nothing."""
+def cut_of(clip: Clip, options: VideoOptions, named: str = "--start") -> Cut:
+    """The part to do, in the clip's own time; InputError or UsageError where it holds nothing.
+
+    Args:
+        named: the option that gave the start, for what is said.
+    """
     start, end = (
         None if when is None else clip.start + seconds_in(clip, when)
         for when in (options.start, options.end)
@@ -142,7 +146,7 @@ def cut_of(clip: Clip, options: VideoOptions) -> Cut:
         raise UsageError("--end is not behind --start")
     length = clip.duration
     if start is not None and length is not None and start >= clip.start + length:
-        raise InputError(f"{shown(clip.path)}: --start is behind its end, at {float(length):.2f} s")
+        raise InputError(f"{shown(clip.path)}: {named} is behind its end, at {float(length):.2f} s")
     return Cut(start, end)
 
 

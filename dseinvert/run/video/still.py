@@ -184,7 +184,7 @@ def track_around(
         frames=True,
     )
     at_hand = replace(studio, options=window)
-    cut_of(clip, replace(window, start=time))
+    cut_of(clip, replace(window, start=time), f"--still {float(time):g}")
     decisive, edits = studio.decisive(), studio.fingerprints()
     # No byte of the clip need be hashed for what is thrown away.
     task = make_task(clip, NOWHERE, window, decisive, edits, sha256=NOWHERE)
