@@ -73,7 +73,7 @@ COMPANIONS = (
 """What may go along with each other."""
 AGAIN = {"age": 1.45}
 """Which descend once more, leaving more beside the head, and go half of that way; how much longer
-they are there than their own scorers ask, who see more of them than others (docs/experiments.md)."""
+they are there than their own scorers ask, who see more of them than others do (see the docs)."""
 UNTINTED = ("age", "smile", "pose", "eyeglasses", "mouth-open")
 """Which do not mean the colours of a head."""
 _HEADED = ("hair", "bangs", "hat")
