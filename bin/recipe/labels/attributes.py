@@ -71,6 +71,8 @@ COMPANIONS = (
     *({"hair", "brightness"}, {"light", "brightness"}, {"light", "contrast"}),
 )
 """What may go along with each other."""
+MEANT = {"hair": "hair from black to fair", "light": "light from the right"}
+"""What a name alone does not tell."""
 AGAIN = {"age": 1.45}
 """Which descend once more, leaving more beside the head, and go half of that way; how much longer
 they are there than their own scorers ask, who see more of them than others do (see the docs)."""
@@ -186,7 +188,7 @@ def told_apart(
             "worst_other": worst,
             "deviation": float(deviation[k]),
         }
-        words = f"one standard deviation of {name} over the pictures that were learned from"
+        words = f"one standard deviation of {MEANT.get(name, name)} over the pictures learned from"
         if factor > 0:
             directions[name] = Direction(name, vectors[k] * factor, "w+", words, sha256)
     return directions, quality
