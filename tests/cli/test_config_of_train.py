@@ -176,11 +176,12 @@ def test_a_run_from_before_that_goes_on_as_wide_as_it_is(gan: Path, tmp_path: Pa
 def test_weights_and_biases_hear_the_figures_offline(
     gan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("wandb")
+    wandb = pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     (tmp_path / "run.toml").write_text(TOML)
     words = ["--gan", str(gan), "--config", str(tmp_path / "run.toml"), "-q", "--wandb", "faces"]
     assert main.run(["train", *words, "--log-every", "1", "--out", str(tmp_path / "run")]) == 0
+    wandb.teardown()  # its own process writes the file, until then; at exit it is called anyway
     (kept,) = (tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb")
     assert b"training/loss" in kept.read_bytes()
 
