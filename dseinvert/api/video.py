@@ -14,7 +14,7 @@ from dseinvert.api.given import expect, expect_text, when_of
 from dseinvert.config import VideoOptions
 from dseinvert.editing.cues import cues_of
 from dseinvert.editing.script import read_script
-from dseinvert.errors import InputError, OutputError, UsageError
+from dseinvert.errors import OutputError, UsageError
 from dseinvert.inversion.asked import clip_refining
 from dseinvert.media.atomic import make_folder, shown
 from dseinvert.media.clip import Clip, seconds_in
@@ -26,6 +26,7 @@ from dseinvert.models import Model
 from dseinvert.progress import Watcher
 from dseinvert.run.flow.batchsize import torch_threads_kept
 from dseinvert.run.video.cast import Somebody, find_everybody, save_people
+from dseinvert.run.video.nobody import no_face_in
 from dseinvert.run.video.plan import (
     Task,
     check_options,
@@ -307,7 +308,7 @@ class Video:
             with torch_threads_kept():
                 seen = inverted(studio, work)
                 if seen is None:
-                    raise InputError(f"{shown(self.path)}: no face found in any frame")
+                    raise no_face_in(self._clip, options)
                 yield studio, work.knowing(seen)
         finally:
             shutil.rmtree(work.task.kept, ignore_errors=True)
