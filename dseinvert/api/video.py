@@ -40,6 +40,7 @@ from dseinvert.run.video.render import drawing, redrawn, render, shot_at
 from dseinvert.run.video.run import inverted
 from dseinvert.run.video.still import NOWHERE, face_at, still_at, track_around
 from dseinvert.run.video.studio import RECON, Studio, open_studio
+from dseinvert.run.video.times import refuse_idle
 from dseinvert.run.video.who import open_network
 from dseinvert.run.video.work import Work
 from dseinvert.stop import Stop
@@ -121,7 +122,7 @@ class Video:
         self._folder = folder or TemporaryDirectory(prefix="dseinvert-")
         self._clip: Clip = open_source(path, options.fps, deinterlace=options.deinterlace)
         # What cannot be is said now.
-        open_studio(options, model).for_clip(self._clip)
+        refuse_idle(open_studio(options, model).for_clip(self._clip).edits, self._clip)
         clip_refining(options.refine)
         check_place(options)
         cut_of(self._clip, options)

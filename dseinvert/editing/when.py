@@ -203,6 +203,8 @@ def moments(times: Sequence[float], starts: Sequence[int]) -> list[Moment]:
 
 
 def _advice(written: str, is_time: bool) -> str:
+    if is_time and "s" in written:
+        return f"from when until when: @{written.partition('-')[0]}-{_END}; {_WANTED}"
     if is_time:
         return f"seconds have an s: @{written}s; {_WANTED}"
     number = "".join(one for one in written if one.isdigit()).lstrip("0") or "1"

@@ -179,6 +179,8 @@ def test_a_file_of_edits_is_for_whom_it_says(gan: dseinvert.Gan, two: Path, tmp_
         (["--edit", "age=0..2"], "in which time"),
         (["--edit", "age=1@4-2s"], "before it begins"),
         (["--edit", "age=1@2.5-4"], "seconds have an s: @2.5-4s"),
+        (["--edit", "age=1@2s"], "from when until when: @2s-end"),
+        (["--edit", "age=1@2s-"], "from when until when: @2s-end"),
         (["--edit", "age=1@shto2"], "did you mean shot2?"),
         (["--edit", "age=1@1-3s,age=2@2-4s"], "twice"),
         (["--edit", "age=x..2@1-2s"], "'x' is not a strength"),
