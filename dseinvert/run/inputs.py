@@ -61,20 +61,18 @@ def preparer(
     wanted: Wanted = EVERYBODY,
     max_pixels: int | None = None,
     keep: bool = False,
-    limited: bool = False,
 ) -> Callable[[Item], Prepared]:
     """A function for reader threads that reads an item and cuts out its faces at `side` pixels.
 
     `detector` None = take the image as it is; `max_pixels` as in `open_image`; `keep`: what comes
-    from a set or store is kept, rather than fetched once more; `limited`: the verb has --min-face
-    and --min-score, so that they may be advised. The function never raises.
+    from a set or store is kept, rather than fetched once more. The function never raises.
     """
 
     def prepare(item: Item) -> Prepared:
         fetched = Prepared(item)
         try:
             fetched = _fetched(item)
-            done = _prepare(fetched, side, detector, wanted, max_pixels, limited)
+            done = _prepare(fetched, side, detector, wanted, max_pixels)
             return done if keep else replace(done, data=b"")
         except InputError as error:
             sha256 = fetched.sha256 or _hash_of(item)
@@ -144,7 +142,6 @@ def _prepare(
     detector: Detector | None,
     wanted: Wanted,
     max_pixels: int | None,
-    limited: bool,
 ) -> Prepared:
     sha256, picture = _opened(fetched, max_pixels)
     photo, height, width = picture.pixels, *picture.pixels.shape[:2]
@@ -152,7 +149,7 @@ def _prepare(
     said = _not_square(photo) if detector is None else notes(crops, width, height)
     seen: dict[str, Any] = {}
     if not crops:
-        seen = {"status": "skipped", "reason": _none_of(wanted, width == height, limited)}
+        seen = {"status": "skipped", "reason": _none_of(wanted, width == height)}
     return replace(
         fetched,
         sha256=sha256,
@@ -170,13 +167,13 @@ def _opened(fetched: Prepared, max_pixels: int | None) -> tuple[str, Picture]:
     return fetched.sha256, decode_image(fetched.data, max_pixels)
 
 
-def _none_of(wanted: Wanted, square: bool, limited: bool) -> str:
+def _none_of(wanted: Wanted, square: bool) -> str:
     """That no face was found, and what may find one: in a square photo, which may be a crop."""
     if wanted.person is not None:
         return "no face of that person found (without --person, everybody's are taken)"
     ways = [] if wanted.rotate == "auto" else ["--rotate auto tries all turns"]
     ways += ["--no-align takes a crop as it is"] * square
-    if limited:
+    if wanted.limited:
         least = f"--min-score {wanted.min_score / 2:g} and --min-face {wanted.min_face // 2}"
         ways.append(f"{least} find what is less sure or smaller")
     return f"no face found ({'; '.join(ways or [_USUAL])})"

@@ -69,20 +69,28 @@ def test_photos_come_in_their_order_and_what_has_no_face_is_told(pictures: Path)
 
 
 @pytest.mark.parametrize(
-    ("wanted", "limited", "said", "not_said"),
+    ("wanted", "said", "not_said"),
     [
-        (Wanted(rotate=90), True, ["--rotate auto", "--min-score 0.3", "--min-face 12"], []),
-        (Wanted(min_score=0.5, min_face=40), True, ["--min-score 0.25", "--min-face 20"], []),
-        (Wanted(), False, ["--no-align", "--rotate"], ["--min-"]),
-        (Wanted(person=lambda crops: []), True, ["without --person"], ["--min-"]),
+        (
+            Wanted(rotate=90, limited=True),
+            ["--rotate auto", "--min-score 0.3", "--min-face 12"],
+            [],
+        ),
+        (
+            Wanted(min_score=0.5, min_face=40, limited=True),
+            ["--min-score 0.25", "--min-face 20"],
+            [],
+        ),
+        (Wanted(), ["--no-align", "--rotate"], ["--min-"]),
+        (Wanted(person=lambda crops: [], limited=True), ["without --person"], ["--min-"]),
     ],
     ids=["turned", "limits", "a verb without limits", "person"],
 )
 def test_a_photo_without_a_face_names_options_that_the_verb_has(
-    tmp_path: Path, wanted: Wanted, limited: bool, said: list[str], not_said: list[str]
+    tmp_path: Path, wanted: Wanted, said: list[str], not_said: list[str]
 ) -> None:
     (tmp_path / "a.png").write_bytes(encode_png(np.zeros((20, 30, 3), np.uint8)))
-    prepare = preparer(16, Nobody(), wanted, limited=limited)
+    prepare = preparer(16, Nobody(), wanted)
     reason = prepare(Item(tmp_path / "a.png", "a")).reason
     assert all(word in reason for word in said) and "\n" not in reason
     assert not any(word in reason for word in [*not_said, "crop"])

@@ -291,7 +291,7 @@ def made(
     """items -> [readers] -> crops -> [workers] -> faces -> [writers] -> entries, in order."""
     readers = min(_READERS, cores())
     asked = job.wanted, job.options.max_pixels, job.options.paste
-    prepare = preparer(job.model.generator.resolution, job.detector, *asked, limited=True)
+    prepare = preparer(job.model.generator.resolution, job.detector, *asked)
     invert = partial(
         invert_faces,
         job.inverter,
