@@ -174,7 +174,9 @@ def _none_of(wanted: Wanted, square: bool) -> str:
     ways = [] if wanted.rotate == "auto" else ["--rotate auto tries all turns"]
     ways += ["--no-align takes a crop as it is"] * square
     if wanted.limited:
-        least = f"--min-score {wanted.min_score / 2:g} and --min-face {wanted.min_face // 2}"
+        least = (
+            f"--min-score {wanted.min_score / 2:g} and --min-face {max(1, wanted.min_face // 2)}"
+        )
         ways.append(f"{least} find what is less sure or smaller")
     return f"no face found ({'; '.join(ways or [_USUAL])})"
 
