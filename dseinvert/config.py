@@ -216,7 +216,7 @@ class VideoOptions:
     still: Annotated[tuple[When, ...] | None, STILLS] = None
     """Write single frames as PNG in place of videos, within seconds: when, as seconds, H:MM:SS or
     HH:MM:SS:FF, several with commas. The edit is that of this frame alone; a video evens it over
-    the frames around. None = videos."""
+    the frames around, and shows another tenth to quarter of it. None = videos."""
     strip: str | None = None
     """FROM:TO:COUNT, such as -2:2:5, with --still and --edit NAME: the face in so many strengths in
     a row. None = no strip."""

@@ -46,6 +46,12 @@ class InputError(DseInvertError):
     exit_code = ExitCode.SOME_FAILED
 
 
+class OutsideError(InputError):
+    """A time that one clip does not have; of the only clip, a wrong word as any other."""
+
+    exit_code = ExitCode.USAGE
+
+
 class NoInputError(DseInvertError):
     """Nothing usable among the inputs."""
 

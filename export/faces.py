@@ -33,5 +33,5 @@ def read_faces(folder: Path, model: Model) -> Tensor:
         except InputError:
             continue
     if not crops:
-        raise NoInputError(f"--images {folder}: no faces in it")
+        raise NoInputError(f"--images {folder}: no faces in it", "upright photos of people")
     return to_tensor(crops[:MOST])

@@ -117,8 +117,11 @@ def test_options_of_a_clip_are_those_of_the_command_line(
     for options in wrong:
         with pytest.raises(dseinvert.UsageError, match=next(iter(options))):
             gan.video(source, **options)
-    with pytest.raises(dseinvert.InputError, match="behind its end"):
+    with pytest.raises(dseinvert.InputError, match="behind its end") as late:
         gan.video(source, start=99)
+    assert late.value.exit_code == 2
+    with pytest.raises(dseinvert.UsageError, match="behind its end"):
+        gan.video(source).edit("age=+1@9:00-9:10")
     video = gan.video(source, start=Fraction(1, 3), end=1, faces="all", smooth=0.5)
     for path, more in (("a.txt", {}), ("", {}), ("a.mkv", {"crf": 1000}), ("a.mkv", {"crf": "x"})):
         with pytest.raises((dseinvert.OutputError, dseinvert.UsageError)):

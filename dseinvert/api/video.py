@@ -14,7 +14,7 @@ from dseinvert.api.given import expect, expect_text, when_of
 from dseinvert.config import VideoOptions
 from dseinvert.editing.cues import cues_of
 from dseinvert.editing.script import read_script
-from dseinvert.errors import InputError, OutputError, UsageError
+from dseinvert.errors import OutputError, UsageError
 from dseinvert.inversion.asked import clip_refining
 from dseinvert.media.atomic import make_folder, shown
 from dseinvert.media.clip import Clip, seconds_in
@@ -26,6 +26,7 @@ from dseinvert.models import Model
 from dseinvert.progress import Watcher
 from dseinvert.run.flow.batchsize import torch_threads_kept
 from dseinvert.run.video.cast import Somebody, find_everybody, save_people
+from dseinvert.run.video.nobody import no_face_in
 from dseinvert.run.video.plan import (
     Task,
     check_options,
@@ -39,6 +40,7 @@ from dseinvert.run.video.render import drawing, redrawn, render, shot_at
 from dseinvert.run.video.run import inverted
 from dseinvert.run.video.still import NOWHERE, face_at, still_at, track_around
 from dseinvert.run.video.studio import RECON, Studio, open_studio
+from dseinvert.run.video.times import refuse_idle
 from dseinvert.run.video.who import open_network
 from dseinvert.run.video.work import Work
 from dseinvert.stop import Stop
@@ -120,7 +122,7 @@ class Video:
         self._folder = folder or TemporaryDirectory(prefix="dseinvert-")
         self._clip: Clip = open_source(path, options.fps, deinterlace=options.deinterlace)
         # What cannot be is said now.
-        open_studio(options, model).for_clip(self._clip)
+        refuse_idle(open_studio(options, model).for_clip(self._clip).edits, self._clip)
         clip_refining(options.refine)
         check_place(options)
         cut_of(self._clip, options)
@@ -307,7 +309,7 @@ class Video:
             with torch_threads_kept():
                 seen = inverted(studio, work)
                 if seen is None:
-                    raise InputError(f"{shown(self.path)}: no face found in any frame")
+                    raise no_face_in(self._clip, options)
                 yield studio, work.knowing(seen)
         finally:
             shutil.rmtree(work.task.kept, ignore_errors=True)

@@ -103,6 +103,12 @@ class Timing:
         inside = (min(moment.time - a, b - moment.time) for a, b in self._acting())
         return min(1.0, max(0.0, max(inside, default=0.0)) / FADE)
 
+    def acts_in(self, start: float, stop: float) -> bool:
+        """Whether it acts between two times, in seconds; one of a shot may."""
+        if self.shot is not None:
+            return True
+        return any(a < stop and start < b for a, b in self._acting())
+
     def _acting(self) -> list[tuple[float, float]]:
         """From when until when the strength is not resting at 0, in seconds."""
         ends = [(float("-inf"), self.keys[0][1]), *self.keys, (float("inf"), self.keys[-1][1])]
@@ -197,6 +203,8 @@ def moments(times: Sequence[float], starts: Sequence[int]) -> list[Moment]:
 
 
 def _advice(written: str, is_time: bool) -> str:
+    if is_time and "s" in written:
+        return f"from when until when: @{written.partition('-')[0]}-{_END}; {_WANTED}"
     if is_time:
         return f"seconds have an s: @{written}s; {_WANTED}"
     number = "".join(one for one in written if one.isdigit()).lstrip("0") or "1"

@@ -54,6 +54,8 @@ class Wanted:
     """Height in pixels."""
     min_score: float = MIN_SCORE
     """From 0 to 1."""
+    limited: bool = False
+    """Whether who asks can set these two, so that lower ones are advised."""
 
     def __post_init__(self) -> None:
         if self.rotate not in ("auto", *TURNS):

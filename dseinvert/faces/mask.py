@@ -16,6 +16,7 @@ from dseinvert.errors import InputError, UsageError
 from dseinvert.faces.align import crop as cut
 from dseinvert.faces.behind import before
 from dseinvert.faces.carry import SIDE, Patch, carried, carry
+from dseinvert.faces.complexion import in_complexion
 from dseinvert.faces.crops import Crop
 from dseinvert.faces.paste import (
     agreement,
@@ -28,7 +29,7 @@ from dseinvert.faces.paste import (
 )
 from dseinvert.faces.tone import tone_in
 from dseinvert.media.images import read_image
-from dseinvert.media.pixels import Levels, Pixels
+from dseinvert.media.pixels import Levels, Pixels, rounded
 
 WORDS = ("auto", "face")
 Blend = Literal["moved", "difference"]
@@ -65,10 +66,16 @@ class Mask:
     ) -> Levels:
         """The crop with what the edit changed under the mask; all [R, R, 3], as `keep_original`.
 
-        aligned: whether the crop is framed as FFHQ frames a face.
+        aligned: whether the crop is framed as FFHQ frames a face. If so, one that is `on_head`
+            keeps its complexion, as a photo does that is pasted into.
         """
         weight = self.weight(original, edited, recon, aligned=aligned)
-        return keep_original(original, edited, recon, weight)
+        if not (aligned and self.on_head):
+            return keep_original(original, edited, recon, weight)
+        before = recon.astype(np.float32)
+        change = in_complexion(edited - before, original.astype(np.float32), weight)
+        kept = keep_original(original, before + change, recon, weight)
+        return rounded(kept) if edited.dtype == np.uint8 else kept
 
     def weight(
         self, original: Pixels, edited: Levels, recon: Levels, *, aligned: bool = True

@@ -23,6 +23,7 @@ from dseinvert.run.flow.stream import ahead, threads
 Status = Literal["done", "skipped", "refused", "failed"]
 """What became of an input."""
 _READERS = 2
+_USUAL = "--no-align takes photos as they are, --rotate says which way up they stand"
 _log = logging.getLogger(__name__)
 
 
@@ -146,7 +147,9 @@ def _prepare(
     photo, height, width = picture.pixels, *picture.pixels.shape[:2]
     crops = faces_of(photo, side, detector, wanted)
     said = _not_square(photo) if detector is None else notes(crops, width, height)
-    seen: dict[str, Any] = {} if crops else {"status": "skipped", "reason": _none_of(wanted)}
+    seen: dict[str, Any] = {}
+    if not crops:
+        seen = {"status": "skipped", "reason": _none_of(wanted, width == height)}
     return replace(
         fetched,
         sha256=sha256,
@@ -164,8 +167,18 @@ def _opened(fetched: Prepared, max_pixels: int | None) -> tuple[str, Picture]:
     return fetched.sha256, decode_image(fetched.data, max_pixels)
 
 
-def _none_of(wanted: Wanted) -> str:
-    return "no face found" if wanted.person is None else "no face of that person found"
+def _none_of(wanted: Wanted, square: bool) -> str:
+    """That no face was found, and what may find one: in a square photo, which may be a crop."""
+    if wanted.person is not None:
+        return "no face of that person found (without --person, everybody's are taken)"
+    ways = [] if wanted.rotate == "auto" else ["--rotate auto tries all turns"]
+    ways += ["--no-align takes a crop as it is"] * square
+    if wanted.limited:
+        least = (
+            f"--min-score {wanted.min_score / 2:g} and --min-face {max(1, wanted.min_face // 2)}"
+        )
+        ways.append(f"{least} find what is less sure or smaller")
+    return f"no face found ({'; '.join(ways or [_USUAL])})"
 
 
 def _not_square(photo: Pixels) -> tuple[str, ...]:

@@ -71,7 +71,9 @@ class Clip:
             self._people = people
             self._moments.clear()
         if not self._people:
-            raise InputError(f"{self.path.name}: no face found in it")
+            raise InputError(
+                f"{self.path.name}: no face found in it", "an upright or larger one may be found"
+            )
         return [_person(one) for one in self._people]
 
     def frame(self, asked: Asked) -> dict[str, Any]:

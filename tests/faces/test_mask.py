@@ -10,7 +10,8 @@ import pytest
 
 from dseinvert.errors import UsageError
 from dseinvert.faces.crops import Crop, whole
-from dseinvert.faces.mask import open_mask, paste_edit
+from dseinvert.faces.mask import Mask, open_mask, paste_edit
+from dseinvert.faces.regions import open_where
 from dseinvert.media.images import encode_png, read_image
 
 Run = Callable[..., int]
@@ -53,6 +54,32 @@ def test_another_mask_is_another_result(dse: Run, pictures: Path, tmp_path: Path
     plain = read_image(tmp_path / "o" / "p0.smile+1.5.png")
     assert dse(*given, "--mask", "face") == 0
     assert not np.array_equal(read_image(tmp_path / "o" / "p0.smile+1.5.png"), plain)
+
+
+@pytest.mark.parametrize(("mask", "region"), [("face", None), (None, "mouth"), ("auto", "mouth")])
+def test_teeth_turn_no_greener_under_a_mask_and_the_rest_stays_bit_for_bit(
+    mask: str | None, region: str | None
+) -> None:
+    recon = np.full((128, 128, 3), (220, 170, 140), np.uint8)
+    recon[:, :20], recon[:, -20:], recon[:24, 20:-20] = (60, 90, 200), (60, 160, 60), (90, 60, 40)
+    recon[92:97, 56:72] = (170, 90, 90)
+    edited = recon.copy()
+    edited[92:97, 56:72] = (150, 175, 150)
+    opened = open_where(mask, region, 128)
+    assert opened is not None
+    made = opened(recon, edited, recon).astype(int)
+    teeth = made[93:96, 60:68]
+    assert (teeth[..., 0] > teeth[..., 1]).all() and (teeth[..., 1] > 120).all()
+    assert (made[:50] == recon[:50]).all()
+    assert np.array_equal(opened(recon, recon, recon), recon)
+
+
+def test_a_painted_mask_shows_an_edit_as_it_was_drawn() -> None:
+    photo = np.full((128, 128, 3), (220, 170, 140), np.uint8)
+    edited = photo.copy()
+    edited[92:97, 56:72] = (150, 175, 150)
+    whole = Mask("painted", lambda edited, recon: np.ones((128, 128), np.float32))
+    assert np.array_equal(whole(photo, edited, photo), edited)
 
 
 def test_an_edit_casts_no_shadow_beside_the_head() -> None:

@@ -63,7 +63,43 @@ def test_photos_come_in_their_order_and_what_has_no_face_is_told(pictures: Path)
     assert line.startswith(f"{pictures / 'p3.png'}: is text") and line.count("p3") == 1
     heard = Heard()
     assert not any(one.crops for one in read_faces(items(pictures), 16, Nobody(), heard))
-    assert len(heard.lines) == 7 and heard.lines[0].endswith("p0.png: no face found")
+    said, _, next_step = heard.lines[0].partition(" (")
+    assert len(heard.lines) == 7 and said.endswith("p0.png: no face found")
+    assert "--no-align" in next_step
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said", "not_said"),
+    [
+        (
+            Wanted(rotate=90, limited=True),
+            ["--rotate auto", "--min-score 0.3", "--min-face 12"],
+            [],
+        ),
+        (
+            Wanted(min_score=0.5, min_face=40, limited=True),
+            ["--min-score 0.25", "--min-face 20"],
+            [],
+        ),
+        (Wanted(), ["--no-align", "--rotate"], ["--min-"]),
+        (Wanted(person=lambda crops: [], limited=True), ["without --person"], ["--min-"]),
+    ],
+    ids=["turned", "limits", "a verb without limits", "person"],
+)
+def test_a_photo_without_a_face_names_options_that_the_verb_has(
+    tmp_path: Path, wanted: Wanted, said: list[str], not_said: list[str]
+) -> None:
+    (tmp_path / "a.png").write_bytes(encode_png(np.zeros((20, 30, 3), np.uint8)))
+    prepare = preparer(16, Nobody(), wanted)
+    reason = prepare(Item(tmp_path / "a.png", "a")).reason
+    assert all(word in reason for word in said) and "\n" not in reason
+    assert not any(word in reason for word in [*not_said, "crop"])
+
+
+def test_a_square_photo_without_a_face_may_be_a_crop(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encode_png(np.zeros((20, 20, 3), np.uint8)))
+    reason = preparer(16, Nobody())(Item(tmp_path / "a.png", "a")).reason
+    assert reason == "no face found (--no-align takes a crop as it is)"
 
 
 def test_a_turned_photo_is_read_with_a_warning(faces_folder: Path, tmp_path: Path) -> None:
@@ -75,7 +111,8 @@ def test_a_turned_photo_is_read_with_a_warning(faces_folder: Path, tmp_path: Pat
     settled = preparer(16, detector, Wanted(rotate=180))(item)
     assert settled.crops[0].pixels.tobytes() == one.crops[0].pixels.tobytes()
     nobody = preparer(16, detector, Wanted(person=lambda crops: [False]))(item)
-    assert nobody.status == "skipped" and nobody.reason == "no face of that person found"
+    assert nobody.status == "skipped"
+    assert nobody.reason.partition(" (")[0] == "no face of that person found"
 
 
 def test_a_reader_that_is_left_early_leaves_no_thread(pictures: Path) -> None:

@@ -63,7 +63,9 @@ class ImagesJob:
     def wanted(self) -> Wanted:
         """Which faces of each photo are taken."""
         asked = self.options
-        return Wanted(asked.rotate, asked.faces, self.person, asked.min_face, asked.min_score)
+        return Wanted(
+            asked.rotate, asked.faces, self.person, asked.min_face, asked.min_score, limited=True
+        )
 
 
 def _model(job: ImagesJob) -> dict[str, Any]:

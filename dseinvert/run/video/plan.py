@@ -13,7 +13,7 @@ from typing import Any
 
 from dseinvert.config import VideoOptions
 from dseinvert.editing.grammar import addressed
-from dseinvert.errors import InputError, NoInputError, OutputError, UsageError
+from dseinvert.errors import NoInputError, OutputError, OutsideError, UsageError
 from dseinvert.inversion.asked import clip_refining
 from dseinvert.media.atomic import shown, within
 from dseinvert.media.clip import Clip, probe, seconds_in
@@ -133,7 +133,7 @@ def open_source(path: Path, fps: Fraction | None, *, deinterlace: bool = False) 
 
 
 def cut_of(clip: Clip, options: VideoOptions, named: str = "--start") -> Cut:
-    """The part to do, in the clip's own time; InputError or UsageError where it holds nothing.
+    """The part to do, in the clip's own time; OutsideError or UsageError where it holds nothing.
 
     Args:
         named: the option that gave the start, for what is said.
@@ -142,11 +142,12 @@ def cut_of(clip: Clip, options: VideoOptions, named: str = "--start") -> Cut:
         None if when is None else clip.start + seconds_in(clip, when)
         for when in (options.start, options.end)
     )
-    if start is not None and end is not None and end <= start:
+    if end is not None and end <= (clip.start if start is None else start):
         raise UsageError("--end is not behind --start")
     length = clip.duration
     if start is not None and length is not None and start >= clip.start + length:
-        raise InputError(f"{shown(clip.path)}: {named} is behind its end, at {float(length):.2f} s")
+        what = f"{shown(clip.path)}: {named} is behind its end, at {float(length):.2f} s"
+        raise OutsideError(what, "choose a time within it")
     return Cut(start, end)
 
 
@@ -260,7 +261,7 @@ def check_options(options: VideoOptions, inputs: int) -> None:
 
 
 def _check_times(options: VideoOptions) -> None:
-    start, end = options.start, options.end
+    start, end = options.start or Fraction(0), options.end
     if isinstance(start, Fraction) and isinstance(end, Fraction) and end <= start:
         raise UsageError("--end is not behind --start")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dseinvert.config import VideoOptions
-from dseinvert.errors import InputError, NoInputError, UsageError
+from dseinvert.errors import InputError, NoInputError, OutsideError, UsageError
 from dseinvert.media import stores
 from dseinvert.media.address import far
 from dseinvert.media.atomic import shown
@@ -36,6 +36,7 @@ from dseinvert.run.video.faces import see
 from dseinvert.run.video.invert import invert_clip, latents_of
 from dseinvert.run.video.keys import CHANGES_NOTHING
 from dseinvert.run.video.measure import measured, moments, seams
+from dseinvert.run.video.nobody import no_face_in
 from dseinvert.run.video.outcome import Result, VideoOutcome, Written
 from dseinvert.run.video.people import chosen
 from dseinvert.run.video.plan import (
@@ -60,6 +61,7 @@ from dseinvert.run.video.records import (
 from dseinvert.run.video.render import Pictured, pictured, render
 from dseinvert.run.video.report import facts_of, reconstruction, write_page
 from dseinvert.run.video.studio import Studio, open_studio, run_by_backend
+from dseinvert.run.video.times import beyond, idle, refuse_idle
 from dseinvert.run.video.tune import forget, tuned_to_faces
 from dseinvert.run.video.unfinished import intend, working
 from dseinvert.run.video.work import Seen, Stopped, Work
@@ -87,7 +89,8 @@ def run_video(
         return _stored(studio, sources, problems, watcher, part)
     if part != ALL:
         return _shared(studio, sources, problems, watcher, part)
-    tasks, results = _plan(studio, name_tasks(sources))
+    alone = len(sources) == 1
+    tasks, results = _plan(studio, name_tasks(sources), alone=alone)
     results = [Result(shown(p.path), reason=p.reason, status="refused") for p in problems] + results
     if not tasks and len(results) == 1:
         raise NoInputError(f"{results[0].source}: {results[0].reason}")
@@ -233,15 +236,24 @@ def _line(result: Result, item: Item, key: str) -> Line:
     )
 
 
-def _plan(studio: Studio, named: Mapping[Path, str]) -> tuple[list[Task], list[Result]]:
-    """Tasks, and what became of the clips that cannot be opened."""
+def _plan(
+    studio: Studio, named: Mapping[Path, str], *, alone: bool = False
+) -> tuple[list[Task], list[Result]]:
+    """Tasks, and what became of the clips that cannot be opened.
+
+    alone: whether there is no other clip, so that a time outside of it is an error of the whole.
+    """
     tasks, results = [], []
     for path, name in named.items():
         try:
             tasks.append(_task(studio, path, name))
         except InputError as error:
+            if isinstance(error, OutsideError) and alone:
+                raise
             reason = str(error).removeprefix(f"{shown(path)}: ")
             results.append(Result(shown(path), name, "refused", reason))
+    for task in tasks if alone else ():
+        refuse_idle(studio.for_clip(task.clip).edits, task.clip)
     inputs = {path.resolve() for path in named}
     for task in tasks:
         for output in task.outputs:
@@ -259,8 +271,10 @@ def _task(studio: Studio, path: Path, name: str) -> Task:
 def _opened(studio: Studio, path: Path, name: str, sha256: str | None = None) -> Task:
     """sha256: see `make_task`."""
     clip = open_source(path, studio.options.fps, deinterlace=studio.options.deinterlace)
-    decisive, edits = studio.decisive(), studio.for_clip(clip).fingerprints()
-    return make_task(clip, name, studio.options, decisive, edits, sha256=sha256)
+    decisive, of_clip = studio.decisive(), studio.for_clip(clip)
+    edits = of_clip.fingerprints()
+    task = make_task(clip, name, studio.options, decisive, edits, sha256=sha256)
+    return replace(task, notes=(*task.notes, *idle(of_clip.edits, clip)))
 
 
 def _result(studio: Studio, work: Work) -> Result:
@@ -290,23 +304,25 @@ def _do(studio: Studio, work: Work) -> Result:
         )
     seen = inverted(studio, work)
     if seen is None:
-        return Result(
-            shown(work.clip.path), work.task.name, "skipped", "no face found in any frame"
-        )
+        source, error = shown(work.clip.path), no_face_in(work.clip, studio.options)
+        return Result(source, work.task.name, "skipped", str(error).removeprefix(f"{source}: "))
     work, problems = work.knowing(seen), list[str]()
     if books.todo:
         intend(work.task, books.todo)
-        _say_what_lacks(work)
+        _say_what_lacks(studio, work)
         problems = render(studio, work, books.todo)
     if books.unmeasured:
         _report(studio, work, books)
     return _done(work, books, problems)
 
 
-def _say_what_lacks(work: Work) -> None:
+def _say_what_lacks(studio: Studio, work: Work) -> None:
+    lacks = list(beyond(studio.edits, len({0, *work.seen.starts})))
     if _lacks_covers(work):
         what = "its latents are of an earlier version: what covers a face is painted over"
-        work.watcher.note(f"{shown(work.clip.path)}: {what}; --overwrite makes them anew")
+        lacks.append(f"{what}; --overwrite makes them anew")
+    for phrase in lacks:
+        work.watcher.note(f"{shown(work.clip.path)}: {phrase}")
 
 
 def _lacks_covers(work: Work) -> bool:

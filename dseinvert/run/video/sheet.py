@@ -25,6 +25,7 @@ from dseinvert.run.video.plan import find_sources, nothing_found, open_source, s
 from dseinvert.run.video.who import open_network
 
 _GAP, _LINE, _LEFT = 4, 22, 56
+_NOBODY = "nobody is in it (a face that is upright and larger may be found)"
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -42,7 +43,7 @@ class Listed:
     def lines(self) -> list[str]:
         """For people: one for each, and where the sheet is."""
         told = [f"{one.number}  {_told(one)}" for one in self.people]
-        return [f"{self.source}: {self.sheet or 'nobody is in it'}", *told]
+        return [f"{self.source}: {self.sheet or _NOBODY}", *told]
 
     def asdict(self) -> dict[str, Any]:
         """Ready for JSON."""

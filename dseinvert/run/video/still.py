@@ -14,7 +14,7 @@ import numpy as np
 from dseinvert.config import VideoOptions
 from dseinvert.editing.cues import Cues, parse_strip_of_clip
 from dseinvert.editing.edits import parse_strengths
-from dseinvert.errors import ExitCode, InputError
+from dseinvert.errors import ExitCode, InputError, OutsideError
 from dseinvert.faces.align import crop
 from dseinvert.media.atomic import make_folder, shown, within, write_bytes
 from dseinvert.media.clip import Clip, seconds_in
@@ -24,6 +24,7 @@ from dseinvert.media.sheet import sheet
 from dseinvert.models import open_model, pick_device
 from dseinvert.progress import Watcher
 from dseinvert.run.flow.batchsize import torch_threads_kept
+from dseinvert.run.video.nobody import LISTED
 from dseinvert.run.video.plan import (
     check_options,
     cut_of,
@@ -37,6 +38,7 @@ from dseinvert.run.video.reel import Reel
 from dseinvert.run.video.render import pictured
 from dseinvert.run.video.run import inverted
 from dseinvert.run.video.studio import Studio, open_studio
+from dseinvert.run.video.times import idle, refuse_idle
 from dseinvert.run.video.work import Work
 from dseinvert.stop import Stop
 
@@ -83,7 +85,8 @@ def write_stills(patterns: Sequence[str], options: VideoOptions, watcher: Watche
     """A PNG of each clip, time and edit; with --strip one of each clip, time and direction.
 
     Raises:
-        DseInvertError: what stops all of it; what is wrong with one clip is in what comes back.
+        DseInvertError: what stops all of it; what is wrong with one clip is in what comes back,
+            but for a time outside of the only one.
     """
     sources, problems = find_sources(patterns)
     if not sources:
@@ -95,6 +98,7 @@ def write_stills(patterns: Sequence[str], options: VideoOptions, watcher: Watche
     for path, name in name_tasks(sources).items():
         try:
             clip = open_source(path, options.fps, deinterlace=options.deinterlace)
+            _say_idle(studio.for_clip(clip), clip, watcher, alone=len(sources) == 1)
             for still in stills_of(studio, clip, options, watcher):
                 file = within(
                     options.out or Path(),
@@ -104,10 +108,20 @@ def write_stills(patterns: Sequence[str], options: VideoOptions, watcher: Watche
                 write_bytes(file, encode_png(still.pixels))
                 written.append(file)
         except InputError as error:
+            if isinstance(error, OutsideError) and len(sources) == 1:
+                raise
             failed.append(str(error))
     for problem in failed:
         watcher.problem(problem)
     return Stills(tuple(written), tuple(failed))
+
+
+def _say_idle(studio: Studio, clip: Clip, watcher: Watcher, *, alone: bool) -> None:
+    """Of edits that act nowhere in a clip; UsageError where it is the only one."""
+    if alone:
+        refuse_idle(studio.edits, clip)
+    for phrase in idle(studio.edits, clip):
+        watcher.note(f"{shown(clip.path)}: {phrase}")
 
 
 def stills_of(
@@ -115,7 +129,10 @@ def stills_of(
 ) -> Iterator[Still]:
     """The frames of one clip that `--still` names, edited."""
     strips, studio = _strips(studio, options), studio.for_clip(clip)
-    for time in (seconds_in(clip, when) for when in options.still or ()):
+    times = [seconds_in(clip, when) for when in options.still or ()]
+    for time in times:
+        _check_time(clip, time)
+    for time in times:
         for cues in strips or [studio.edits]:
             found = still_at(replace(studio, edits=cues), clip, time, watcher)
             if strips:
@@ -164,7 +181,7 @@ def face_at(work: Work, time: Fraction) -> tuple[int, Any]:
     with work.latents() as latents:
         quads = latents.read("quad")[latents.read("frame") == place]
     if not len(quads):
-        raise InputError(f"{shown(clip.path)}: no face to edit at {float(time):g} s")
+        raise InputError(f"{shown(clip.path)}: no face to edit at {float(time):g} s", LISTED)
     return place, quads
 
 
@@ -184,7 +201,7 @@ def track_around(
         frames=True,
     )
     at_hand = replace(studio, options=window)
-    cut_of(clip, replace(window, start=time), f"--still {float(time):g}")
+    _check_time(clip, time)
     decisive, edits = studio.decisive(), studio.fingerprints()
     # No byte of the clip need be hashed for what is thrown away.
     task = make_task(clip, NOWHERE, window, decisive, edits, sha256=NOWHERE)
@@ -192,8 +209,13 @@ def track_around(
     make_folder(task.kept)
     seen = inverted(at_hand, work)
     if seen is None:
-        raise InputError(f"{shown(clip.path)}: no face found around {float(time):g} s")
+        raise InputError(f"{shown(clip.path)}: no face found around {float(time):g} s", LISTED)
     return at_hand, work.knowing(seen)
+
+
+def _check_time(clip: Clip, time: Fraction) -> None:
+    """OutsideError where the clip is not as long."""
+    cut_of(clip, VideoOptions(start=time), f"--still {float(time):g}")
 
 
 def _strips(studio: Studio, options: VideoOptions) -> list[Cues]:

@@ -1,17 +1,20 @@
-"""What moves in a photo of 16 bits keeps them."""
+"""What moves in a photo of 16 bits keeps them, and one with a palette takes colours it has not."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from io import BytesIO
 from types import SimpleNamespace
 from typing import Any, cast
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from dseinvert.faces.align import crop
 from dseinvert.faces.crops import Crop
+from dseinvert.media.form import PNG
 from dseinvert.media.whole import Whole, whole_of
 from dseinvert.run.images.write import Target
 from tests.faces.test_carry import RECON, SMILE, WHOLE, photo_of
@@ -53,3 +56,24 @@ def test_motion_alone_leaves_no_steps_of_8_bits() -> None:
     added = np.rint((result.samples.astype(int) - photo.samples)[380, 180:330, 0] / 257)
     low = result.samples[380, 180:330, 0].astype(int) - 257 * added
     assert len(np.unique(low % 257)) > 100
+
+
+def test_a_palette_takes_all_colours_of_a_change_and_no_more_specks() -> None:
+    colours = photo_of(WHOLE, 512, 512)
+    few = Image.fromarray(colours).quantize(32)
+    coded = BytesIO()
+    few.save(coded, "png")
+    photo = whole_of(coded.getvalue())
+    framed = Crop(crop(photo.colours, WHOLE, 64), WHOLE)
+    writer, face = SimpleNamespace(mask=None, blend="moved"), SimpleNamespace(crop=framed)
+    face.recon = RECON
+    result = Target._with(cast(Any, writer), photo, cast(Any, face), SMILE)
+    written = np.asarray(Image.open(BytesIO(result.encode(PNG, []))).convert("RGB"))
+    np.testing.assert_array_equal(written, result.colours)
+    changed = (written != photo.colours).any(-1)
+    assert len(np.unique(written[changed], axis=0)) > 3 * 32
+    before, after = (
+        np.square(one - cv2.GaussianBlur(one, (0, 0), 1.5))[changed].mean()
+        for one in (photo.colours.astype(np.float32), written.astype(np.float32))
+    )
+    assert after < 1.1 * before

@@ -179,6 +179,8 @@ def test_a_file_of_edits_is_for_whom_it_says(gan: dseinvert.Gan, two: Path, tmp_
         (["--edit", "age=0..2"], "in which time"),
         (["--edit", "age=1@4-2s"], "before it begins"),
         (["--edit", "age=1@2.5-4"], "seconds have an s: @2.5-4s"),
+        (["--edit", "age=1@2s"], "from when until when: @2s-end"),
+        (["--edit", "age=1@2s-"], "from when until when: @2s-end"),
         (["--edit", "age=1@shto2"], "did you mean shot2?"),
         (["--edit", "age=1@1-3s,age=2@2-4s"], "twice"),
         (["--edit", "age=x..2@1-2s"], "'x' is not a strength"),
@@ -309,9 +311,73 @@ def test_stills_that_cannot_be_are_refused(
     said: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert dse("video", one, *words) in (1, 2)
+    assert dse("video", one, *words) == 2
     (line,) = capfd.readouterr().err.splitlines()
     assert said in line and not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(["--start", "9:00"], ["--end", "0"], ["--start", "0:00.2", "--end", "0:00.1"]),
+        *(["--still", "0.2,9:00"], ["--still", "0.2", "--edit", "smile=1@9:00-9:10"]),
+        *(["--edit", "smile=1@540s-end"], ["--edit", "smile=0..1@1-9s,age=1@8-9s"]),
+        ["--edits", "late.toml"],
+    ],
+    ids=" ".join,
+)
+def test_a_time_that_the_only_clip_does_not_have_is_a_wrong_word(
+    dse: Run,
+    one: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    words: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    script = tmp_path / "late.toml"
+    script.write_text('[[edit]]\nedit = "age"\nkeys = [["9:00", 0], ["9:01", 2]]\n')
+    assert dse("video", one, *words, "--edit", "age=1", "--out", tmp_path / "out") == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "at 1.00 s" in line or "--end is not behind" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_of_several_clips_the_others_are_done_and_the_short_one_is_told(
+    dse: Run, one: Path, long: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--edit", "age=2@2-3s", "--out", tmp_path, "-q")
+    assert dse("video", one, long, "--still", "2.5", *words) == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "one.mp4: --still 2.5 is behind its end" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["long.age+2@2-3s.2.5s.png"]
+    assert dse("video", one, long, "--dry-run", *words) == 0
+
+
+@pytest.mark.parametrize("shot", [1, 7])
+def test_an_edit_of_a_shot_that_is_not_there_is_told(
+    dse: Run, two: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], shot: int
+) -> None:
+    assert dse("video", two, "--edit", f"age=2@shot{shot}", "--out", tmp_path, "--end", "0.2") == 0
+    told = "age+2@shot7 acts nowhere: its last shot is shot1"
+    assert (told in capfd.readouterr().err) == (shot == 7)
+
+
+def test_a_clip_without_a_face_names_a_next_step(
+    dse: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    empty = clip(tmp_path / "empty.mp4", 6, without=range(6))
+    for words, said in (
+        (["--edit", "age=1"], "--rotate 90"),
+        (["--edit", "age=1", "--rotate", "90"], "--rotate auto"),
+        (["--edit", "age=1", "--end", "0.1"], "--list-people"),
+        (["--edit", "age=1", "--still", "0.1"], "--list-people"),
+    ):
+        assert dse("video", empty, *words, "--out", tmp_path / "out", "-q") in (1, 3)
+        line = capfd.readouterr().err.splitlines()[0]
+        assert "no face" in line and said in line
+    assert dse("video", empty, "--list-people") == 0
+    assert "nobody is in it (" in capfd.readouterr().out
 
 
 def test_a_preview_of_a_part_reads_no_more_than_that_part(
