@@ -101,8 +101,9 @@ def latent_files(patterns: Sequence[str]) -> Scan:
     found = files_of(whole, wanted=lambda path: path.suffix == SUFFIX)
     own = unpacked(found, frozenset(map(Path, whole)))
     picked = [member(Path(pack), name) for pack, name in named.values() if name]
-    contents = own.contents | {path: content_of(path) for path in picked if far(path)}
-    own = replace(own, files=(*own.files, *picked), contents=contents)
+    fetched = {path: content_of(path) for path in picked if far(path)}
+    files, contents = (*own.files, *picked), {**own.contents, **fetched}
+    own = replace(own, files=files, contents=contents)
     if own.files or own.problems:
         return own
     return files_of(patterns, wanted=lambda path: path.suffix in SUFFIXES)
