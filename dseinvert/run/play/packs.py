@@ -59,7 +59,7 @@ def _counted(held: _Held, whole: frozenset[Path]) -> dict[Path, list[str] | None
         if _agree([held[path] for path in here]) and not tells_twice(folder):
             continue
         told = _told(folder)
-        for path in here if told.packs else ():
+        for path in here if told.packs or told.outdated else ():
             inside = held[path]
             if inside is not None:
                 kept[path] = [name for name in inside if told.counts(path.stem, name)]

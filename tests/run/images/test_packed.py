@@ -644,6 +644,10 @@ def test_an_edit_takes_nothing_of_an_input_that_is_no_picture_any_more(
     assert sorted(path.name[:2] for path in edits.glob("*.png")) == [
         f"p{n}" for n in (0, *range(2, 7))
     ]
+    for path in pictures.iterdir():
+        path.write_bytes(b"nor are the others")
+    assert dse(*words) == 3
+    assert dse("edit", out, "--edit", "age=1", "--out", tmp_path / "none", "-q") == 3
     assert dse("edit", out / "00000.safetensors:p1", "--edit", "age=1", "--out", edits, "-q") == 0
 
 
