@@ -81,15 +81,15 @@ def _check(
     """`ours`: the settings of this run, from those of an earlier one."""
     there = names(out) if far(out) and known else None
     once: dict[int, list[str]] = {}
-    found: list[tuple[Entry, list[str]]] = []
     for entry in (known[item.name] for item in items if item.name in known):
         number = id(entry.settings)  # which millions of entries share
         if number not in once:
             once[number] = differences(entry.settings, ours(entry.settings))
         if once[number] and any(_is_there(out, name, there) for name in entry.files):
-            found.append((entry, once[number]))
-    if found:
-        raise _refusal(out, found)
+            raise OutputError(
+                f"{shown(out)}: holds results made with {'; '.join(once[number])}",
+                "choose another --out, or --overwrite",
+            )
 
 
 def differences(theirs: Settings, ours: Settings) -> list[str]:
@@ -106,8 +106,9 @@ def _decides(name: str, theirs: Settings, ours: Settings) -> bool:
     if name == "form":
         return _suffix(theirs) == _suffix(ours)
     edits = _edits_of_both(theirs, ours)
-    if name == "edits":
-        return any(theirs["edits"][edit] != ours["edits"][edit] for edit in edits)
+    if name == "edits":  # those of another model are told by that
+        same = theirs.get("generator") == ours.get("generator")
+        return same and any(theirs["edits"][edit] != ours["edits"][edit] for edit in edits)
     if name == "mask":
         return bool(edits)
     if name in ("pasting", "gps"):
@@ -177,15 +178,6 @@ _SAID: Mapping[str, Callable[[Settings, Settings], str]] = {
 def _is_there(out: Path, name: str, there: Container[str] | None) -> bool:
     """`there`: what lies in a store. None = `out` is a folder."""
     return (out / name).is_file() if there is None else name in there
-
-
-def _refusal(out: Path, found: Sequence[tuple[Entry, list[str]]]) -> OutputError:
-    entry, told = found[0]
-    more = f" and {len(found) - 1} more are" if len(found) > 1 else " is"
-    return OutputError(
-        f"{shown(out)}: {entry.name}{more} there already, made with {'; '.join(told)}",
-        "choose another --out, or --overwrite",
-    )
 
 
 def _by_options(options: ImagesOptions) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def test_results_of_other_options_stay_until_they_are_to_be_overwritten(
     capsys.readouterr()
     assert dse("images", some, "--out", out, *second) == 6
     (line,) = capsys.readouterr().err.splitlines()
-    assert "p0 and 1 more are there already" in line and said in line
+    assert "out: holds results made with " in line and said in line
     assert "choose another --out, or --overwrite" in line
     assert files(out) == before and (out / NAME).read_bytes() == journal
     assert dse("images", some, "--out", out, *first) == 0
@@ -118,7 +118,7 @@ def test_in_a_store_they_stay_too(
     for other in (("--refine", "latent:2"), ("--edit", "age=1", "--mask", "face")):
         capsys.readouterr()
         assert dse(*words, *other) == 6
-        assert "p0 and 1 more are there already" in capsys.readouterr().err
+        assert "memory://bucket/out: holds results made with " in capsys.readouterr().err
     assert {path: memory.cat(path) for path in before} == before
     assert dse(*words, "--refine", "latent:2", "--overwrite") == 0
 

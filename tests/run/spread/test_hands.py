@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from dseinvert.config import ImagesOptions, SpreadOptions
+from dseinvert.errors import OutputError
 from dseinvert.progress import SILENT
 from dseinvert.run.images.journal import read
 from dseinvert.run.inputs import Item
@@ -74,6 +75,19 @@ def test_a_worker_of_another_version_or_model_says_so(
         handed = replace(desk.handed, options=replace(options, model=str(other_model)))
         told = Hands().open(1, handed)
         assert told is not None and "another generator" in told[0] and told[2] == 4
+
+
+def test_nothing_that_other_options_made_is_handed_out(
+    dse: Dse, options: ImagesOptions, pictures: Path
+) -> None:
+    assert dse("images", pictures, "--out", options.out, *OPTIONS) == 0
+    before = outputs(options.out)
+    with (
+        pytest.raises(OutputError, match="--refine none, now latent:2"),
+        open_desk([str(pictures)], replace(options, refine="latent:2"), SpreadOptions(), SILENT),
+    ):
+        pass
+    assert outputs(options.out) == before
 
 
 def test_who_does_shares_of_another_version_says_so(options: ImagesOptions) -> None:
