@@ -21,7 +21,7 @@ from dseinvert.inversion.asked import parse_refining
 from dseinvert.media.address import far
 from dseinvert.media.atomic import shown
 from dseinvert.media.form import form_of
-from dseinvert.names import open_regular
+from dseinvert.names import brief, open_regular
 from dseinvert.progress import SILENT
 from dseinvert.run.images.journal import Entry, journals, parse, read_all
 from dseinvert.run.images.plan import named_items
@@ -41,6 +41,8 @@ _USUAL = {"refine": "none", "label": "none"} | {
     name: getattr(EVERYBODY, name) for name in ("rotate", "faces", "min_face", "min_score")
 }
 """Settings that are called as their options and are short, and what they are if not told."""
+_SHOWN = 60
+"""Characters of a value."""
 _TAIL = 1 << 18
 """Bytes of the end of a journal, which hold its last entry."""
 
@@ -79,17 +81,19 @@ def _check(
     ours: Callable[[Settings], Settings],
 ) -> None:
     """`ours`: the settings of this run, from those of an earlier one."""
-    there = names(out) if far(out) and known else None
     once: dict[int, list[str]] = {}
+    there: Container[str] | None = None
     for entry in (known[item.name] for item in items if item.name in known):
         number = id(entry.settings)  # which millions of entries share
         if number not in once:
             once[number] = differences(entry.settings, ours(entry.settings))
-        if once[number] and any(_is_there(out, name, there) for name in entry.files):
-            raise OutputError(
-                f"{shown(out)}: holds results made with {'; '.join(once[number])}",
-                "choose another --out, or --overwrite",
-            )
+        if once[number]:
+            there = names(out) if far(out) and there is None else there
+            if any(_is_there(out, name, there) for name in entry.files):
+                raise OutputError(
+                    f"{shown(out)}: holds results made with {'; '.join(once[number])}",
+                    "choose another --out, or --overwrite",
+                )
 
 
 def differences(theirs: Settings, ours: Settings) -> list[str]:
@@ -104,71 +108,72 @@ def _decides(name: str, theirs: Settings, ours: Settings) -> bool:
     if name in _VERSIONS | _ADDS or (name in _ALWAYS and not (name in theirs and name in ours)):
         return False
     if name == "form":
-        return _suffix(theirs) == _suffix(ours)
+        return _form(theirs)[0] == _form(ours)[0]
     edits = _edits_of_both(theirs, ours)
     if name == "edits":  # those of another model are told by that
         same = theirs.get("generator") == ours.get("generator")
-        return same and any(theirs["edits"][edit] != ours["edits"][edit] for edit in edits)
+        return same and any(before != now for before, now in edits.values())
     if name == "mask":
         return bool(edits)
     if name in ("pasting", "gps"):
         pasted = bool(edits) and bool(theirs.get("paste")) and bool(ours.get("paste"))
-        return pasted and (name == "gps" or _version(theirs) == _version(ours))
+        return pasted and (name == "gps" or _pasting(theirs)[0] == _pasting(ours)[0])
     return True
 
 
-def _edits_of_both(theirs: Settings, ours: Settings) -> list[str]:
-    return [edit for edit in theirs.get("edits", {}) if edit in ours.get("edits", {})]
+def _edits_of_both(theirs: Settings, ours: Settings) -> dict[str, tuple[Any, Any]]:
+    """Their fingerprints, by label; what is no table in a journal has none."""
+    before, now = (one.get("edits") for one in (theirs, ours))
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        return {}
+    return {label: (before[label], now[label]) for label in before if label in now}
 
 
-def _suffix(settings: Settings) -> str:
-    return str(settings.get("form", "png")).partition(" ")[0]
+def _form(settings: Settings) -> tuple[str, str]:
+    """Suffix and quality of pictures."""
+    suffix, _, quality = str(settings.get("form", "png")).partition(" ")
+    return suffix, quality or "as usual"
 
 
-def _version(settings: Settings) -> Any:
-    """The number of how pastes come out, which stands before how they are blended."""
+def _pasting(settings: Settings) -> tuple[Any, Any]:
+    """The number of how pastes come out, and how they are blended."""
     told = settings.get("pasting")
-    return told[0] if isinstance(told, list) else told
+    if isinstance(told, list) and len(told) == 2:
+        return told[0], told[1]
+    return told, "difference"
 
 
 def _told(name: str, theirs: Settings, ours: Settings) -> str:
     """What differs, in the words of the command line."""
     if name in _USUAL:
-        before, now = (one.get(name, _USUAL[name]) for one in (theirs, ours))
-        return f"--{name.replace('_', '-')} {before}, now {now}"
-    return _SAID[name](theirs, ours) if name in _SAID else f"another {name}"
+        return _now(
+            f"--{name.replace('_', '-')}", *(o.get(name, _USUAL[name]) for o in (theirs, ours))
+        )
+    return _SAID[name](theirs, ours) if name in _SAID else f"another {brief(name)}"
 
 
-def _quality(theirs: Settings, ours: Settings) -> str:
-    before, now = (one.get("form", "").partition(" ")[2] or "as usual" for one in (theirs, ours))
-    return f"--quality {before}, now {now}"
-
-
-def _blend(theirs: Settings, ours: Settings) -> str:
-    told = [one["pasting"] for one in (theirs, ours)]
-    before, now = (one[1] if isinstance(one, list) else "difference" for one in told)
-    return f"--blend {before}, now {now}"
+def _now(what: str, before: Any, now: Any) -> str:
+    return f"{what} {str(before)[:_SHOWN]}, now {str(now)[:_SHOWN]}"
 
 
 def _model(theirs: Settings, ours: Settings) -> str:
     before, now = theirs.get("model"), ours.get("model")
-    return f"other weights of {now}" if before == now else f"--model {before}, now {now}"
+    return f"other weights of {now}" if before == now else _now("--model", before, now)
 
 
 def _direction(theirs: Settings, ours: Settings) -> str:
     edits = _edits_of_both(theirs, ours)
-    name = next(edit for edit in edits if theirs["edits"][edit] != ours["edits"][edit])
-    return f"another direction of --edit {name}"
+    return f"another direction of --edit {next(e for e, (a, b) in edits.items() if a != b)}"
 
 
 _SAID: Mapping[str, Callable[[Settings, Settings], str]] = {
     **dict.fromkeys(("generator", "encoder", "resolution"), _model),
-    "crop": lambda theirs, ours: f"faces found by {theirs['crop']}, now {ours['crop']}",
+    "crop": lambda theirs, ours: _now("faces found by", theirs["crop"], ours["crop"]),
     "edits": _direction,
-    "form": _quality,
+    "form": lambda theirs, ours: _now("--quality", _form(theirs)[1], _form(ours)[1]),
     "mask": lambda theirs, ours: "another --mask or --region",
     "gps": lambda theirs, ours: f"{'' if 'gps' in theirs else 'no '}--keep-gps",
-    "pasting": _blend,
+    "pasting": lambda theirs, ours: _now("--blend", _pasting(theirs)[1], _pasting(ours)[1]),
     "person": lambda theirs, ours: "another --person",
     "feature_editor": lambda theirs, ours: "another --feature-edit",
 }
@@ -199,7 +204,8 @@ def _with(told: Settings, theirs: Settings) -> dict[str, Any]:
 def _last_settings(out: Path) -> list[Settings]:
     """Of the last run of each process into a folder, as far as they tell at a glance."""
     if far(out):
-        return [dict(one.facts.get("settings") or {}) for one in _runs(out)]
+        told = (one.facts.get("settings") for one in _runs(out))
+        return [settings for settings in told if isinstance(settings, dict)]
     return [one.settings for path in journals(out) if (one := _last(path)) is not None]
 
 

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import fsspec
@@ -231,3 +232,18 @@ def test_no_folder_is_begun_where_another_holds_results_of_other_options(
     before = files(out)
     assert dse(*words, some, *PLAIN) == 6
     assert files(out) == before
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        {"edits": ["age+1"], "form": 3, "pasting": [], "paste": "yes", "refine": 9 * ["x"]},
+        {"edits": 1, "form": None, "pasting": [1, 2, 3], "mask": {}, "crop": [], "new": "\n"},
+        {"edits": {"age+1": []}, "refine": "x" * 10_000, "y" * 10_000: 1},
+    ],
+)
+def test_settings_in_a_journal_may_be_anything(theirs: dict[str, Any]) -> None:
+    ours = {"edits": {"age+1": "0f"}, "paste": True, "pasting": [7, "moved"], "crop": "none"}
+    for one, other in ((theirs, ours), (ours, theirs)):
+        told = differences(one, other)
+        assert told and all(len(phrase) < 200 for phrase in told)
