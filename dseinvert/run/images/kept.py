@@ -24,6 +24,7 @@ from dseinvert.media.form import form_of
 from dseinvert.names import brief, open_regular
 from dseinvert.progress import SILENT
 from dseinvert.run.images.journal import Entry, journals, parse, read_all
+from dseinvert.run.images.packed import check_packed
 from dseinvert.run.images.plan import named_items
 from dseinvert.run.inputs import Item
 from dseinvert.run.sources import gathered
@@ -66,9 +67,12 @@ def check_before_loading(paths: Sequence[str], options: ImagesOptions, part: Par
     if options.overwrite or options.keep_folders or part.retry:
         return
     ours = partial(_with, _by_options(options))
-    if not any(differences(one, ours(one)) for one in _last_settings(options.out)):
+    last = _last_settings(options.out)
+    if not any(one.get("pack") != options.pack or differences(one, ours(one)) for one in last):
         return
     known = read_all(options.out)
+    for entry in [*known.values()][-1:]:
+        check_packed(options.out, known, options.pack, ours(entry.settings))
     with gathered(paths, SILENT) as found:
         items = named_items(found, options.out, known, {}).items
     _check(options.out, (one for one in items if part.shard.has(one.name)), known, ours)
@@ -189,6 +193,7 @@ def _by_options(options: ImagesOptions) -> dict[str, Any]:
     """Settings that no model has a part in; None = it is as usual, which is not written down."""
     refining = parse_refining(options.refine, options.space, options.budget, options.until)
     return {
+        "pack": options.pack,
         "refine": refining.text if refining.stages else None,
         "label": options.label,
         "form": form_of(options.format, options.quality).text or None,

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import fsspec
 import pytest
@@ -232,6 +233,21 @@ def test_what_does_not_go_into_a_folder_with_what_is_there_is_one_line(
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line and "choose another --out" in line
     assert {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()} == before
+
+
+@pytest.mark.parametrize("other", [("--pack", 4), (), ("--pack", 3, "--refine", "latent:2")])
+def test_shards_of_other_options_are_met_before_a_model_is_loaded(
+    dse: Run,
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    other: tuple[object, ...],
+) -> None:
+    words = ("images", pictures, "--out", tmp_path / "out", *OPTIONS)
+    assert dse(*words, "--pack", 3) == 0
+    opened = mock.Mock(side_effect=AssertionError("a model was loaded"))
+    monkeypatch.setattr("dseinvert.run.images.run.open_model", opened)
+    assert dse(*words, *other) == 6
 
 
 @pytest.mark.parametrize("name", ["00000.tar", "00004.parquet", "00000.safetensors"])
