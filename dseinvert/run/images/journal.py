@@ -102,7 +102,8 @@ def read(path: Path) -> dict[str, Entry]:
 
 def journals(folder: Path) -> list[Path]:
     """Those of all processes that wrote into a folder, the last written one last."""
-    found = [path for path in folder.glob("journal*.jsonl") if path.is_file() or path.name == NAME]
+    named = (path for path in folder.glob("journal*.jsonl") if path.exists())  # no link to nowhere
+    found = [path for path in named if path.is_file() or path.name == NAME]
     return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
 

@@ -552,7 +552,7 @@ def test_a_second_edit_of_shards_in_a_store_does_what_is_new(
     packed_there.rm_file("/edited/p4.smile+1.png")
     read: list[str] = []
     monkeypatch.setattr(
-        "dseinvert.run.play.latents.dumps_member",
+        "dseinvert.run.play.packs.dumps_member",
         lambda path, stamp: read.append(path.name) or dumps_member(path, stamp),
     )
     capsys.readouterr()
