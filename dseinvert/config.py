@@ -115,7 +115,7 @@ class ImagesOptions:
     keep_folders: Switch = False
     """Write into the folders that the images have below an input, each with a page of its own."""
     overwrite: Switch = False
-    """Do again what the journal says is done."""
+    """Do again what is done, and replace results of other options."""
     dry_run: Switch = False
     """Say what would be done and under which names; write nothing."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -13,6 +14,7 @@ from dseinvert.cli.process import spare_cores
 from dseinvert.cli.spread import after, here, spread_out
 from dseinvert.cli.verb import FAILS, Done, verb
 from dseinvert.config import ImagesOptions, SpreadOptions
+from dseinvert.media.address import far
 from dseinvert.media.atomic import shown
 from dseinvert.progress import Watcher
 
@@ -34,6 +36,7 @@ def images(
     check_spread(spread)
     # Read when torch is loaded: its idle threads must not spin on cores that the readers need.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    _check_kept(paths, options, spread)
     word = "folders" if options.keep_folders else "images"
     shared = spread_out(word, paths, options, spread, watcher)
     if shared is not None:
@@ -51,3 +54,13 @@ def images(
     see = after(spread, options.out) or f"; see {shown(page)}"
     watcher.note(outcome.summary() + see)
     return Done(outcome.asdict, code=outcome.exit_code)
+
+
+def _check_kept(paths: Sequence[str], options: ImagesOptions, spread: SpreadOptions) -> None:
+    """OutputError where results of other options would be replaced, as far as these tell."""
+    if not far(options.out) and not options.out.is_dir():
+        return
+    from dseinvert.run.images.kept import check_before_loading
+    from dseinvert.run.spread.choice import part_of
+
+    check_before_loading(paths, options, part_of(spread))

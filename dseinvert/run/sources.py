@@ -35,8 +35,8 @@ def gathered(patterns: Sequence[str], watcher: Watcher) -> Iterator[Scan]:
     What cannot be had beside other things is told.
 
     Raises:
-        NoInputError: the one thing that was named cannot be had. InputError: a set is damaged.
-        MissingError: what reads a set, or reaches a store, is not installed.
+        NoInputError: nothing that was named can be had, for one reason. InputError: a set is
+        damaged. MissingError: what reads a set, or reaches a store, is not installed.
     """
     words = expanded(patterns)
     sets = {word for word in words if kind_of(Path(word)) and not _is_glob(word)}
@@ -48,10 +48,18 @@ def gathered(patterns: Sequence[str], watcher: Watcher) -> Iterator[Scan]:
         found += [one.asked(alone=len(words) == 1) for one in opened]
         found += [asked.means(w, stack) for w in words if is_url(w) and w not in sets]
         every = _all(found)
-        if not every.files and len(words) == 1:
-            for one in every.problems[:1]:
-                raise NoInputError(f"no images found: {shown(one.path)}: {one.reason}")
+        reasons = {one.reason for one in every.problems}
+        if not every.files and not every.unread and len(reasons) == 1:
+            raise _nothing(every.problems)
         yield told(every, watcher)
+
+
+def _nothing(problems: Sequence[Problem]) -> NoInputError:
+    """One line where all that was named cannot be had for one reason."""
+    first, more = problems[0], len(problems) - 1
+    what = f"no images found: {shown(first.path)}: {first.reason}"
+    what = f"{what}; {more} more like it" if more else what
+    return NoInputError(what, "name image files, folders or globs" if more else "")
 
 
 def files_of(patterns: Sequence[str], wanted: Callable[[Path], bool]) -> Scan:

@@ -52,7 +52,9 @@ def test_another_mask_is_another_result(dse: Run, pictures: Path, tmp_path: Path
     given = ("images", pictures, "--no-align", "--edit", "smile=1.5", "-q", "--out", tmp_path / "o")
     assert dse(*given) == 0
     plain = read_image(tmp_path / "o" / "p0.smile+1.5.png")
-    assert dse(*given, "--mask", "face") == 0
+    assert dse(*given, "--mask", "face") == 6
+    assert np.array_equal(read_image(tmp_path / "o" / "p0.smile+1.5.png"), plain)
+    assert dse(*given, "--mask", "face", "--overwrite") == 0
     assert not np.array_equal(read_image(tmp_path / "o" / "p0.smile+1.5.png"), plain)
 
 

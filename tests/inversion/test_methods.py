@@ -52,7 +52,7 @@ def test_a_row_is_all_that_images_need_for_a_method(
     latent = load_latent(out / "p0.safetensors")
     assert not latent.code.any()
     assert latent.origin["refined"] == "toy:3"
-    assert dse("images", pictures / "p0.png", *given) == 0
+    assert dse("images", pictures / "p0.png", *given, "--overwrite") == 0
     assert load_latent(out / "p0.safetensors").origin["refined"] == "toy:3,latent:2,toy:5"
 
 

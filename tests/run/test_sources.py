@@ -263,3 +263,25 @@ def test_a_glob_of_a_store_that_matches_nothing_is_told_beside_other_inputs(
     words = (photos, "memory://photos/absent*.png")
     assert dse("images", *words, "--out", tmp_path / "out", *OPTIONS) == 1
     assert "memory://photos/absent*.png: nothing there" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["images", "evaluate"])
+@pytest.mark.parametrize("where", ["", "memory://nowhere/"])
+def test_numbered_tars_none_of_which_is_there_are_one_line(
+    dse: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str], verb: str, where: str
+) -> None:
+    named = f"{where or tmp_path}/{{000..150}}.tar"
+    assert dse(verb, named, "--out", tmp_path / "out") == 3
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "000.tar: " in line and "; 150 more like it" in line
+
+
+def test_missing_tars_beside_what_is_there_are_each_told(
+    dse: Run, pictures: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    named = tmp_path / "{000..002}.tar"
+    assert dse("images", named, pictures, "--out", tmp_path / "out", "--no-align", "-q") == 1
+    assert [
+        f"{number:03d}.tar" in line
+        for number, line in enumerate(capfd.readouterr().err.splitlines())
+    ] == 3 * [True]

@@ -18,7 +18,11 @@ from dseinvert.errors import ExitCode, NoInputError
 from dseinvert.media.scan import Scan
 from dseinvert.names import counted
 from dseinvert.progress import Watcher
+from dseinvert.run.images.job import ImagesJob
+from dseinvert.run.images.journal import read_all
+from dseinvert.run.images.kept import check_kept
 from dseinvert.run.images.outcome import Outcome
+from dseinvert.run.images.plan import named_items
 from dseinvert.run.images.run import open_run, run_part
 from dseinvert.run.spread.shard import ALL, Part
 
@@ -68,7 +72,11 @@ def run_folders(
     """
     parts: list[Outcome] = []
     with open_run(patterns, options, watcher) as (job, found):
-        for folder, own in _by_folder(patterns, found, options.out).items():
+        folders = _by_folder(patterns, found, options.out)
+        if not options.overwrite:
+            for folder, own in folders.items():
+                _check_kept(job, options.out / folder, own, part)
+        for folder, own in folders.items():
             here = replace(job, options=replace(options, out=options.out / folder))
             with suppress(NoInputError):  # a folder of nothing but our own pictures
                 parts.append(run_part(here, own, watcher, part))
@@ -77,6 +85,13 @@ def run_folders(
     if not parts:
         raise NoInputError("all images found are outputs of this program", "name other inputs")
     return Folders(options.out, tuple(parts))
+
+
+def _check_kept(job: ImagesJob, out: Path, found: Scan, part: Part) -> None:
+    """Before anything is done in any of them; see `check_kept`."""
+    known = {} if part.retry else read_all(out)
+    items = named_items(found, out, known, job.settings).items
+    check_kept(out, (item for item in items if part.shard.has(item.name)), known, job.settings)
 
 
 def _by_folder(patterns: Sequence[str], found: Scan, out: Path) -> dict[Path, Scan]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,13 +17,15 @@ from dseinvert.media.address import far
 from dseinvert.media.atomic import is_inside, open_in_place, shown
 from dseinvert.media.form import FORMATS
 from dseinvert.media.lock import lock
-from dseinvert.names import each, file_name, json_value, number, table, text, word
+from dseinvert.names import each, file_name, json_value, number, open_regular, table, text, word
 from dseinvert.run.inputs import Status
 from dseinvert.run.spread.shelf import lines
 
 NAME = "journal.jsonl"
 FORMAT = "dseinvert-journal-1"
 _MARK = FORMAT.encode()
+_CALLED = re.compile(rb'"name":("(?:[^"\\]|\\.)*")')
+"""The first such in a line is the name of its entry."""
 _TRIES, _PAUSE = 10, 0.1  # another process may hold the lock while it looks whether it is held
 
 
@@ -93,13 +96,14 @@ def read(path: Path) -> dict[str, Entry]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
-        raise OutputError(f"{shown(path)}: cannot read the journal: {error.strerror}") from error
+        raise _unreadable(path, error) from error
     return entries
 
 
 def journals(folder: Path) -> list[Path]:
     """Those of all processes that wrote into a folder, the last written one last."""
-    found = [path for path in folder.glob("journal*.jsonl") if path.is_file() or path.name == NAME]
+    named = (path for path in folder.glob("journal*.jsonl") if path.exists())  # no link to nowhere
+    found = [path for path in named if path.is_file() or path.name == NAME]
     return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
 
@@ -111,6 +115,36 @@ def read_all(folder: Path) -> dict[str, Entry]:
             if not _is_better(known.get(name), entry):
                 known[name] = entry
     return known
+
+
+def every_entry(folder: Path) -> Iterator[Entry]:
+    """All that was ever told, of all processes; what was done again comes more than once."""
+    return _sharing(parse(line, folder) for line in _lines_of(folder))
+
+
+def tells_twice(folder: Path) -> bool:
+    """Whether an input is told of more than once; a glance, which makes nothing of its lines."""
+    seen: set[bytes] = set()
+    for line in _lines_of(folder):
+        found = _CALLED.search(line)
+        if found is not None:
+            if found[1] in seen:
+                return True
+            seen.add(found[1])
+    return False
+
+
+def _lines_of(folder: Path) -> Iterator[bytes]:
+    """Those with entries."""
+    if far(folder):
+        yield from (line for line in lines(folder) if _MARK in line)
+        return
+    for path in journals(folder):
+        try:
+            with open_regular(path) as file:
+                yield from (line for line in file if _MARK in line)
+        except OSError as error:
+            raise _unreadable(path, error) from error
 
 
 def _of_store(folder: Path) -> Iterator[dict[str, Entry]]:
@@ -240,6 +274,10 @@ def _end_torn_line(descriptor: int, path: Path) -> None:
             os.write(descriptor, b"\n")
     except OSError as error:
         raise _unwritable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> OutputError:
+    return OutputError(f"{shown(path)}: cannot read the journal: {error.strerror}")
 
 
 def _unwritable(path: Path, error: OSError) -> OutputError:

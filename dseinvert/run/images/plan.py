@@ -59,6 +59,28 @@ def entry_key(sha256: str, settings: Mapping[str, Any], status: Status) -> str:
     return result_key(sha256, {**settings, **also})
 
 
+@dataclass(frozen=True)
+class Naming:
+    """The inputs under the names of their outputs."""
+
+    items: list[Item]
+    protected: frozenset[Path]
+    """See `Plan`."""
+
+
+def named_items(
+    scan: Scan, out: Path, known: Mapping[str, Entry], settings: Mapping[str, Any]
+) -> Naming:
+    """All that is found and is no output of this program; nothing is read but names."""
+    inside = {path for path in scan.files if path.resolve().parent == out.resolve()}
+    format = str(settings.get("form", "png")).partition(" ")[0]
+    outputs = {path for path in inside if _is_output(path, known, format)}
+    sources = [path for path in scan.files if path not in outputs]
+    named = _named(sources, known, dots="pack" not in settings)
+    items = [Item(source, name, scan.contents.get(source)) for source, name in named.items()]
+    return Naming(items, frozenset(path.resolve() for path in inside - outputs))
+
+
 def make_plan(
     scan: Scan,
     out: Path,
@@ -72,12 +94,8 @@ def make_plan(
     All inputs are named, and those planned that `part` holds.
     """
     check_packed(out, known, settings.get("pack"), settings, overwrite=overwrite)
-    inside = {path for path in scan.files if path.resolve().parent == out.resolve()}
-    format = str(settings.get("form", "png")).partition(" ")[0]
-    outputs = {path for path in inside if _is_output(path, known, format)}
-    sources = [path for path in scan.files if path not in outputs]
-    named = _named(sources, known, dots="pack" not in settings)
-    items = [Item(source, name, scan.contents.get(source)) for source, name in named.items()]
+    naming = named_items(scan, out, known, settings)
+    items = naming.items
     own = [item for item in items if part.shard.has(item.name)]
     failed = {entry.name for entry in known.values() if entry.status in ("failed", "refused")}
     aside = {name: known[name] for name in failed if known[name].reason.startswith(ASIDE)}
@@ -99,7 +117,7 @@ def make_plan(
         settled=tuple(entry for entry in earlier if entry is not None),
         problems=scan.problems,
         taken=frozenset(folded(item.name) for item in items),
-        protected=frozenset(path.resolve() for path in inside - outputs),
+        protected=naming.protected,
         left=_left(known, items, out) if part.shard.number == 1 else (),
         broken=tuple(sorted(broken)),
     )

@@ -28,6 +28,7 @@ from dseinvert.run.flow.template import Claims, Template, check_names, parse_tem
 from dseinvert.run.images.compute import InvertedFace, Watching, invert_faces
 from dseinvert.run.images.job import ImagesJob, open_job
 from dseinvert.run.images.journal import Entry, Journal, dumps, journals, open_journal, read_all
+from dseinvert.run.images.kept import check_kept
 from dseinvert.run.images.outcome import Outcome
 from dseinvert.run.images.packed import check_packed, next_number, settle_dead
 from dseinvert.run.images.packing import Packer, packing
@@ -210,10 +211,17 @@ def _opened_books(out: Path, part: Part) -> Iterator[Books]:
 
 
 def plan_of(job: ImagesJob, found: Scan, known: dict[str, Entry], part: Part) -> Plan:
-    """What of a part is to be done; NoInputError where all that was found is of this program."""
+    """What of a part is to be done.
+
+    Raises:
+        NoInputError: all that was found is of this program.
+        OutputError: results of other options would be replaced, and nobody said --overwrite.
+    """
     plan = make_plan(found, job.options.out, known, job.settings, job.options.overwrite, part)
     if not plan.taken:
         raise NoInputError("all images found are outputs of this program", "name other inputs")
+    if not job.options.overwrite:
+        check_kept(job.options.out, plan.todo, known, job.settings)
     if job.template is not None:
         _check_template(job, job.template, plan)
     return plan

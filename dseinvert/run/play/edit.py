@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
@@ -37,7 +37,6 @@ from dseinvert.latent import Latent, concat
 from dseinvert.media.address import far
 from dseinvert.media.animation import SUFFIXES, write_animation
 from dseinvert.media.atomic import shown
-from dseinvert.media.digest import file_sha256
 from dseinvert.media.form import PNG, Form, form_of
 from dseinvert.media.pixels import Pixels, rounded
 from dseinvert.media.sheet import sheet
@@ -345,8 +344,19 @@ def _all(
     books.about("edit", settings, drawing.items, len(todo))
     watcher.begin("rendering", len(todo))
     for one in _in_order(drawing, order, books.notes):
-        books.record(_line(one, out, settings))
+        line = _line(one, drawing.place, settings)
+        if there is not None:
+            drawing.place.replaced.extend(_replaced(line, books.known.get(line.name), there))
+        books.record(line)
         yield one
+
+
+def _replaced(line: Line, before: Line | None, there: Container[str]) -> Iterator[str]:
+    """Files in a store that were there with other contents, which nobody fetches to compare."""
+    earlier = {} if before is None else before.files
+    for name, digest in line.files.items():
+        if name in there and earlier.get(name, digest) not in (digest, ""):
+            yield name
 
 
 def _in_order(drawing: _Drawing, order: Order[Item], notes: Beginning) -> Iterator[Rendered]:
@@ -375,7 +385,7 @@ def _version(item: Item) -> str:
     return stamp or sha256(item.content.read()).hexdigest()
 
 
-def _line(one: Rendered, out: Path, settings: Mapping[str, Any]) -> Line:
+def _line(one: Rendered, place: Place, settings: Mapping[str, Any]) -> Line:
     """What the journal keeps of it."""
     return Line(
         name=one.item.name,
@@ -383,7 +393,7 @@ def _line(one: Rendered, out: Path, settings: Mapping[str, Any]) -> Line:
         key=_key(one.item, settings),
         status="failed" if one.reason else "done",
         reason=one.reason,
-        files={name: "" if far(out) else file_sha256(out / name) for name in one.files},
+        files={name: place.sha256(name) for name in one.files},
     )
 
 

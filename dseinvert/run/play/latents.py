@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,9 +14,8 @@ from dseinvert.errors import InputError, NoInputError
 from dseinvert.generators.pixels import to_pixels
 from dseinvert.generators.tuned import synthesize
 from dseinvert.importers.latents import LEFT_OUT, SUFFIXES, read_foreign
-from dseinvert.latent import Latent, concat, dumps, dumps_member, load_latent
-from dseinvert.latent.packed import SUFFIX, is_pack, member, names_in, pack_of
-from dseinvert.media import stores
+from dseinvert.latent import Latent, concat, dumps, load_latent
+from dseinvert.latent.packed import SUFFIX, member, pack_of
 from dseinvert.media.address import far, member_of
 from dseinvert.media.atomic import shown
 from dseinvert.media.digest import file_sha256
@@ -27,12 +25,8 @@ from dseinvert.models import Model
 from dseinvert.progress import Watcher
 from dseinvert.run.flow.batchsize import BatchSize, auto_size, in_batches
 from dseinvert.run.flow.names import assign
-from dseinvert.run.images.journal import read_all
-from dseinvert.run.images.packed import prefix_of
+from dseinvert.run.play.packs import content_of, unpacked
 from dseinvert.run.sources import files_of
-
-_AT_ONCE = 16
-"""Files in stores that are asked for at once."""
 
 
 @dataclass(frozen=True)
@@ -105,101 +99,14 @@ def latent_files(patterns: Sequence[str]) -> Scan:
     named = {one: member_of(one) for one in patterns}
     whole = [one for one, (_, name) in named.items() if not name]
     found = files_of(whole, wanted=lambda path: path.suffix == SUFFIX)
-    own = _unpacked(found, frozenset(map(Path, whole)))
+    own = unpacked(found, frozenset(map(Path, whole)))
     picked = [member(Path(pack), name) for pack, name in named.values() if name]
-    fetched = {path: _content(path, partial(_stamp, path.parent)) for path in picked if far(path)}
+    fetched = {path: content_of(path) for path in picked if far(path)}
     files, contents = (*own.files, *picked), {**own.contents, **fetched}
     own = replace(own, files=files, contents=contents)
     if own.files or own.problems:
         return own
     return files_of(patterns, wanted=lambda path: path.suffix in SUFFIXES)
-
-
-def _unpacked(found: Scan, whole: frozenset[Path]) -> Scan:
-    """With the latents in files of many in their places; what is damaged stays, and is told of.
-
-    whole: what was named itself; of a file all counts.
-    """
-    files: list[Path] = []
-    contents = dict(found.contents)
-    stored = _names_in_stores(found)
-    held = {p: stored.get(p) if p in found.contents else _names(p, None) for p in found.files}
-    for path, names in _counted(held, whole).items():
-        inside = None if names is None else [member(path, name) for name in names]
-        files += [path] if inside is None else inside
-        if inside is not None and path in found.contents:
-            stamp = found.contents[path].stamp or _unknown
-            contents |= {one: _content(one, stamp) for one in inside}
-    return replace(found, files=tuple(files), contents=contents)
-
-
-def _counted(
-    held: Mapping[Path, list[str] | None], whole: frozenset[Path]
-) -> dict[Path, list[str] | None]:
-    """Without what the journal of a folder says is in another shard.
-
-    It is asked only where a name is there twice, or a shard cannot be read.
-    """
-    kept = dict(held)
-    shards = [p for p in held if p not in whole and prefix_of(p) is not None]
-    for folder in dict.fromkeys(path.parent for path in shards):
-        here = [path for path in shards if path.parent == folder]
-        names = [name for path in here for name in held[path] or ()]
-        if len({*names}) == len(names) and all(held[path] for path in here):
-            continue
-        done = [entry for entry in read_all(folder).values() if entry.pack]
-        packs = {face.name: entry.pack for entry in done for face in entry.faces}
-        for path in here if done else ():
-            inside = held[path]
-            if inside is not None:
-                kept[path] = [one for one in inside if packs.get(one, path.stem) == path.stem]
-            elif path.stem not in packs.values():
-                del kept[path]
-    return kept
-
-
-def _names_in_stores(found: Scan) -> dict[Path, list[str] | None]:
-    """Of all files of many there. Where one of a process's shards is none, none of them is."""
-    called: dict[tuple[Path, str], list[Path]] = {}
-    for path in filter(found.contents.__contains__, found.files):
-        if (prefix := prefix_of(path)) is not None:
-            called.setdefault((path.parent, prefix), []).append(path)
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        are = pool.map(lambda some: is_pack(some[0]), called.values())
-        packs = [
-            path for some, one in zip(called.values(), are, strict=True) if one for path in some
-        ]
-        names = pool.map(lambda path: _names(path, found.contents[path].stamp), packs)
-        return dict(zip(packs, names, strict=True))
-
-
-def _names(path: Path, stamp: Callable[[], str] | None) -> list[str] | None:
-    try:
-        return names_in(path, (stamp or _unknown)())
-    except InputError:
-        return None
-
-
-def _content(path: Path, stamp: Callable[[], str]) -> Content:
-    """Of a latent in a file of many in a store, by what that says of the version of the file."""
-    return Content(partial(_fetched, path, stamp), partial(_told_of, path, stamp))
-
-
-def _fetched(path: Path, stamp: Callable[[], str]) -> bytes:
-    return dumps_member(path, stamp())
-
-
-def _told_of(path: Path, stamp: Callable[[], str]) -> str:
-    version = stamp()
-    return version and f"{version} {path.name}"
-
-
-def _stamp(path: Path) -> str:
-    return stores.stored(far(path)).stamp
-
-
-def _unknown() -> str:
-    return ""
 
 
 def latent_sha256(path: Path) -> str:

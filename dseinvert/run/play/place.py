@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dseinvert.media.atomic import make_folder, sync_folder, within, write_bytes
+from dseinvert.media.address import far
+from dseinvert.media.atomic import make_folder, shown, sync_folder, within, write_bytes
+from dseinvert.media.digest import file_sha256
 from dseinvert.names import counted
 
 _NAMED = 3
@@ -20,6 +23,8 @@ class Place:
     """Files that were there with other contents."""
     mark: str = ""
     """Of temporary files; see `part_path`."""
+    digests: dict[str, str] = field(default_factory=dict)
+    """The sha256 of what was written into a store, by name, until it is asked for."""
 
     @classmethod
     def made(cls, out: Path, mark: str = "") -> Place:
@@ -40,6 +45,12 @@ class Place:
         if path.is_file() and path.read_bytes() != data:
             self.replaced.append(name)
         write_bytes(path, data, sync=False, mark=self.mark)
+        if far(self.out):
+            self.digests[name] = hashlib.sha256(data).hexdigest()
+
+    def sha256(self, name: str) -> str:
+        """Of a file that was written just now; "" = it was not written from memory into a store."""
+        return self.digests.pop(name, "") if far(self.out) else file_sha256(self.out / name)
 
     def sync(self) -> None:
         """All that was written is on the disk afterwards."""
@@ -50,4 +61,4 @@ class Place:
         if not self.replaced:
             return []
         some = ", ".join(self.replaced[:_NAMED]) + ", ..." * (len(self.replaced) > _NAMED)
-        return [f"{counted(len(self.replaced), 'file')} in {self.out} replaced: {some}"]
+        return [f"{counted(len(self.replaced), 'file')} in {shown(self.out)} replaced: {some}"]

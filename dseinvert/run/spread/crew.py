@@ -49,12 +49,27 @@ class Told:
 
     watcher: Watcher
     lines: set[str] = field(default_factory=set)
+    held: dict[str, str] = field(default_factory=dict)
+    """What stopped workers before anything was done, and what is said of that."""
 
     def once(self, line: str) -> None:
         """A note that every worker would make."""
         if line not in self.lines:
             self.lines.add(line)
             self.watcher.note(line)
+
+    def stopped(self, hand: Hand, error: DseInvertError, *, at_work: bool) -> None:
+        """What stopped a worker, once. at_work: something is done, so that it is told at once."""
+        self.held.setdefault(str(error), f"{_KIND} {hand.number + 1}: {error}")
+        if at_work:
+            self.release()
+
+    def release(self, but: str = "") -> None:
+        """Tell what stopped workers, but for what is going to be raised."""
+        for error, line in self.held.items():
+            if error not in self.lines | {but}:
+                self.lines.add(error)
+                self.watcher.problem(line)
 
 
 def run_crew(
@@ -84,7 +99,7 @@ def run_crew(
                 number, one = news.get(timeout=_LOOK)
                 _hear(hands[number], one, hands, told)
                 _after(hands[number], one, errands[number], news, told, stop, len(errands))
-    return _code(hands, stop)
+    return _code(hands, stop, told)
 
 
 @contextmanager
@@ -131,6 +146,7 @@ def _hear(hand: Hand, news: Mapping[str, Any], hands: Sequence[Hand], told: Told
     elif "advance" in news:
         hand.done += 1
         hand.barren = 0
+        told.release()
         told.watcher.advance()
     elif "problem" in news:
         told.watcher.problem(str(news["problem"]))
@@ -140,7 +156,7 @@ def _hear(hand: Hand, news: Mapping[str, Any], hands: Sequence[Hand], told: Told
         what, advice, code = news["error"]
         hand.error = DseInvertError(what, advice)
         hand.error.exit_code = ExitCode(code)
-        told.watcher.problem(f"{_KIND} {hand.number + 1}: {hand.error}")
+        told.stopped(hand, hand.error, at_work=any(one.done for one in hands))
 
 
 def _after(
@@ -179,13 +195,16 @@ def _ask_to_stop(hands: Sequence[Hand]) -> None:
             hand.process.stdin.close()
 
 
-def _code(hands: Sequence[Hand], stop: Stop) -> ExitCode:
+def _code(hands: Sequence[Hand], stop: Stop, told: Told) -> ExitCode:
     """One for all: what stopped the run, else the gravest."""
     if stop.code is not None:
+        told.release()
         return stop.code
     errors = [hand.error for hand in hands if hand.error is not None]
     if len(errors) == len(hands):
+        told.release(but=str(errors[0]))
         raise errors[0]
+    told.release()
     codes = {hand.code or 0 for hand in hands}
     if len(codes) == 1:
         return ExitCode(codes.pop())

@@ -12,9 +12,10 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from threading import Lock
 from typing import Any, Generic, Protocol, TypeVar
@@ -23,7 +24,7 @@ from dseinvert.errors import OutputError
 from dseinvert.media.address import far
 from dseinvert.media.atomic import open_in_place, output_error
 from dseinvert.media.lock import lock
-from dseinvert.names import count, json_value, open_regular
+from dseinvert.names import count, json_value, number, open_regular
 from dseinvert.version import __version__
 
 _CRASH = b"Fatal Python error: "
@@ -47,7 +48,15 @@ class Run:
     """What the process died of, as far as it could say."""
     ended: bool = False
     last: float = 0.0
-    """When the file was last written."""
+    """When the file was last written; of a run before the last one, 0."""
+
+    @property
+    def at(self) -> float:
+        """When it began; 0 = it does not say."""
+        try:
+            return float(number(self.about.get("at", 0)))
+        except ValueError:
+            return 0.0
 
     def number(self, name: str) -> int:
         """A count that its first note holds."""
@@ -141,7 +150,7 @@ class Notes:
 
     def done(self, name: str, status: str) -> None:
         """It is in the journal."""
-        self._write({"done": name, "as": status})
+        self._write({"done": name, "as": status, "at": round(time.time(), 3)})
 
     def about(self, **facts: Any) -> None:
         """The first note: what this run is."""
@@ -260,20 +269,51 @@ def _read(line: bytes, runs: list[Run]) -> None:
 def deaths_in(folder: Path, own: str) -> dict[str, Deaths]:
     """By item: what is told of it by the notes of all processes that are not at work.
 
-    `own` is the name of the caller's journal, which the caller has locked.
+    What happened before it was last done, by whom it may be, is forgotten. `own` is the name of
+    the caller's journal, which the caller has locked.
     """
     found: dict[str, Deaths] = {}
     if far(folder):  # where nothing is noted of what is in flight
         return found
-    for path in sorted(folder.glob(".journal*.notes")):
-        journal = journal_of(path)
-        runs = read_notes(path)
-        if journal.name != own and at_work(journal):
-            runs = runs[:-1]
-        for run in runs:
-            if not run.ended:
-                _count(run, found)
+    paths = sorted(folder.glob(".journal*.notes"))
+    dead = [run for path in paths for run in _dead(path, own)]
+    survived = _survived(paths, {name for run in dead for name in run.begun})
+    for run in dead:
+        _count(run, survived, found)
     return found
+
+
+def _dead(path: Path, own: str) -> list[Run]:
+    """The runs of a file of notes that died, each with when that was at the latest."""
+    journal, runs = journal_of(path), read_notes(path)
+    for run, following in pairwise(runs):
+        run.last = following.at
+    if journal.name != own and at_work(journal):
+        runs = runs[:-1]
+    return [run for run in runs if not run.ended]
+
+
+def _survived(paths: Iterable[Path], names: Container[str]) -> dict[str, float]:
+    """When items of these names were last worked on to the end; of none, nothing is read."""
+    last: dict[str, float] = {}
+    for path in paths if names else ():
+        with suppress(OSError), open_regular(path) as file:
+            for line in file:
+                name, at = _end(line)
+                if name in names:
+                    last[name] = max(at, last.get(name, 0.0))
+    return last
+
+
+def _end(line: bytes) -> tuple[str, float]:
+    """The item that a note says was done, skipped or refused, and when; "" = it says no such."""
+    try:
+        note = json_value(line) if b'"done"' in line else {}
+        if note["as"] != "failed":  # which is also said of what is put aside
+            return str(note["done"]), float(number(note["at"]))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        pass
+    return "", 0.0
 
 
 def journal_of(notes: Path) -> Path:
@@ -281,8 +321,10 @@ def journal_of(notes: Path) -> Path:
     return notes.with_name(f"{notes.stem[1:]}.jsonl")
 
 
-def _count(run: Run, found: dict[str, Deaths]) -> None:
+def _count(run: Run, survived: Mapping[str, float], found: dict[str, Deaths]) -> None:
     for name, alone in run.begun.items():
+        if survived.get(name, -1.0) >= run.last:
+            continue
         deaths = found.setdefault(name, Deaths())
         if run.fault:
             deaths.faults += 1

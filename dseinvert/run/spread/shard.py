@@ -128,11 +128,35 @@ def _places(environment: Mapping[str, str]) -> Iterator[tuple[int, int]]:
 
     if "SLURM_ARRAY_TASK_ID" in environment:
         first, step = number("SLURM_ARRAY_TASK_MIN", "0"), number("SLURM_ARRAY_TASK_STEP", "1")
+        size = number("SLURM_ARRAY_TASK_COUNT")
+        regular = first + (size - 1) * step
+        last = number("SLURM_ARRAY_TASK_MAX", str(regular))
+        _check_array(first, last, gaps=not regular <= last < regular + step)
         index, between = divmod(number("SLURM_ARRAY_TASK_ID") - first, step)
         if between:
             raise ValueError(f"SLURM_ARRAY_TASK_ID is between steps of {step} from {first}")
-        yield index, number("SLURM_ARRAY_TASK_COUNT")
+        yield index, size
     if "JOB_COMPLETION_INDEX" in environment:
         yield number("JOB_COMPLETION_INDEX"), number("JOB_COMPLETIONS")
     if "RANK" in environment:
         yield number("RANK"), number("WORLD_SIZE")
+
+
+def _check_array(first: int, last: int, *, gaps: bool) -> None:
+    """UsageError for an array that may be some tasks of another one, submitted again.
+
+    Slurm tells a task of its own array only: of `--array=3`, that it is alone. What begins at 0 or
+    1 and has no gap is taken for whole; of a lone task, what begins at 0.
+    """
+    if gaps:
+        what = f"the array from {first} to {last} has gaps"
+    elif first not in (0, 1):
+        what = f"the array begins at {first}, not at 0 or 1"
+    elif first == last == 1:
+        what = "the array is task 1 alone"
+    else:
+        return
+    raise UsageError(
+        f"--shard auto: {what}: whose shares these are, Slurm does not tell",
+        "submit all of it again, which goes on, or name the share of the task: --shard K/N",
+    )

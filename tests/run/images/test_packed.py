@@ -12,10 +12,12 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import fsspec
 import pytest
 
+from dseinvert.cli.main import run
 from dseinvert.config import ImagesOptions, SpreadOptions
 from dseinvert.latent import Latent, dumps, dumps_member
 from dseinvert.latent.packed import member, names_in
@@ -231,6 +233,21 @@ def test_what_does_not_go_into_a_folder_with_what_is_there_is_one_line(
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line and "choose another --out" in line
     assert {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()} == before
+
+
+@pytest.mark.parametrize("other", [("--pack", 4), (), ("--pack", 3, "--refine", "latent:2")])
+def test_shards_of_other_options_are_met_before_a_model_is_loaded(
+    dse: Run,
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    other: tuple[object, ...],
+) -> None:
+    words = ("images", pictures, "--out", tmp_path / "out", *OPTIONS)
+    assert dse(*words, "--pack", 3) == 0
+    opened = mock.Mock(side_effect=AssertionError("a model was loaded"))
+    monkeypatch.setattr("dseinvert.run.images.run.open_model", opened)
+    assert dse(*words, *other) == 6
 
 
 @pytest.mark.parametrize("name", ["00000.tar", "00004.parquet", "00000.safetensors"])
@@ -535,7 +552,7 @@ def test_a_second_edit_of_shards_in_a_store_does_what_is_new(
     packed_there.rm_file("/edited/p4.smile+1.png")
     read: list[str] = []
     monkeypatch.setattr(
-        "dseinvert.run.play.latents.dumps_member",
+        "dseinvert.run.play.packs.dumps_member",
         lambda path, stamp: read.append(path.name) or dumps_member(path, stamp),
     )
     capsys.readouterr()
@@ -628,3 +645,57 @@ def test_an_edit_takes_what_was_done_again_once(
     assert dse("edit", out, "--edit", "age=1", "--out", edits) == 0
     made = [path.name for path in edits.glob("*.png")]
     assert len(made) == 7 and not any("safetensors" in name for name in made)
+
+
+def test_an_edit_takes_nothing_of_an_input_that_is_no_picture_any_more(
+    dse: Run, pictures: Path, tmp_path: Path
+) -> None:
+    out, edits = tmp_path / "out", tmp_path / "edits"
+    words = ("images", pictures, "--out", out, *OPTIONS, "--pack", 3)
+    assert dse(*words) == 0
+    (pictures / "p1.png").write_bytes(b"no picture any more")
+    assert dse(*words) == 1
+    assert "p1" in (names_in(out / "00000.safetensors") or ())
+    assert dse("edit", out, "--edit", "age=1", "--out", edits, "-q") == 0
+    assert sorted(path.name[:2] for path in edits.glob("*.png")) == [
+        f"p{n}" for n in (0, *range(2, 7))
+    ]
+    for path in pictures.iterdir():
+        path.write_bytes(b"nor are the others")
+    assert dse(*words) == 3
+    assert dse("edit", out, "--edit", "age=1", "--out", tmp_path / "none", "-q") == 3
+    assert dse("edit", out / "00000.safetensors:p1", "--edit", "age=1", "--out", edits, "-q") == 0
+
+
+@pytest.mark.parametrize("where", ["folder", "store"])
+def test_no_reader_counts_a_face_that_a_photo_shows_no_more(
+    dse: Run,
+    faces_folder: Path,
+    tmp_path: Path,
+    memory: fsspec.AbstractFileSystem,
+    where: str,
+) -> None:
+    out = {"folder": str(tmp_path / "out"), "store": "memory://bucket/out"}[where]
+    photo, edits = tmp_path / "photo.jpg", tmp_path / "edits"
+    words = ("images", photo, "--out", out, "--pack", 1, "-q")
+    shutil.copy(faces_folder / "group.jpg", photo)
+    assert dse(*words) == 0
+    (before,) = read_all(Path(out)).values()
+    assert len(before.faces) > 1
+    alone = next(path for path in sorted(faces_folder.glob("*.jpg")) if path.name != "group.jpg")
+    shutil.copy(alone, photo)
+    assert dse(*words) == 0
+    (entry,) = read_all(Path(out)).values()
+    assert (before.pack, entry.pack) == ("00000", "00001")
+    assert [face.name for face in entry.faces] == ["photo"]
+    assert dse("edit", out, "--edit", "age=1", "--out", edits, "-q") == 0
+    assert [path.name for path in edits.glob("*.png")] == ["photo.age+1.png"]
+    for number in range(2):
+        assert number == 0 or run(["report", out]) == 0
+        place = Path(out)
+        if where == "store":
+            place = download(memory, "/bucket/out", tmp_path / f"got-{number}")
+        rows = (place / "metrics.csv").read_text().splitlines()
+        faces = [row.partition(",")[0] for row in rows if not row.startswith("#")]
+        assert faces == ["name", "photo"]
+        assert "photo-2" not in (place / "index.html").read_text()

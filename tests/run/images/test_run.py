@@ -323,7 +323,8 @@ def test_of_photos_taken_as_they_are_only_a_turn_makes_others(
     dse: Run, pictures: Path, tmp_path: Path, option: tuple[str, ...], again: bool
 ) -> None:
     asked = ("images", pictures / "p0.png", "--out", tmp_path / "out", "--no-align", "-q")
-    assert dse(*asked) == 0 and dse(*asked, *option) == 0
+    assert dse(*asked) == 0 and dse(*asked, *option) == (6 if again else 0)
+    assert not again or dse(*asked, *option, "--overwrite") == 0
     assert len((tmp_path / "out" / NAME).read_text().splitlines()) == 1 + again
 
 

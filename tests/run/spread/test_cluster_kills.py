@@ -87,7 +87,7 @@ def workers(process: Forked) -> list[int]:
 def undo(out: Path, expected: dict[str, bytes]) -> None:
     """Half of what is there goes, so that the next run has something to do.
 
-    And what is known of deaths: who is in flight at five of them, whatever is done between, is put
+    And what is known of deaths: who is in flight at five of them, and is not done between, is put
     aside.
     """
     for name in random.sample([*expected], len(expected) // 2):

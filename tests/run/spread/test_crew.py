@@ -211,6 +211,20 @@ def test_no_such_cluster_is_told_in_a_line(
     assert "no Ray cluster there" in line
 
 
+def test_what_stops_every_worker_is_one_line(
+    dse: Run, pictures: Path, other_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ("images", pictures, "--out", tmp_path / "out", *OPTIONS)
+    assert dse(*words) == 0
+    before = outputs(tmp_path / "out")
+    capfd.readouterr()
+    assert dse(*words, "--model", other_model, "--workers", "2") == 6
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("dseinvert: ") and "worker 1" not in line
+    assert "holds results made with other weights of tiny (choose another --out" in line
+    assert outputs(tmp_path / "out") == before
+
+
 def test_json_of_workers_is_json(start: Start, pictures: Path, tmp_path: Path) -> None:
     run = ("images", pictures, "--out", tmp_path / "out", *OPTIONS, "--workers", "2", "--json")
     process = start(*run)

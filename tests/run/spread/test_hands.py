@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from dseinvert.config import ImagesOptions, SpreadOptions
+from dseinvert.errors import OutputError
 from dseinvert.progress import SILENT
 from dseinvert.run.images.journal import read
 from dseinvert.run.inputs import Item
@@ -18,7 +20,16 @@ from dseinvert.run.spread.cluster import _joined
 from dseinvert.run.spread.desk import Desk, open_desk
 from dseinvert.run.spread.errands import Runner
 from dseinvert.run.spread.hands import Hands
-from dseinvert.run.spread.notes import Deaths, Run, deaths_in, notes_path, ordered, read_notes
+from dseinvert.run.spread.notes import (
+    Deaths,
+    Notes,
+    Run,
+    deaths_in,
+    notes_path,
+    open_notes,
+    ordered,
+    read_notes,
+)
 from dseinvert.run.spread.report import report
 from dseinvert.run.spread.shard import Part
 from tests.run.spread.test_shards import OPTIONS, outputs
@@ -66,6 +77,19 @@ def test_a_worker_of_another_version_or_model_says_so(
         assert told is not None and "another generator" in told[0] and told[2] == 4
 
 
+def test_nothing_that_other_options_made_is_handed_out(
+    dse: Dse, options: ImagesOptions, pictures: Path
+) -> None:
+    assert dse("images", pictures, "--out", options.out, *OPTIONS) == 0
+    before = outputs(options.out)
+    with (
+        pytest.raises(OutputError, match="--refine none, now latent:2"),
+        open_desk([str(pictures)], replace(options, refine="latent:2"), SpreadOptions(), SILENT),
+    ):
+        pass
+    assert outputs(options.out) == before
+
+
 def test_who_does_shares_of_another_version_says_so(options: ImagesOptions) -> None:
     told = Runner().do("edit", ["latents"], options, Part(), "0.0.1")
     assert told.code == 4 and told.error is not None
@@ -87,6 +111,54 @@ def test_what_was_in_flight_at_a_death_is_known_from_the_notes(tmp_path: Path) -
     assert isinstance(second, Run) and not second.ended
     deaths = deaths_in(tmp_path, "journal.jsonl")
     assert deaths == {"b": Deaths(1, 1, 1, "Segmentation fault")}
+
+
+@pytest.mark.parametrize(
+    ("done", "dead"),
+    [
+        ('{"done":"b","as":"done","at":60}', {}),
+        ('{"done":"b","as":"skipped","at":50}', {}),
+        ('{"done":"b","as":"done","at":20}', {"b": Deaths(killed=1)}),
+        ('{"done":"b","as":"failed","at":60}', {"b": Deaths(killed=1)}),
+        ('{"done":"b","as":"done"}', {"b": Deaths(killed=1)}),
+        ('{"done":"a","as":"done","at":60}', {"b": Deaths(killed=1)}),
+    ],
+    ids=["done", "no face", "before", "put aside", "earlier version", "another"],
+)
+@pytest.mark.parametrize("where", ["journal-1-of-2.jsonl", "journal-2-of-2.jsonl"])
+def test_deaths_before_an_item_was_done_are_forgotten(
+    tmp_path: Path, done: str, dead: dict[str, Deaths], where: str
+) -> None:
+    first, second = '{"run":{"at":10}}\n{"begun":"b"}\n', f'{{"run":{{"at":50}}}}\n{done}\n'
+    for number in (1, 2):
+        path = notes_path(tmp_path / f"journal-{number}-of-2.jsonl")
+        path.write_text(first * (number == 1))
+        os.utime(path, (50, 50))
+    with notes_path(tmp_path / where).open("a") as file:
+        file.write(second + '{"end":true}\n')
+    if where != "journal-1-of-2.jsonl":
+        assert (tmp_path / ".journal-1-of-2.notes").stat().st_mtime == 50
+    assert deaths_in(tmp_path, "journal.jsonl") == dead
+
+
+def test_an_item_that_is_done_between_two_deaths_is_not_put_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = tmp_path / "journal-1-of-2.jsonl"
+    monkeypatch.setattr(Notes, "end", lambda notes: None)  # as if it had been killed
+    for _ in range(3):
+        for dies in (True, False):
+            with open_notes(journal, keep=True) as notes:
+                notes.about(total=1)
+                notes.begin("a", alone=True)
+                time.sleep(0.002)
+                if not dies:
+                    notes.done("a", "done")
+    assert deaths_in(tmp_path, journal.name) == {}
+    with open_notes(journal, keep=True) as notes:
+        notes.about(total=1)
+        notes.begin("a", alone=True)
+    assert deaths_in(tmp_path, journal.name) == {"a": Deaths(killed=1, killed_alone=1)}
 
 
 @pytest.mark.parametrize(

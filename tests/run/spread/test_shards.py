@@ -108,6 +108,34 @@ def test_auto_is_what_the_scheduler_says(
     assert parse_shard("auto", environment) == Shard(*shard)
 
 
+@pytest.mark.parametrize(
+    ("task", "first", "last", "count"),
+    [(3, 3, 3, 1), (1, 1, 1, 1), (4, 4, 7, 4), (0, 0, 5, 3), (5, 0, 5, 3), (3, 3, 5, 2)],
+    ids=["3", "1", "4-7", "0,3,5", "0,3,5 its last", "3,5"],
+)
+def test_some_tasks_of_an_array_submitted_again_are_not_taken_for_all(
+    task: int, first: int, last: int, count: int
+) -> None:
+    told = {"ID": task, "MIN": first, "MAX": last, "COUNT": count, "STEP": 1}
+    environment = {f"SLURM_ARRAY_TASK_{name}": str(value) for name, value in told.items()}
+    with pytest.raises(UsageError, match="--shard auto: the array") as refused:
+        parse_shard("auto", environment)
+    assert "--shard K/N" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("task", "first", "last", "count", "step", "shard"),
+    [(0, 0, 0, 1, 1, (1, 1)), (8, 1, 8, 8, 1, (8, 8)), (6, 0, 6, 4, 2, (4, 4))],
+    ids=["0", "1-8", "0-7:2"],
+)
+def test_an_array_from_0_or_1_without_gaps_is_whole(
+    task: int, first: int, last: int, count: int, step: int, shard: tuple[int, int]
+) -> None:
+    told = {"ID": task, "MIN": first, "MAX": last, "COUNT": count, "STEP": step}
+    environment = {f"SLURM_ARRAY_TASK_{name}": str(value) for name, value in told.items()}
+    assert parse_shard("auto", environment) == Shard(*shard)
+
+
 @pytest.mark.parametrize("text", ["0/3", "4/3", "1", "٣/٤", "a/b", "1/0", "-1/2", ""])
 def test_what_is_no_shard_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--shard"):

@@ -288,6 +288,25 @@ def test_edits_in_a_store_are_those_in_a_folder(
     assert memory.exists(f"/out/{name}")
 
 
+def test_pictures_of_other_options_in_a_store_are_replaced_with_a_word(
+    dse: Run,
+    pictures: Path,
+    tmp_path: Path,
+    memory: fsspec.AbstractFileSystem,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert dse("images", pictures / "p0.png", "--out", tmp_path / "latents", *OPTIONS) == 0
+    edit = ("edit", tmp_path / "latents", "--out", "memory://out", "--edit", "smile=1")
+    again = ["memory://out replaced: p0.smile+1.png"]
+    lines = []
+    for more in ((), ("--edit", "smile=2"), ("--region", "mouth"), ("--region", "mouth")):
+        capfd.readouterr()
+        assert dse(*edit, *more) == 0
+        told = capfd.readouterr().err.splitlines()
+        lines.append([line.partition(" in ")[2] for line in told if "replaced" in line])
+    assert lines == [[], [], again, []]
+
+
 def test_shards_of_edits_into_a_store_are_joined(
     dse: Run, pictures: Path, tmp_path: Path, memory: fsspec.AbstractFileSystem
 ) -> None:
