@@ -73,7 +73,7 @@ COMPANIONS = (
 """What may go along with each other."""
 MEANT = {"hair": "hair from black to fair", "light": "light from the right"}
 """What a name alone does not tell."""
-AGAIN = {"age": 1.45}
+AGAIN = {"age": 1.45, "gender": 1.3, "eyeglasses": 1.3}
 """Which descend once more, leaving more beside the head, and go half of that way; how much longer
 they are there than their own scorers ask, who see more of them than others do (see the docs)."""
 UNTINTED = ("age", "smile", "pose", "eyeglasses", "mouth-open")
