@@ -138,10 +138,10 @@ def test_another_model_or_crop_inverts_again(
     arguments = ("video", talking, "--out", tmp_path, "--frames", "-q")
     assert dse(*arguments) == 0
     calls = count_encodings(monkeypatch)
-    assert dse(*arguments, "--smooth", "0.25") == 0
+    assert dse(*arguments, "--smooth", "0.25", "--overwrite") == 0
     assert calls
     calls.clear()
-    assert dse(*arguments, "--model", other_model) == 0
+    assert dse(*arguments, "--model", other_model, "--overwrite") == 0
     assert calls
 
 
