@@ -74,3 +74,7 @@ class OutputError(DseInvertError):
     """The output place cannot be written: permission, full disk, a file in the way."""
 
     exit_code = ExitCode.OUTPUT
+
+
+class OtherOptionsError(OutputError):
+    """Results of other options that would be replaced; raised before any work starts."""

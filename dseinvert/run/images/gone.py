@@ -26,9 +26,9 @@ def files_gone(before: Entry, now: Entry, taken: Collection[str]) -> Mapping[str
     """
     if before.pack or now.status not in ("done", "skipped"):
         return {}
-    others = {*taken} - {folded(now.name)}
     here = {face.name for face in now.faces}
-    gone = [f for f in before.faces if f.name not in here and folded(f.name) not in others]
+    own = [f for f in before.faces if f.name == now.name or folded(f.name) not in taken]
+    gone = [f for f in own if f.name not in here]
     named = {name for f in gone for name in (f"{f.name}.safetensors", *f.pictures.values())}
     return {n: before.files[n] for n in named if n in before.files and n not in now.files}
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dseinvert.config import ImagesOptions
-from dseinvert.errors import InputError, NoInputError, OutputError
+from dseinvert.errors import InputError, NoInputError, OtherOptionsError, OutputError
 from dseinvert.faces.crops import EVERYBODY
 from dseinvert.inversion.asked import parse_refining
 from dseinvert.media.address import far
@@ -50,7 +50,7 @@ _TAIL = 1 << 18
 def check_kept(
     out: Path, todo: Iterable[Item], known: Mapping[str, Entry], settings: Settings
 ) -> None:
-    """OutputError where results of other options would be replaced; it names what differs.
+    """OtherOptionsError where results of other options would be replaced; it names what differs.
 
     todo: what is going to be done. known: the entries of earlier runs. settings: of this one.
     """
@@ -93,7 +93,7 @@ def _check(
         if once[number]:
             there = names(out) if far(out) and there is None else there
             if any(_is_there(out, name, there) for name in entry.files):
-                raise OutputError(
+                raise OtherOptionsError(
                     f"{shown(out)}: holds results made with {'; '.join(once[number])}",
                     "choose another --out, or --overwrite",
                 )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dseinvert.editing.script import SCRIPTED
-from dseinvert.errors import OutputError
+from dseinvert.errors import OtherOptionsError, OutputError
 from dseinvert.media.atomic import shown
 from dseinvert.names import brief, json_value, table, text
 from dseinvert.run.flow.keys import now_and_then
@@ -72,14 +72,14 @@ def _refuse_others(path: Path, theirs: Any, ours: Output) -> None:
     told = differences(_read(theirs), _read(ours.settings))
     if told:
         what = f"{shown(path)}: is there already, made with {'; '.join(told)}"
-        raise OutputError(what, _WAY)
+        raise OtherOptionsError(what, _WAY)
 
 
 def _refuse_encoded(output: Output, record: Record) -> None:
     """Of what shows the same pictures in another encoding, which it does not tell."""
     if not record.settings and record.look == output.look and record.key != output.key:
         what = f"{shown(output.path)}: is there already, with another codec, quality or size"
-        raise OutputError(what, _WAY)
+        raise OtherOptionsError(what, _WAY)
 
 
 def _read(settings: Any) -> Settings:
