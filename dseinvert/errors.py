@@ -47,7 +47,7 @@ class InputError(DseInvertError):
 
 
 class OutsideError(InputError):
-    """A time that one clip does not have; of the only clip, a wrong word as any other."""
+    """A time or a number that one clip does not have; of the only clip, a word as wrong as any."""
 
     exit_code = ExitCode.USAGE
 

@@ -108,7 +108,7 @@ def run_video(
             if stop.code is not None:
                 break
             with suppress(Stopped):
-                results.append(_result(studio, Work(task, watcher, stop)))
+                results.append(_result(studio, Work(task, watcher, stop), alone=alone))
     return VideoOutcome(tuple(tasks), tuple(results), stop.code)
 
 
@@ -276,7 +276,8 @@ def _plan(
 ) -> tuple[list[Task], list[Result]]:
     """Tasks, and what became of the clips that cannot be opened.
 
-    alone: whether there is no other clip, so that a time outside of it is an error of the whole.
+    alone: whether there is no other clip, so that a time or a number that it lacks is an error
+        of the whole.
     """
     tasks, results = [], []
     for path, name in named.items():
@@ -312,8 +313,11 @@ def _opened(studio: Studio, path: Path, name: str, sha256: str | None = None) ->
     return replace(task, notes=(*task.notes, *idle(of_clip.edits, clip)))
 
 
-def _result(studio: Studio, work: Work) -> Result:
-    """Do one clip; what is wrong with it alone does not stop the others."""
+def _result(studio: Studio, work: Work, *, alone: bool = False) -> Result:
+    """Do one clip; what is wrong with it alone does not stop the others.
+
+    alone: see `_plan`.
+    """
     source = shown(work.clip.path)
     for note in (*work.clip.notes, *work.task.notes):
         work.watcher.note(f"{source}: {note}")
@@ -321,6 +325,8 @@ def _result(studio: Studio, work: Work) -> Result:
         with working(work.task):
             result = _do(studio.for_clip(work.clip), work)
     except InputError as error:
+        if isinstance(error, OutsideError) and alone:
+            raise
         result = Result(source, work.task.name, "failed", str(error).removeprefix(f"{source}: "))
     _log.info("%s: %s, %s", source, result.status, counted(result.frames, "frame"))
     if result.reason:

@@ -381,7 +381,7 @@ def test_frames_are_replaced_without_a_moment_of_neither(
     assert old != new
     with monkeypatch.context() as patch:
         killed_while_replacing(patch, step)
-        assert dse(*arguments, tmp_path / "out", *other) != 0
+        assert dse(*arguments, tmp_path / "out", *other, "--overwrite") != 0
     edited = shutil.copytree(tmp_path / "out", tmp_path / "edited", copy_function=os.link)
     assert dse(*arguments, tmp_path / "out", *other) == 0
     assert tree(tmp_path / "out" / name) == new
