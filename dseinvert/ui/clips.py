@@ -110,11 +110,9 @@ class Clip:
         out, options = output_folder(asked), self._options(asked)
         make_folder(out)
         script = options.script and out / f"{self.path.stem}.{SCRIPT}"
-        anew = False  # other sliders make the video of those before anew
+        anew = script is not None and script.is_file()  # what was exported here is made anew
         if script:
-            written = lines.script_of(rows(asked, "rows")).encode()
-            anew = script.is_file() and script.read_bytes() != written
-            write_bytes(script, written)
+            write_bytes(script, lines.script_of(rows(asked, "rows")).encode())
         return [str(self.path)], replace(options, out=out, script=script, overwrite=anew)
 
     def _options(self, asked: Asked) -> VideoOptions:

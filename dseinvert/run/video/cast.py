@@ -122,7 +122,7 @@ def find_everybody(
     detector: Detector,
     network: Identity | None,
     advance: Callable[[], None],
-    turn: int = 0,
+    turn: Rotate = 0,
 ) -> tuple[Somebody, ...]:
     """Everybody in a clip, by number.
 
@@ -143,7 +143,7 @@ def find_everybody(
     )
 
 
-def turn_of(rotate: Rotate) -> int:
+def turn_of(rotate: Rotate) -> Rotate:
     """At which turn everybody is looked for: as --rotate says; "auto" = upright."""
     return 0 if rotate == "auto" else rotate
 
@@ -154,20 +154,20 @@ def every_of(clip: Clip) -> Fraction:
 
 
 def save_people(
-    path: Path, people: Sequence[Somebody], source: str, network: str, turn: int = 0
+    path: Path, people: Sequence[Somebody], source: str, network: str, turn: Rotate = 0
 ) -> None:
     """A list for later runs.
 
     source, network: sha256 of the clip, and of the network or "". turn: as of `find_everybody`.
     """
     told = [one.asdict() for one in people]
-    content = {"format": FORMAT, "source_sha256": source, "network": network, "people": told}
-    content |= {"turn": turn} if turn else {}
+    about = {"format": FORMAT, "source_sha256": source, "network": network}
+    content = {**about, "people": told, **({"turn": turn} if turn else {})}
     write_bytes(path, json.dumps(content).encode())
 
 
 def load_people(
-    path: Path, source: str, network: str, turn: int = 0
+    path: Path, source: str, network: str, turn: Rotate = 0
 ) -> tuple[Somebody, ...] | None:
     """What `save_people` wrote; None = it is not there, damaged, or of something else."""
     try:
@@ -195,7 +195,7 @@ def _loaded(row: Any) -> Somebody:
 class _Cast:
     """Everybody seen so far, in a clip that is being read."""
 
-    def __init__(self, detector: Detector, every: Fraction, turn: int) -> None:
+    def __init__(self, detector: Detector, every: Fraction, turn: Rotate) -> None:
         self.found: list[_Seen] = []
         self._detector, self._every = detector, every
         self._lookout = Lookout(detector, turn, every=_WHOLE * float(every))
