@@ -47,7 +47,7 @@ class InputError(DseInvertError):
 
 
 class OutsideError(InputError):
-    """A time that one clip does not have; of the only clip, a wrong word as any other."""
+    """A time or a number that one clip does not have; of the only clip, a word as wrong as any."""
 
     exit_code = ExitCode.USAGE
 
@@ -74,3 +74,7 @@ class OutputError(DseInvertError):
     """The output place cannot be written: permission, full disk, a file in the way."""
 
     exit_code = ExitCode.OUTPUT
+
+
+class OtherOptionsError(OutputError):
+    """Results of other options that would be replaced; raised before any work starts."""

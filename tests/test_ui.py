@@ -288,6 +288,23 @@ def test_the_options_of_an_export_arrive_as_they_were(tmp_path: Path) -> None:
     assert job.options_of(spec) == options
 
 
+def test_an_export_into_the_folder_of_an_earlier_one_is_made_anew(
+    session: Session, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[VideoOptions] = []
+
+    def begin(verb: str, paths: list[str], options: VideoOptions) -> dict[str, str]:
+        begun.append(options)
+        return {}
+
+    monkeypatch.setattr(session.jobs, "begin", begin)
+    session.clip(source, uploaded=False)
+    for strength in (1, 2):
+        rows = [{"who": "", "edits": {"age": strength}}]
+        session.answer("export", {"out": str(tmp_path / "out"), "rows": rows})
+    assert [options.overwrite for options in begun] == [False, True]
+
+
 def test_an_export_is_stopped_and_goes_on(session: Session, source: Path, tmp_path: Path) -> None:
     session.clip(source, uploaded=False)
     rows = [{"who": "", "edits": {"age": 2}}]

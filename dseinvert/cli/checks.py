@@ -150,6 +150,13 @@ def _stills(options: VideoOptions) -> None:
             raise UsageError("--strip is of a --still", "add --still 0:01 and --edit NAME")
     if options.still is None:
         return
+    if options.list_people:
+        raise UsageError("--list-people makes no --still", "leave one of them out")
+    for name in ("start", "end"):
+        if getattr(options, name) is not None:
+            raise UsageError(
+                f"--still is a time of the whole clip: --{name}", f"leave --{name} out"
+            )
     if options.out is not None and options.out.suffix and not options.out.is_dir():
         raise UsageError(f"--out {options.out}: --still writes into a folder", "name a folder")
     lines = () if options.script is None else read_script(options.script)[1]

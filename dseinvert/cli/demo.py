@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -15,12 +17,14 @@ from dseinvert.cli import outputs
 from dseinvert.cli.process import spare_cores
 from dseinvert.cli.verb import FAILS, Done, verb
 from dseinvert.config import ImagesOptions, SampleOptions, VideoOptions
-from dseinvert.errors import ExitCode
+from dseinvert.errors import ExitCode, OtherOptionsError
 from dseinvert.progress import Watcher
 
 FACES = BUNDLED.parents[1] / "examples" / "faces"
 """In a checkout; what is installed has no photos."""
 CLIP = FACES.parent / "clip.mp4"
+Options = TypeVar("Options", ImagesOptions, VideoOptions)
+Outcome = TypeVar("Outcome")
 
 
 @verb(quiet=FAILS)
@@ -54,7 +58,7 @@ def demo(
         (faces / SHEET).unlink(missing_ok=True)
     asked = tuple(edits or ["age=+2"])
     options = ImagesOptions(out, edits=asked, align=not drawn, paste=not drawn)
-    outcome = run_images([str(faces)], options, watcher)
+    outcome = anew_if_kept(lambda given: run_images([str(faces)], given, watcher), options)
     watcher.note(outcome.summary())
     lines, code = ([], ExitCode.OK) if drawn else moving(out / "clip", asked, watcher)
     lines.append(f"Open {(out / 'index.html').absolute()}")
@@ -65,10 +69,19 @@ def moving(out: Path, edits: tuple[str, ...], watcher: Watcher) -> tuple[list[st
     """The example clip with the edits; a line that says where each is, and the exit code."""
     from dseinvert.run.video.run import run_video
 
-    outcome = run_video([str(CLIP)], VideoOptions(out, edits=edits), watcher)
+    options = VideoOptions(out, edits=edits)
+    outcome = anew_if_kept(lambda given: run_video([str(CLIP)], given, watcher), options)
     watcher.note(outcome.summary())
     lines = [f"Play {video.absolute()}" for video in sorted(out.glob("*.mp4"))]
     return lines, outcome.exit_code
+
+
+def anew_if_kept(run: Callable[[Options], Outcome], options: Options) -> Outcome:
+    """What a run comes to; what a demo of another model left is made anew."""
+    try:
+        return run(options)
+    except OtherOptionsError:
+        return run(replace(options, overwrite=True))
 
 
 def command_notes() -> list[str]:

@@ -17,6 +17,8 @@ from dseinvert.media.toml_file import read_toml
 from dseinvert.names import LONGEST, brief, number, printable, suggested
 from dseinvert.timecode import WITHIN, Clock, in_seconds, read_timecode
 
+SCRIPTED = "edits-"
+"""The beginning of the label of a file of edits; no direction is called so."""
 _FIELDS = ("person", "edit", "keys", "ease")
 _LOOKS = '[[edit]] edit = "age" keys = [[1.5, 0], ["0:04", 2]]'
 
@@ -70,7 +72,7 @@ def read_script(path: Path, clock: Clock | None = None) -> tuple[str, tuple[Line
         raise UsageError(f"{where}: no [[edit]], or something else", f"write {_LOOKS}")
     lines = tuple(_line(f"{where}, edit {k}", row, clock) for k, row in enumerate(rows, 1))
     safe = "".join(one if one.isalnum() or one in "_-" else "-" for one in path.stem)
-    return f"edits-{safe}", lines
+    return f"{SCRIPTED}{safe}", lines
 
 
 def _line(where: str, row: Any, clock: Clock | None) -> Line:

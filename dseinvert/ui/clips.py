@@ -110,9 +110,10 @@ class Clip:
         out, options = output_folder(asked), self._options(asked)
         make_folder(out)
         script = options.script and out / f"{self.path.stem}.{SCRIPT}"
+        anew = script is not None and script.is_file()  # what was exported here is made anew
         if script:
             write_bytes(script, lines.script_of(rows(asked, "rows")).encode())
-        return [str(self.path)], replace(options, out=out, script=script)
+        return [str(self.path)], replace(options, out=out, script=script, overwrite=anew)
 
     def _options(self, asked: Asked) -> VideoOptions:
         """As they are typed: the file of edits and the folder by the names that are given."""

@@ -10,6 +10,8 @@ from typing import Any, Generic, TypeVar
 
 Asked = TypeVar("Asked")
 """All that a run knows when it makes a key."""
+_SHOWN = 60
+"""Characters of a value in a message."""
 
 
 @dataclass(frozen=True)
@@ -31,3 +33,8 @@ def result_key(sha256: str, settings: Mapping[str, Any]) -> str:
     """Equal for equal bytes under equal settings."""
     text = json.dumps([sha256, settings], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def now_and_then(what: str, before: Any, now: Any) -> str:
+    """How an option differs between two runs, for a message; long values are cut."""
+    return f"{what} {str(before)[:_SHOWN]}, now {str(now)[:_SHOWN]}"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dseinvert.config import ImagesOptions
-from dseinvert.errors import InputError, NoInputError, OutputError
+from dseinvert.errors import InputError, NoInputError, OtherOptionsError, OutputError
 from dseinvert.faces.crops import EVERYBODY
 from dseinvert.inversion.asked import parse_refining
 from dseinvert.media.address import far
@@ -23,6 +23,7 @@ from dseinvert.media.atomic import shown
 from dseinvert.media.form import form_of
 from dseinvert.names import brief, open_regular
 from dseinvert.progress import SILENT
+from dseinvert.run.flow.keys import now_and_then
 from dseinvert.run.images.journal import Entry, journals, parse, read_all
 from dseinvert.run.images.packed import check_packed
 from dseinvert.run.images.plan import named_items
@@ -42,8 +43,6 @@ _USUAL = {"refine": "none", "label": "none"} | {
     name: getattr(EVERYBODY, name) for name in ("rotate", "faces", "min_face", "min_score")
 }
 """Settings that are called as their options and are short, and what they are if not told."""
-_SHOWN = 60
-"""Characters of a value."""
 _TAIL = 1 << 18
 """Bytes of the end of a journal, which hold its last entry."""
 
@@ -51,7 +50,7 @@ _TAIL = 1 << 18
 def check_kept(
     out: Path, todo: Iterable[Item], known: Mapping[str, Entry], settings: Settings
 ) -> None:
-    """OutputError where results of other options would be replaced; it names what differs.
+    """OtherOptionsError where results of other options would be replaced; it names what differs.
 
     todo: what is going to be done. known: the entries of earlier runs. settings: of this one.
     """
@@ -94,7 +93,7 @@ def _check(
         if once[number]:
             there = names(out) if far(out) and there is None else there
             if any(_is_there(out, name, there) for name in entry.files):
-                raise OutputError(
+                raise OtherOptionsError(
                     f"{shown(out)}: holds results made with {'; '.join(once[number])}",
                     "choose another --out, or --overwrite",
                 )
@@ -150,19 +149,15 @@ def _pasting(settings: Settings) -> tuple[Any, Any]:
 def _told(name: str, theirs: Settings, ours: Settings) -> str:
     """What differs, in the words of the command line."""
     if name in _USUAL:
-        return _now(
+        return now_and_then(
             f"--{name.replace('_', '-')}", *(o.get(name, _USUAL[name]) for o in (theirs, ours))
         )
     return _SAID[name](theirs, ours) if name in _SAID else f"another {brief(name)}"
 
 
-def _now(what: str, before: Any, now: Any) -> str:
-    return f"{what} {str(before)[:_SHOWN]}, now {str(now)[:_SHOWN]}"
-
-
 def _model(theirs: Settings, ours: Settings) -> str:
     before, now = theirs.get("model"), ours.get("model")
-    return f"other weights of {now}" if before == now else _now("--model", before, now)
+    return f"other weights of {now}" if before == now else now_and_then("--model", before, now)
 
 
 def _direction(theirs: Settings, ours: Settings) -> str:
@@ -172,12 +167,12 @@ def _direction(theirs: Settings, ours: Settings) -> str:
 
 _SAID: Mapping[str, Callable[[Settings, Settings], str]] = {
     **dict.fromkeys(("generator", "encoder", "resolution"), _model),
-    "crop": lambda theirs, ours: _now("faces found by", theirs["crop"], ours["crop"]),
+    "crop": lambda theirs, ours: now_and_then("faces found by", theirs["crop"], ours["crop"]),
     "edits": _direction,
-    "form": lambda theirs, ours: _now("--quality", _form(theirs)[1], _form(ours)[1]),
+    "form": lambda theirs, ours: now_and_then("--quality", _form(theirs)[1], _form(ours)[1]),
     "mask": lambda theirs, ours: "another --mask or --region",
     "gps": lambda theirs, ours: f"{'' if 'gps' in theirs else 'no '}--keep-gps",
-    "pasting": lambda theirs, ours: _now("--blend", _pasting(theirs)[1], _pasting(ours)[1]),
+    "pasting": lambda theirs, ours: now_and_then("--blend", _pasting(theirs)[1], _pasting(ours)[1]),
     "person": lambda theirs, ours: "another --person",
     "feature_editor": lambda theirs, ours: "another --feature-edit",
 }

@@ -47,6 +47,8 @@ class Plan:
     """Names of earlier outputs that are there still, and whose inputs are gone."""
     broken: tuple[str, ...] = ()
     """Shards that are not whole any more."""
+    before: Mapping[str, Entry] = field(default_factory=dict, repr=False)
+    """What earlier runs found of those to be done again and showed a face, by name."""
 
 
 def entry_key(sha256: str, settings: Mapping[str, Any], status: Status) -> str:
@@ -112,6 +114,7 @@ def make_plan(
     with ThreadPoolExecutor(_HASHERS) as pool:
         earlier = list(pool.map(settled, own))
     todo = [item for item, entry in zip(own, earlier, strict=True) if entry is None]
+    again = (known[item.name] for item in todo if item.name in known)
     return Plan(
         todo=tuple(item for item in todo if not part.retry or item.name in failed),
         settled=tuple(entry for entry in earlier if entry is not None),
@@ -120,6 +123,7 @@ def make_plan(
         protected=naming.protected,
         left=_left(known, items, out) if part.shard.number == 1 else (),
         broken=tuple(sorted(broken)),
+        before={entry.name: entry for entry in again if entry.faces},
     )
 
 

@@ -21,9 +21,11 @@ from dseinvert.media.digest import file_sha256
 from dseinvert.media.form import PNG, Form
 from dseinvert.media.pixels import Levels, rounded
 from dseinvert.media.whole import Whole, open_whole, whole_of
-from dseinvert.run.flow.names import face_names
+from dseinvert.names import counted
+from dseinvert.run.flow.names import face_names, folded
 from dseinvert.run.flow.template import Claims, Template
 from dseinvert.run.images.compute import InvertedFace
+from dseinvert.run.images.gone import files_gone, remove_gone
 from dseinvert.run.images.journal import Entry, FaceEntry
 from dseinvert.run.images.packing import Packer
 from dseinvert.run.images.plan import Plan, entry_key
@@ -59,7 +61,29 @@ class Target:
     """Takes the files. None = they lie in the folder by themselves."""
 
     def write(self, work: tuple[Prepared, list[InvertedFace]]) -> Entry:
-        """The files of one input, and its entry; only OutputError is raised."""
+        """The files of one input, and its entry; only OutputError is raised.
+
+        Files of faces that it showed before, and does not any more, are gone then.
+        """
+        entry = self._made(work)
+        before = self.plan.before.get(entry.name)
+        return entry if before is None else self._without_gone(entry, before)
+
+    def _without_gone(self, entry: Entry, before: Entry) -> Entry:
+        files = files_gone(before, entry, self.plan.taken)
+        own = {n: sha256 for n, sha256 in files.items() if self._is_own(entry.name, n)}
+        removed = remove_gone(self.out, own)
+        if not removed:
+            return entry
+        told = f"shows fewer faces than before: {counted(removed, 'file')} of them removed"
+        return replace(entry, warnings=[*entry.warnings, told])
+
+    def _is_own(self, owner: str, name: str) -> bool:
+        """Whether a file is neither an input nor one of another input."""
+        of = self.claims.owners.get(folded(name), owner)
+        return of == owner and (self.out / name).resolve() not in self.plan.protected
+
+    def _made(self, work: tuple[Prepared, list[InvertedFace]]) -> Entry:
         prepared, faces = work
         if prepared.status != "done":
             return self._entry(prepared, status=prepared.status, reason=prepared.reason)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from dseinvert import names
 from dseinvert.faces.align import crop, face_quad, quad_side
 from dseinvert.faces.detect import MIN_SCORE, Detector, Face
+from dseinvert.faces.search import Rotate
 from dseinvert.generators.pixels import to_tensor
 from dseinvert.media.atomic import write_bytes
 from dseinvert.media.clip import Clip
@@ -117,14 +118,18 @@ class _Seen:
 
 
 def find_everybody(
-    clip: Clip, detector: Detector, network: Identity | None, advance: Callable[[], None]
+    clip: Clip,
+    detector: Detector,
+    network: Identity | None,
+    advance: Callable[[], None],
+    turn: Rotate = 0,
 ) -> tuple[Somebody, ...]:
     """Everybody in a clip, by number.
 
     Without a network, somebody who leaves and comes back is somebody new. `advance` is called
-    each time that `every_of` has passed.
+    each time that `every_of` has passed. turn: degrees clockwise that set the clip upright.
     """
-    cast = _Cast(detector, every_of(clip))
+    cast = _Cast(detector, every_of(clip), turn)
     for glimpse in glimpses(clip):
         if cast.glance(glimpse):
             advance()
@@ -138,30 +143,40 @@ def find_everybody(
     )
 
 
+def turn_of(rotate: Rotate) -> Rotate:
+    """At which turn everybody is looked for: as --rotate says; "auto" = upright."""
+    return 0 if rotate == "auto" else rotate
+
+
 def every_of(clip: Clip) -> Fraction:
     """Seconds between searches."""
     return EVERY if not clip.duration else min(EVERY, clip.duration / FEWEST)
 
 
-def save_people(path: Path, people: Sequence[Somebody], source: str, network: str) -> None:
-    """A list for later runs. source, network: sha256 of the clip, and of the network or ""."""
+def save_people(
+    path: Path, people: Sequence[Somebody], source: str, network: str, turn: Rotate = 0
+) -> None:
+    """A list for later runs.
+
+    source, network: sha256 of the clip, and of the network or "". turn: as of `find_everybody`.
+    """
     told = [one.asdict() for one in people]
-    content = {"format": FORMAT, "source_sha256": source, "network": network, "people": told}
+    about = {"format": FORMAT, "source_sha256": source, "network": network}
+    content = {**about, "people": told, **({"turn": turn} if turn else {})}
     write_bytes(path, json.dumps(content).encode())
 
 
-def load_people(path: Path, source: str, network: str) -> tuple[Somebody, ...] | None:
+def load_people(
+    path: Path, source: str, network: str, turn: Rotate = 0
+) -> tuple[Somebody, ...] | None:
     """What `save_people` wrote; None = it is not there, damaged, or of something else."""
     try:
         content = names.json_value(names.read_regular(path))
-        if [content[k] for k in ("format", "source_sha256", "network")] != [
-            FORMAT,
-            source,
-            network,
-        ]:
+        about = [content[k] for k in ("format", "source_sha256", "network")]
+        if [*about, content.get("turn", 0)] != [FORMAT, source, network, turn]:
             return None
         return tuple(map(_loaded, content["people"]))
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
         return None
 
 
@@ -180,10 +195,10 @@ def _loaded(row: Any) -> Somebody:
 class _Cast:
     """Everybody seen so far, in a clip that is being read."""
 
-    def __init__(self, detector: Detector, every: Fraction) -> None:
+    def __init__(self, detector: Detector, every: Fraction, turn: Rotate) -> None:
         self.found: list[_Seen] = []
         self._detector, self._every = detector, every
-        self._lookout = Lookout(detector, 0, every=_WHOLE * float(every))
+        self._lookout = Lookout(detector, turn, every=_WHOLE * float(every))
         self._due, self._glanced = Fraction(0), Fraction(0)
         self._extra, self._looks = 1.0, 0  # looks that may be had between those that are due
         self._there: list[_Seen] = []  # at the last look

@@ -11,7 +11,7 @@ import numpy as np
 
 from dseinvert.config import VideoOptions
 from dseinvert.editing.grammar import SIDES
-from dseinvert.errors import InputError, UsageError
+from dseinvert.errors import InputError, OutsideError, UsageError
 from dseinvert.latent import Header
 from dseinvert.media.atomic import shown
 from dseinvert.models import Model
@@ -24,6 +24,7 @@ from dseinvert.run.video.cast import (
     find_everybody,
     is_near,
     load_people,
+    turn_of,
 )
 from dseinvert.run.video.faces import Crops, crops_of
 from dseinvert.run.video.studio import Studio
@@ -40,8 +41,8 @@ def chosen(studio: Studio, work: Work) -> tuple[tuple[Crops, ...], dict[str, str
     """The faces to invert with their crops, and what of it goes into the header of the latents.
 
     Raises:
-        InputError: somebody who is named is not in the clip. UsageError: no face in a picture.
-        MissingError: a picture is named, and no network.
+        InputError: somebody who is named is not in the clip; OutsideError of a number.
+        UsageError: no face in a picture. MissingError: a picture is named, and no network.
     """
     options = studio.options
     named = whos(options)
@@ -99,18 +100,18 @@ def _found(
 
 def everybody_of(studio: Studio, work: Work) -> tuple[Somebody, ...]:
     """Everybody in a clip: of a list that was made, or looked for now."""
-    options, task = studio.options, work.task
+    options, task, turn = studio.options, work.task, turn_of(studio.options.rotate)
     network = open_network(options, studio.generator.device)
     known = "" if network is None else network.sha256
     for folder in (task.folder, task.clip.path.parent):
         people = load_people(
-            folder / f"{safe_stem(task.clip.path)}.people.json", task.sha256, known
+            folder / f"{safe_stem(task.clip.path)}.people.json", task.sha256, known, turn
         )
         if people is not None:
             return people
     duration = work.clip.duration
     work.begin("finding people", 0 if duration is None else round(duration / every_of(work.clip)))
-    return find_everybody(work.clip, studio.detector, network, work.advance)
+    return find_everybody(work.clip, studio.detector, network, work.advance, turn)
 
 
 def _numbers(studio: Studio, work: Work, who: str, people: Sequence[Somebody]) -> set[int]:
@@ -119,7 +120,9 @@ def _numbers(studio: Studio, work: Work, who: str, people: Sequence[Somebody]) -
     if who.isdecimal():
         if int(who) not in [one.number for one in people]:
             there = f"{counted(len(people), 'face')} in it"
-            raise InputError(f"{name}: nobody has number {who}, {there}", "--list-people shows all")
+            raise OutsideError(
+                f"{name}: nobody has number {who}, {there}", "--list-people shows all"
+            )
         return {int(who)}
     known = references(who, studio.options.identity, studio.model)
     numbers = {one.number for one in people if _is_known(one, known)}

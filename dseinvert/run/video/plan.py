@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from dseinvert.media.frame_files import probe_frames
 from dseinvert.media.playable import Choice, playable
 from dseinvert.media.scan import Problem, looks_like_image, scan
 from dseinvert.media.video_write import Cut, check_output, suffix_for
+from dseinvert.run.flow.keys import settings_of
 from dseinvert.run.flow.names import assign, folded
 from dseinvert.run.video.keys import LATENTS, PASTING, PICTURES, RENDER, TRACKS, Asked, key_of
 
@@ -49,6 +51,8 @@ class Output:
     """Of source, settings and model together: an equal key means an equal result."""
     look: str = ""
     """Of all that but the encoding: an equal one means the same pictures."""
+    settings: str = ""
+    """All that decides about it besides the source, as JSON."""
     added: str = ""
     """The key that it would have with --blend difference, as all runs had before there was another
     one."""
@@ -194,7 +198,8 @@ def make_task(
 def _output(label: str, path: Path, asked: Asked, sha256: str) -> Output:
     plain = replace(asked, options=replace(asked.options, blend="difference"))
     key, look = key_of(RENDER, asked, sha256), key_of(PICTURES, asked, sha256)
-    return Output(label, path, key, look, added=key_of(RENDER, plain, sha256))
+    settings = json.dumps(settings_of(RENDER, asked), sort_keys=True)
+    return Output(label, path, key, look, settings, added=key_of(RENDER, plain, sha256))
 
 
 def _told(clip: Clip, options: VideoOptions, choice: Choice | None) -> tuple[Clip, tuple[str, ...]]:

@@ -11,8 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from dseinvert.errors import OutputError
-from dseinvert.media.atomic import is_inside, shown, write_bytes
+from dseinvert.media.atomic import is_inside, write_bytes
 from dseinvert.media.tables import Cell, plain, table_bytes
 from dseinvert.names import count, file_name, open_regular, text, word
 from dseinvert.run.video.measure import NAMES
@@ -20,6 +19,8 @@ from dseinvert.run.video.plan import Output, Task
 from dseinvert.run.video.unfinished import identity, intended
 
 METRICS = ("psnr", "ssim", *NAMES)
+TABLE = ".metrics.csv"
+"""The end of the name of a table."""
 _MOST_COLUMNS = 1000
 
 
@@ -43,6 +44,8 @@ class Record:
     lost: int
     look: str = ""
     """Tells apart pictures, however they are encoded; "" = of an earlier version."""
+    settings: str = ""
+    """All that decided about it besides the source, as JSON; "" = of an earlier version."""
     metrics: dict[str, float] = field(default_factory=dict)
 
 
@@ -53,6 +56,8 @@ _PLAIN: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(("frames", "without_face", "faces", "lost"), lambda cell: count(int(cell))),
 }
 """What each column of a record may hold."""
+_LATER = ("look", "settings")
+"""Columns that tables of earlier versions lack."""
 
 
 @dataclass
@@ -105,33 +110,9 @@ def open_books(task: Task, *, anew: bool) -> Books:
     return Books(task, records, tuple(earlier))
 
 
-def refuse_strangers(task: Task) -> None:
-    """OutputError for a file in the way that is not of an earlier run on the same source."""
-    records, intent = read_records(task), intended(task)
-    for output in task.outputs:
-        record = records.get(output.path.name)
-        ours = record is not None and record.source == task.sha256
-        if output.path.exists() and not ours and output.path.name not in intent:
-            raise OutputError(
-                f"{shown(output.path)}: is there already, made of something else",
-                "choose another --out, or --overwrite",
-            )
-        if record is not None and ours and _encoded_otherwise(record, output):
-            raise OutputError(
-                f"{shown(output.path)}: is there already, with another codec, quality or size",
-                "choose another --out, or --overwrite",
-            )
-
-
-def _encoded_otherwise(record: Record, output: Output) -> bool:
-    """Whether what is there shows the same pictures in another encoding."""
-    same = record.look == output.look and record.key != output.key
-    return same and output.path.exists()
-
-
 def table_path(task: Task) -> Path:
     """Where the records of a clip are."""
-    return task.folder / f"{task.name}.metrics.csv"
+    return task.folder / f"{task.name}{TABLE}"
 
 
 def read_records(task: Task) -> dict[str, Record]:
@@ -190,7 +171,7 @@ def _adopt(task: Task, records: dict[str, Record]) -> None:
             sha256 = output_sha256(output.path)
             records[output.path.name] = Record(
                 *(output.path.name, output.label, output.key, task.sha256, "", sha256),
-                *(0, 0, 0, 0, output.look),
+                *(0, 0, 0, 0, output.look, output.settings),
             )
 
 
@@ -198,7 +179,7 @@ def _record(row: Mapping[str, str], folder: Path) -> Record | None:
     """None = no record of an output in that folder."""
     try:
         told: dict[str, Any] = {name: check(plain(row[name])) for name, check in _PLAIN.items()}
-        told["look"] = text(plain(row.get("look") or ""))
+        told |= {name: text(plain(row.get(name) or "")) for name in _LATER}
         metrics = {name: float(row[name]) for name in METRICS if row.get(name)}
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import fields, replace
@@ -19,7 +19,7 @@ from dseinvert.config import VideoOptions
 from dseinvert.errors import InputError, NoInputError, OutsideError, UsageError
 from dseinvert.media import stores
 from dseinvert.media.address import far
-from dseinvert.media.atomic import shown
+from dseinvert.media.atomic import shown, write_bytes
 from dseinvert.media.scan import Problem
 from dseinvert.models import open_model, pick_device
 from dseinvert.names import counted
@@ -34,6 +34,7 @@ from dseinvert.run.spread.shard import ALL, Part
 from dseinvert.run.spread.shelf import check_place, names
 from dseinvert.run.video.faces import see
 from dseinvert.run.video.invert import invert_clip, latents_of
+from dseinvert.run.video.kept import refuse_replacing, refuse_replacing_stored
 from dseinvert.run.video.keys import CHANGES_NOTHING
 from dseinvert.run.video.measure import measured, moments, seams
 from dseinvert.run.video.nobody import no_face_in
@@ -51,11 +52,12 @@ from dseinvert.run.video.plan import (
     open_source,
 )
 from dseinvert.run.video.records import (
+    TABLE,
     Books,
     Record,
     open_books,
     output_sha256,
-    refuse_strangers,
+    table_path,
     write_table,
 )
 from dseinvert.run.video.render import Pictured, pictured, render
@@ -97,7 +99,7 @@ def run_video(
     for result in results:
         watcher.problem(f"{result.source}: {result.reason}")
     for task in () if options.overwrite else tasks:
-        refuse_strangers(task)
+        refuse_replacing(task)
     if options.dry_run:
         return VideoOutcome(tuple(tasks), tuple(results), dry=True)
     studio = run_by_backend(studio, sum(task.frames for task in tasks), watcher.note)
@@ -106,7 +108,7 @@ def run_video(
             if stop.code is not None:
                 break
             with suppress(Stopped):
-                results.append(_result(studio, Work(task, watcher, stop)))
+                results.append(_result(studio, Work(task, watcher, stop), alone=alone))
     return VideoOutcome(tuple(tasks), tuple(results), stop.code)
 
 
@@ -175,6 +177,8 @@ def _shared(
         assert books is not None
         order = books.order(items, is_done)
         todo = [*order.together, *order.alone]
+        if not options.overwrite:
+            _refuse_others(studio, todo, store, there)
         books.about("video", settings, items, len(todo) + len(order.aside))
         for item, reason in order.aside:
             results.append(Result(shown(item.source), item.name, "failed", reason))
@@ -187,7 +191,10 @@ def _shared(
             tasks += own
             with suppress(Stopped):
                 for task in () if options.overwrite else own:
-                    refuse_strangers(task)
+                    refuse_replacing(task)
+                if store is not None:
+                    for task in own:
+                        _bring_records(task, store, there or ())
                 made = [_result(studio, Work(task, watcher, stop)) for task in own]
                 if store is not None and options.out is not None:
                     _put(options.out, store)
@@ -197,6 +204,34 @@ def _shared(
                     books.record(_line(result, item, _key(item, settings)))
             watcher.advance()
     return VideoOutcome(tuple(tasks), tuple(results), stop.code)
+
+
+def _refuse_others(
+    studio: Studio, todo: Sequence[Item], store: Path | None, there: Collection[str] | None
+) -> None:
+    """OutputError where videos of other options would be replaced, before any clip is decoded.
+
+    there: the names of what lies in the store. Clips of which nothing is recorded are not opened.
+    """
+    out = studio.options.out or Path()
+    for item in todo:
+        table = f"{item.name}{TABLE}"
+        if not ((out / table).exists() if there is None else table in there):
+            continue
+        for task in _plan(studio, {item.source: item.name})[0]:
+            if store is None:
+                refuse_replacing(task)
+            else:
+                _bring_records(task, store, there or ())
+                refuse_replacing_stored(task, store, there or ())
+                table_path(task).unlink(missing_ok=True)
+
+
+def _bring_records(task: Task, store: Path, there: Collection[str]) -> None:
+    """What runs before this one recorded of a clip in a store, onto this disk."""
+    path = table_path(task)
+    if path.name in there:
+        write_bytes(path, stores.read(far(store / path.name)))
 
 
 def _frames(studio: Studio, named: Mapping[Path, str]) -> int:
@@ -241,7 +276,8 @@ def _plan(
 ) -> tuple[list[Task], list[Result]]:
     """Tasks, and what became of the clips that cannot be opened.
 
-    alone: whether there is no other clip, so that a time outside of it is an error of the whole.
+    alone: whether there is no other clip, so that a time or a number that it lacks is an error
+        of the whole.
     """
     tasks, results = [], []
     for path, name in named.items():
@@ -277,8 +313,11 @@ def _opened(studio: Studio, path: Path, name: str, sha256: str | None = None) ->
     return replace(task, notes=(*task.notes, *idle(of_clip.edits, clip)))
 
 
-def _result(studio: Studio, work: Work) -> Result:
-    """Do one clip; what is wrong with it alone does not stop the others."""
+def _result(studio: Studio, work: Work, *, alone: bool = False) -> Result:
+    """Do one clip; what is wrong with it alone does not stop the others.
+
+    alone: see `_plan`.
+    """
     source = shown(work.clip.path)
     for note in (*work.clip.notes, *work.task.notes):
         work.watcher.note(f"{source}: {note}")
@@ -286,6 +325,8 @@ def _result(studio: Studio, work: Work) -> Result:
         with working(work.task):
             result = _do(studio.for_clip(work.clip), work)
     except InputError as error:
+        if isinstance(error, OutsideError) and alone:
+            raise
         result = Result(source, work.task.name, "failed", str(error).removeprefix(f"{source}: "))
     _log.info("%s: %s, %s", source, result.status, counted(result.frames, "frame"))
     if result.reason:
@@ -403,6 +444,7 @@ def _recorded(
         faces=len(faces),
         lost=work.seen.lost,
         look=output.look,
+        settings=output.settings,
         metrics={**numbers, **seen_at_rim, **steadiness},
     )
 

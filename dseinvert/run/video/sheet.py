@@ -20,12 +20,19 @@ from dseinvert.models import open_model, pick_device
 from dseinvert.names import counted
 from dseinvert.progress import Watcher
 from dseinvert.run.flow.names import safe_stem
-from dseinvert.run.video.cast import SIDE, Somebody, every_of, find_everybody, save_people
+from dseinvert.run.video.cast import (
+    SIDE,
+    Somebody,
+    every_of,
+    find_everybody,
+    save_people,
+    turn_of,
+)
 from dseinvert.run.video.plan import find_sources, nothing_found, open_source, source_sha256
 from dseinvert.run.video.who import open_network
 
 _GAP, _LINE, _LEFT = 4, 22, 56
-_NOBODY = "nobody is in it (a face that is upright and larger may be found)"
+_NOBODY = "nobody is in it (a larger face may be found; --rotate 90, 180 or 270 turns the clip)"
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -91,20 +98,20 @@ def list_people(patterns: Sequence[str], options: VideoOptions, watcher: Watcher
     if not sources:
         raise nothing_found(problems)
     model = open_model(options.model, pick_device(options.device))
-    detector = model.detector()
+    detector, turn = model.detector(), turn_of(options.rotate)
     if detector is None:
         raise UsageError(f"{model.name} draws no aligned faces", "use `images` on frames of it")
     network = open_network(options, model.generator.device)
     clips = []
     for path in sources:
         try:
-            clip = open_source(path, options.fps)
+            clip = open_source(path, options.fps, deinterlace=options.deinterlace)
             duration = clip.duration
             searches = 0 if duration is None else round(duration / every_of(clip))
             watcher.begin(f"{shown(path)}: finding people", searches)
-            people = find_everybody(clip, detector, network, watcher.advance)
+            people = find_everybody(clip, detector, network, watcher.advance, turn)
             known = "" if network is None else network.sha256
-            clips.append(_listed(clip, people, options.out, known))
+            clips.append(_listed(clip, people, options, known))
         except InputError as error:
             reason = str(error).removeprefix(f"{shown(path)}: ")
             watcher.problem(f"{shown(path)}: {reason}")
@@ -112,15 +119,18 @@ def list_people(patterns: Sequence[str], options: VideoOptions, watcher: Watcher
     return Lists(tuple(clips), network is not None)
 
 
-def _listed(clip: Clip, people: tuple[Somebody, ...], out: Path | None, network: str) -> Listed:
+def _listed(
+    clip: Clip, people: tuple[Somebody, ...], options: VideoOptions, network: str
+) -> Listed:
     """Write the sheet and the list beside the clip, or where they are wanted."""
     if not people:
         return Listed(shown(clip.path), None, ())
-    folder = clip.path.parent if out is None else out
+    folder = clip.path.parent if options.out is None else options.out
     make_folder(folder)
     sheet = within(folder, f"{safe_stem(clip.path)}.people.png")
     write_bytes(sheet, encode_png(sheet_of(people)))
-    save_people(sheet.with_suffix(".json"), people, source_sha256(clip), network)
+    listed, turn = sheet.with_suffix(".json"), turn_of(options.rotate)
+    save_people(listed, people, source_sha256(clip), network, turn)
     return Listed(shown(clip.path), sheet, people)
 
 

@@ -86,7 +86,7 @@ def write_stills(patterns: Sequence[str], options: VideoOptions, watcher: Watche
 
     Raises:
         DseInvertError: what stops all of it; what is wrong with one clip is in what comes back,
-            but for a time outside of the only one.
+            but for a time or a number that the only one does not have.
     """
     sources, problems = find_sources(patterns)
     if not sources:

@@ -46,8 +46,11 @@ def aside(task: Task, output: Output) -> Path:
 
 
 def intend(task: Task, outputs: Sequence[Output]) -> None:
-    """Note what is going to be written, and what lies under those names now."""
-    notes = {o.path.name: {"key": o.key, "before": identity(o.path)} for o in outputs}
+    """Note what is going to be written and how, and what lies under those names now."""
+    notes = {
+        one.path.name: {"key": one.key, "settings": one.settings, "before": identity(one.path)}
+        for one in outputs
+    }
     write_bytes(task.kept / _INTENT, json.dumps(notes).encode())
 
 

@@ -339,6 +339,27 @@ def test_a_video_in_a_store_is_that_in_a_folder(
     assert "clip.age" not in capsys.readouterr().out, "it is done"
 
 
+def test_a_video_in_a_store_is_not_replaced_by_one_of_other_options(
+    dse: Run,
+    tmp_path: Path,
+    memory: fsspec.AbstractFileSystem,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source = clip(tmp_path / "clip.mp4", 4)
+    words = ("video", source, "--out", "memory://out", "-q", "--edit")
+    assert dse(*words, "age=1") == 0
+    assert dse(*words, "smile=1") == 0, "it only adds"
+    before = memory.cat_file("/out/clip.age+1.mp4")
+    rows = memory.cat_file("/out/clip.metrics.csv").decode().splitlines()
+    assert [row.split(",")[0] for row in rows[-2:]] == ["clip.age+1.mp4", "clip.smile+1.mp4"]
+    capsys.readouterr()
+    assert dse(*words, "age=1", "--smooth", "0") == 6
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "memory://out/clip.age+1.mp4: is there already, made with --smooth auto, now 0" in line
+    assert memory.cat_file("/out/clip.age+1.mp4") == before
+    assert dse(*words, "age=1", "--smooth", "0", "--overwrite") == 0
+
+
 def upload(folder: Path, files: fsspec.AbstractFileSystem, prefix: str) -> None:
     for path in folder.iterdir():
         if path.is_file() and not path.name.startswith(("journal", ".")):

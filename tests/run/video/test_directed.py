@@ -19,12 +19,12 @@ from dseinvert.config import VideoOptions
 from dseinvert.faces.detect import open_detector
 from dseinvert.media.clip import probe
 from dseinvert.media.colour import Converter
-from dseinvert.media.images import read_image
+from dseinvert.media.images import encode_png, read_image
 from dseinvert.media.video_read import read_frames
 from dseinvert.run.video.cast import SIDE, every_of, find_everybody, load_people, save_people
 from dseinvert.similarity.identity import Identity
 from tests.media.test_planes import stored
-from tests.moving_face import STEP, clip
+from tests.moving_face import STEP, clip, frames
 from tests.test_api_video import Heard
 
 Run = Callable[..., int]
@@ -211,6 +211,41 @@ def test_who_is_not_there_is_said(
     assert "nobody has number 5" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("words", [("--edit", "age=1"), ("--edit", "age=1", "--still", "0.2")])
+def test_a_number_that_nobody_in_the_only_clip_has_is_a_wrong_word(
+    dse: Run,
+    two: Path,
+    one: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+) -> None:
+    words = (*words, "--person", "2", "--out", str(tmp_path / "out"), "-q")
+    assert dse("video", one, *words) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "one.mp4: nobody has number 2, 1 face in it (--list-people shows all)" in line
+    assert dse("video", one, two, *words) == 1, "of several clips, one may have it"
+    assert "one.mp4: nobody has number 2" in capfd.readouterr().err
+
+
+def test_who_lies_on_the_side_is_listed_and_numbered_at_that_turn(
+    dse: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lying = tmp_path / "lying"
+    lying.mkdir()
+    for number, picture in enumerate(frames(4)):
+        turned = np.ascontiguousarray(np.rot90(picture))
+        (lying / f"{number}.png").write_bytes(encode_png(turned))
+    words = ("video", lying, "--fps", "25", "--out", tmp_path / "out")
+    assert dse(*words, "--list-people") == 0
+    assert "--rotate 90, 180 or 270 turns the clip" in capfd.readouterr().out
+    assert dse(*words, "--list-people", "--rotate", "90") == 0
+    assert [line[0] for line in capfd.readouterr().out.splitlines()[1:]] == ["1"]
+    (listed,) = (tmp_path / "out").glob("*.people.json")
+    assert json.loads(listed.read_text())["turn"] == 90
+    assert dse(*words, "--rotate", "90", "--person", "1", "--edit", "age=1", "-q") == 0
+
+
 def test_everybody_is_listed_without_inverting(
     dse: Run, two: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -299,6 +334,9 @@ def test_a_strip_shows_a_strength_a_column(dse: Run, long: Path, tmp_path: Path)
         (["--still", "1", "--edit", "age=1@shot2"], "shots"),
         (["--strip", "-2:2:3", "--edit", "age"], "--still"),
         (["--still", "99", "--edit", "age=1"], "end"),
+        (["--still", "1", "--list-people"], "--list-people makes no --still (leave one"),
+        (["--still", "1", "--start", "0:01"], "whole clip: --start (leave --start out)"),
+        (["--still", "1", "--end", "2"], "whole clip: --end (leave --end out)"),
     ],
 )
 def test_stills_that_cannot_be_are_refused(

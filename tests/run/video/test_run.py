@@ -138,10 +138,10 @@ def test_another_model_or_crop_inverts_again(
     arguments = ("video", talking, "--out", tmp_path, "--frames", "-q")
     assert dse(*arguments) == 0
     calls = count_encodings(monkeypatch)
-    assert dse(*arguments, "--smooth", "0.25") == 0
+    assert dse(*arguments, "--smooth", "0.25", "--overwrite") == 0
     assert calls
     calls.clear()
-    assert dse(*arguments, "--model", other_model) == 0
+    assert dse(*arguments, "--model", other_model, "--overwrite") == 0
     assert calls
 
 
@@ -381,7 +381,7 @@ def test_frames_are_replaced_without_a_moment_of_neither(
     assert old != new
     with monkeypatch.context() as patch:
         killed_while_replacing(patch, step)
-        assert dse(*arguments, tmp_path / "out", *other) != 0
+        assert dse(*arguments, tmp_path / "out", *other, "--overwrite") != 0
     edited = shutil.copytree(tmp_path / "out", tmp_path / "edited", copy_function=os.link)
     assert dse(*arguments, tmp_path / "out", *other) == 0
     assert tree(tmp_path / "out" / name) == new

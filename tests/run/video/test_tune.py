@@ -91,7 +91,7 @@ def test_another_refinement_makes_other_latents(
     dse: Run, talking: Path, refined: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(refined, tmp_path / "out")
-    other = ("--refine", "encoder:3", "-q")
+    other = ("--refine", "encoder:3", "--overwrite", "-q")
     assert dse("video", talking, "--edit", "age=2", "--out", tmp_path / "out", *other) == 0
     assert (latents(tmp_path / "out")["code"] != latents(refined)["code"]).any()
     assert not [name for name in latents(tmp_path / "out") if name.startswith(TUNING)]
