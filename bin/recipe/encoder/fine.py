@@ -56,7 +56,7 @@ class FineOptions:
     wild: float = 0.5
     """Share of wildly varied pictures."""
     rules: Rules = field(
-        default_factory=lambda: Rules(samples=0.1, recons=0.05, augmented=0.3, judged=0.7)
+        default_factory=lambda: Rules(samples=0.15, recons=0.15, augmented=0.3, judged=0.7)
     )
     pace: Pace = field(default_factory=Pace)
 
