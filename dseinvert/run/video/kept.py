@@ -114,8 +114,11 @@ def _decides(name: str, theirs: Settings, ours: Settings) -> bool:
     if name == "where":  # a reconstruction is the same everywhere
         return bool(_edit(theirs)[1] or _edit(ours)[1])
     if name == "edit":  # directions of another model are told by that
+        label, before = _edit(ours)[0], _edit(theirs)[0]
+        if label == before and str(label).startswith(SCRIPTED):  # a changed file, as another source
+            return False
         same = all(theirs.get(network) == ours.get(network) for network in _NETWORKS)
-        return same or _edit(theirs)[0] != _edit(ours)[0]
+        return same or before != label
     return True
 
 
@@ -185,8 +188,6 @@ def _edit_told(before: Any, now: Any) -> str:
     """The labels of both."""
     if before != now:
         return now_and_then("the edit", before, now)
-    if str(now).startswith(SCRIPTED):
-        return "other lines in the file of --edits"
     return f"another direction of --edit {now}"
 
 

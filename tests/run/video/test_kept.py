@@ -186,15 +186,17 @@ def test_one_file_of_another_edit_is_not_replaced(
     assert file.read_bytes() == before
 
 
-def test_a_file_of_edits_with_other_lines_is_another_option(
-    dse: Run, talking: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+def test_a_changed_file_of_edits_makes_its_video_anew_as_a_changed_source_does(
+    dse: Run, talking: Path, tmp_path: Path
 ) -> None:
-    script, out = tmp_path / "mine.toml", tmp_path / "out"
+    script, out, made = tmp_path / "mine.toml", tmp_path / "out", []
     words = ("video", talking, "--edits", script, "--out", out, "-q")
-    for strength, code in (("1", 0), ("2", 6), ("1", 0)):
+    for strength in ("1", "2", "1"):
         script.write_text(f'[[edit]]\nedit = "age={strength}"\n')
-        assert dse(*words) == code
-    assert "other lines in the file of --edits" in capfd.readouterr().err
+        assert dse(*words) == 0
+        (video,) = out.glob("*.mp4")
+        made.append(video.read_bytes())
+    assert made[0] == made[2] != made[1]
 
 
 def test_what_a_killed_run_had_finished_is_not_replaced(
