@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from dseinvert.cards import bundled_card
 from dseinvert.config import ImagesOptions
 from dseinvert.errors import InputError, NoInputError, OtherOptionsError, OutputError
 from dseinvert.faces.crops import EVERYBODY
@@ -35,6 +36,8 @@ from dseinvert.run.spread.shelf import Told, names, runs
 Settings = Mapping[str, Any]
 _VERSIONS = frozenset({"outputs", "masking"})
 """Numbers of this program's own."""
+_WEIGHTS = frozenset({"generator", "encoder", "resolution", "feature_editor"})
+"""Of a model; those of the bundled one are this program's own, too."""
 _ADDS = frozenset({"model", "names", "pack", "paste"})
 """What names other files or none; shards are told apart by `check_packed`."""
 _ALWAYS = frozenset({"generator", "encoder", "resolution", "crop", "edits"})
@@ -43,6 +46,8 @@ _USUAL = {"refine": "none", "label": "none"} | {
     name: getattr(EVERYBODY, name) for name in ("rotate", "faces", "min_face", "min_score")
 }
 """Settings that are called as their options and are short, and what they are if not told."""
+_AUTO = "=auto"
+"""In the label of an edit whose strength a network finds."""
 _TAIL = 1 << 18
 """Bytes of the end of a journal, which hold its last entry."""
 
@@ -110,18 +115,38 @@ def _decides(name: str, theirs: Settings, ours: Settings) -> bool:
     """Whether files that are there would be made otherwise, since this setting differs."""
     if name in _VERSIONS | _ADDS or (name in _ALWAYS and not (name in theirs and name in ours)):
         return False
+    if name in _WEIGHTS and _is_bundled(theirs, ours):
+        return name == "feature_editor" and _same("generator", theirs, ours)
     if name == "form":
         return _form(theirs)[0] == _form(ours)[0]
     edits = _edits_of_both(theirs, ours)
     if name == "edits":  # those of another model are told by that
-        same = theirs.get("generator") == ours.get("generator")
-        return same and any(before != now for before, now in edits.values())
+        return _same("generator", theirs, ours) and bool(_moved(theirs, ours))
     if name == "mask":
         return bool(edits)
     if name in ("pasting", "gps"):
         pasted = bool(edits) and bool(theirs.get("paste")) and bool(ours.get("paste"))
         return pasted and (name == "gps" or _pasting(theirs)[0] == _pasting(ours)[0])
     return True
+
+
+def _is_bundled(theirs: Settings, ours: Settings) -> bool:
+    """Whether both are of the model that comes with this program, in any of its versions."""
+    return _same("model", theirs, ours) and ours.get("model") == bundled_card().get("name", ())
+
+
+def _same(name: str, theirs: Settings, ours: Settings) -> bool:
+    return bool(theirs.get(name) == ours.get(name))
+
+
+def _moved(theirs: Settings, ours: Settings) -> list[str]:
+    """The labels of edits of both whose directions differ, or what `auto` asks.
+
+    Nobody teaches the bundled model directions but a newer version.
+    """
+    both = _edits_of_both(theirs, ours)
+    own = _is_bundled(theirs, ours)
+    return [e for e, (before, now) in both.items() if before != now and (_AUTO in e or not own)]
 
 
 def _edits_of_both(theirs: Settings, ours: Settings) -> dict[str, tuple[Any, Any]]:
@@ -161,8 +186,7 @@ def _model(theirs: Settings, ours: Settings) -> str:
 
 
 def _direction(theirs: Settings, ours: Settings) -> str:
-    edits = _edits_of_both(theirs, ours)
-    return f"another direction of --edit {next(e for e, (a, b) in edits.items() if a != b)}"
+    return f"another direction of --edit {_moved(theirs, ours)[0]}"
 
 
 _SAID: Mapping[str, Callable[[Settings, Settings], str]] = {
