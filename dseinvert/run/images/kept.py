@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,12 @@ from dseinvert.faces.crops import EVERYBODY
 from dseinvert.inversion.asked import parse_refining
 from dseinvert.media.address import far
 from dseinvert.media.atomic import shown
+from dseinvert.media.digest import file_sha256
 from dseinvert.media.form import form_of
 from dseinvert.names import brief, open_regular
 from dseinvert.progress import SILENT
 from dseinvert.run.flow.keys import now_and_then
-from dseinvert.run.images.journal import Entry, journals, parse, read_all
+from dseinvert.run.images.journal import Entry, every_entry, journals, parse, read_all
 from dseinvert.run.images.packed import check_packed
 from dseinvert.run.images.plan import named_items
 from dseinvert.run.inputs import Item
@@ -60,7 +62,10 @@ def check_kept(
     todo: what is going to be done. known: the entries of earlier runs. settings: of this one.
     """
     ours = json.loads(json.dumps(settings))
-    _check(out, todo, known, lambda theirs: ours)
+    again = [item for item in todo if item.name in known]
+    _check(out, again, known, lambda theirs: ours)
+    if again:
+        _check(out, again, _beneath(out, known, ours), lambda theirs: ours)
 
 
 def check_before_loading(paths: Sequence[str], options: ImagesOptions, part: Part = ALL) -> None:
@@ -80,6 +85,30 @@ def check_before_loading(paths: Sequence[str], options: ImagesOptions, part: Par
     with gathered(paths, SILENT) as found:
         items = named_items(found, options.out, known, {}).items
     _check(options.out, (one for one in items if part.shard.has(one.name)), known, ours)
+
+
+def _beneath(out: Path, known: Mapping[str, Entry], ours: Settings) -> dict[str, Entry]:
+    """Entries of other options to which later runs only added files, with those that they left.
+
+    By name, the last of each. In a folder, for a store is not asked what its objects hold.
+    """
+    found: dict[str, Entry] = {}
+    for entry in () if far(out) else every_entry(out):
+        last = known.get(entry.name)
+        if last is None or not differences(entry.settings, ours):
+            continue
+        if left := {n: sha256 for n, sha256 in entry.files.items() if n not in last.files}:
+            only_added = not differences(entry.settings, last.settings)
+            if only_added and any(_is_as_made(out / n, sha256) for n, sha256 in left.items()):
+                found[entry.name] = replace(entry, files=left)
+    return found
+
+
+def _is_as_made(path: Path, sha256: str) -> bool:
+    """Whether nothing was written over it since."""
+    with suppress(OSError, InputError):
+        return path.is_file() and file_sha256(path) == sha256
+    return False
 
 
 def _check(

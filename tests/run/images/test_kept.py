@@ -246,6 +246,25 @@ def test_of_the_bundled_model_only_what_a_user_chose_is_told() -> None:
     assert differences(trained, {**trained, "generator": "2"}) == ["other weights of mine"]
 
 
+def test_what_a_run_between_left_as_it_was_stays_too(
+    dse: Run, some: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    words = ("images", some, "--out", out, *PLAIN)
+    masked = (*words, "--edit", "age=1", "--mask", "face")
+    assert dse(*masked) == 0
+    assert dse(*words, "--edit", "smile=1") == 0
+    before = files(out)
+    capsys.readouterr()
+    assert dse(*words, "--edit", "age=1") == 6
+    assert "made with another --mask or --region" in capsys.readouterr().err
+    assert files(out) == before
+    assert dse(*masked) == 0
+    assert dse(*words, "--edit", "age=1", "--overwrite") == 0
+    assert dse(*words, "--edit", "smile=1") == 0
+    assert dse(*words, "--edit", "age=1") == 0
+
+
 def test_no_folder_is_begun_where_another_holds_results_of_other_options(
     dse: Run, some: Path, tmp_path: Path
 ) -> None:
