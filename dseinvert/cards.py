@@ -90,6 +90,13 @@ def _check_card(card: Mapping[str, Any]) -> None:
     table(card.get("sha256", {}), file_name, text)
 
 
+def bundled_card() -> dict[str, Any]:
+    """The card of the bundled model; {} = there is none."""
+    with suppress(MissingError):
+        return read_card(BUNDLED)
+    return {}
+
+
 def named() -> dict[str, Path]:
     """The folders of the models that can be named, the bundled one first."""
     found: dict[str, Path] = {}

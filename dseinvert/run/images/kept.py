@@ -10,21 +10,24 @@ import json
 import os
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from dseinvert.cards import bundled_card
 from dseinvert.config import ImagesOptions
 from dseinvert.errors import InputError, NoInputError, OtherOptionsError, OutputError
 from dseinvert.faces.crops import EVERYBODY
 from dseinvert.inversion.asked import parse_refining
 from dseinvert.media.address import far
 from dseinvert.media.atomic import shown
+from dseinvert.media.digest import file_sha256
 from dseinvert.media.form import form_of
 from dseinvert.names import brief, open_regular
 from dseinvert.progress import SILENT
 from dseinvert.run.flow.keys import now_and_then
-from dseinvert.run.images.journal import Entry, journals, parse, read_all
+from dseinvert.run.images.journal import Entry, every_entry, journals, parse, read_all
 from dseinvert.run.images.packed import check_packed
 from dseinvert.run.images.plan import named_items
 from dseinvert.run.inputs import Item
@@ -35,6 +38,8 @@ from dseinvert.run.spread.shelf import Told, names, runs
 Settings = Mapping[str, Any]
 _VERSIONS = frozenset({"outputs", "masking"})
 """Numbers of this program's own."""
+_WEIGHTS = frozenset({"generator", "encoder", "resolution", "feature_editor"})
+"""Of a model; those of the bundled one are this program's own, too."""
 _ADDS = frozenset({"model", "names", "pack", "paste"})
 """What names other files or none; shards are told apart by `check_packed`."""
 _ALWAYS = frozenset({"generator", "encoder", "resolution", "crop", "edits"})
@@ -43,6 +48,8 @@ _USUAL = {"refine": "none", "label": "none"} | {
     name: getattr(EVERYBODY, name) for name in ("rotate", "faces", "min_face", "min_score")
 }
 """Settings that are called as their options and are short, and what they are if not told."""
+_AUTO = "=auto"
+"""In the label of an edit whose strength a network finds."""
 _TAIL = 1 << 18
 """Bytes of the end of a journal, which hold its last entry."""
 
@@ -55,7 +62,10 @@ def check_kept(
     todo: what is going to be done. known: the entries of earlier runs. settings: of this one.
     """
     ours = json.loads(json.dumps(settings))
-    _check(out, todo, known, lambda theirs: ours)
+    again = [item for item in todo if item.name in known]
+    _check(out, again, known, lambda theirs: ours)
+    if again:
+        _check(out, again, _beneath(out, known, ours), lambda theirs: ours)
 
 
 def check_before_loading(paths: Sequence[str], options: ImagesOptions, part: Part = ALL) -> None:
@@ -75,6 +85,30 @@ def check_before_loading(paths: Sequence[str], options: ImagesOptions, part: Par
     with gathered(paths, SILENT) as found:
         items = named_items(found, options.out, known, {}).items
     _check(options.out, (one for one in items if part.shard.has(one.name)), known, ours)
+
+
+def _beneath(out: Path, known: Mapping[str, Entry], ours: Settings) -> dict[str, Entry]:
+    """Entries of other options to which later runs only added files, with those that they left.
+
+    By name, the last of each. In a folder, for a store is not asked what its objects hold.
+    """
+    found: dict[str, Entry] = {}
+    for entry in () if far(out) else every_entry(out):
+        last = known.get(entry.name)
+        if last is None or not differences(entry.settings, ours):
+            continue
+        if left := {n: sha256 for n, sha256 in entry.files.items() if n not in last.files}:
+            only_added = not differences(entry.settings, last.settings)
+            if only_added and any(_is_as_made(out / n, sha256) for n, sha256 in left.items()):
+                found[entry.name] = replace(entry, files=left)
+    return found
+
+
+def _is_as_made(path: Path, sha256: str) -> bool:
+    """Whether nothing was written over it since."""
+    with suppress(OSError, InputError):
+        return path.is_file() and file_sha256(path) == sha256
+    return False
 
 
 def _check(
@@ -110,18 +144,38 @@ def _decides(name: str, theirs: Settings, ours: Settings) -> bool:
     """Whether files that are there would be made otherwise, since this setting differs."""
     if name in _VERSIONS | _ADDS or (name in _ALWAYS and not (name in theirs and name in ours)):
         return False
+    if name in _WEIGHTS and _is_bundled(theirs, ours):
+        return name == "feature_editor" and _same("generator", theirs, ours)
     if name == "form":
         return _form(theirs)[0] == _form(ours)[0]
     edits = _edits_of_both(theirs, ours)
     if name == "edits":  # those of another model are told by that
-        same = theirs.get("generator") == ours.get("generator")
-        return same and any(before != now for before, now in edits.values())
+        return _same("generator", theirs, ours) and bool(_moved(theirs, ours))
     if name == "mask":
         return bool(edits)
     if name in ("pasting", "gps"):
         pasted = bool(edits) and bool(theirs.get("paste")) and bool(ours.get("paste"))
         return pasted and (name == "gps" or _pasting(theirs)[0] == _pasting(ours)[0])
     return True
+
+
+def _is_bundled(theirs: Settings, ours: Settings) -> bool:
+    """Whether both are of the model that comes with this program, in any of its versions."""
+    return _same("model", theirs, ours) and ours.get("model") == bundled_card().get("name", ())
+
+
+def _same(name: str, theirs: Settings, ours: Settings) -> bool:
+    return bool(theirs.get(name) == ours.get(name))
+
+
+def _moved(theirs: Settings, ours: Settings) -> list[str]:
+    """The labels of edits of both whose directions differ, or what `auto` asks.
+
+    Nobody teaches the bundled model directions but a newer version.
+    """
+    both = _edits_of_both(theirs, ours)
+    own = _is_bundled(theirs, ours)
+    return [e for e, (before, now) in both.items() if before != now and (_AUTO in e or not own)]
 
 
 def _edits_of_both(theirs: Settings, ours: Settings) -> dict[str, tuple[Any, Any]]:
@@ -161,8 +215,7 @@ def _model(theirs: Settings, ours: Settings) -> str:
 
 
 def _direction(theirs: Settings, ours: Settings) -> str:
-    edits = _edits_of_both(theirs, ours)
-    return f"another direction of --edit {next(e for e, (a, b) in edits.items() if a != b)}"
+    return f"another direction of --edit {_moved(theirs, ours)[0]}"
 
 
 _SAID: Mapping[str, Callable[[Settings, Settings], str]] = {

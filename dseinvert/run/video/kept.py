@@ -21,6 +21,9 @@ from dseinvert.run.video.unfinished import identity, intended
 
 Settings = Mapping[str, Any]
 _NETWORKS = frozenset({"generator", "encoder"})
+_WEIGHTS = _NETWORKS | {"feature_editor"}
+_BUNDLED = "bundled"
+"""Whether the weights came with this program, any version of it; they are its own, then."""
 _USUAL: Mapping[str, tuple[str, Any]] = {
     **{"faces": ("--faces", "largest"), "smooth": ("--smooth", "auto")},
     **{"refine": ("--refine", "none"), "rotate": ("--rotate", "auto")},
@@ -103,8 +106,10 @@ def differences(theirs: Settings, ours: Settings) -> list[str]:
 
 def _decides(name: str, theirs: Settings, ours: Settings) -> bool:
     """Whether a video is made otherwise, since this setting differs."""
-    if name == "outputs":  # a number of this program's own
+    if name in ("outputs", _BUNDLED):  # of this program's own
         return False
+    if name in _WEIGHTS and _are_bundled(theirs, ours):
+        return name == "feature_editor" and _same_networks(theirs, ours)
     if name == "paste":
         return bool(_paste(theirs) != _paste(ours))
     if name == "blend":  # of what is pasted otherwise, that tells
@@ -114,12 +119,34 @@ def _decides(name: str, theirs: Settings, ours: Settings) -> bool:
     if name == "where":  # a reconstruction is the same everywhere
         return bool(_edit(theirs)[1] or _edit(ours)[1])
     if name == "edit":  # directions of another model are told by that
+<<<<<<< HEAD
         label, before = _edit(ours)[0], _edit(theirs)[0]
         if label == before and str(label).startswith(SCRIPTED):  # a changed file, as another source
             return False
         same = all(theirs.get(network) == ours.get(network) for network in _NETWORKS)
         return same or before != label
+=======
+        return _edit(theirs)[0] != _edit(ours)[0] or _is_moved(theirs, ours)
+>>>>>>> review
     return True
+
+
+def _are_bundled(theirs: Settings, ours: Settings) -> bool:
+    return theirs.get(_BUNDLED) is ours.get(_BUNDLED) is True
+
+
+def _is_moved(theirs: Settings, ours: Settings) -> bool:
+    """Whether an edit of one label is another one by what a user did.
+
+    Nobody teaches the bundled model directions but a newer version.
+    """
+    label = str(_edit(ours)[0])
+    asked = label.startswith(SCRIPTED) or "=auto" in label
+    return _same_networks(theirs, ours) and (asked or not _are_bundled(theirs, ours))
+
+
+def _same_networks(theirs: Settings, ours: Settings) -> bool:
+    return all(theirs.get(network) == ours.get(network) for network in _NETWORKS)
 
 
 def _pair(value: Any) -> tuple[Any, Any]:

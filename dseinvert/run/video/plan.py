@@ -12,6 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from dseinvert.cards import GENERATOR, bundled_card
 from dseinvert.config import VideoOptions
 from dseinvert.editing.grammar import addressed
 from dseinvert.errors import NoInputError, OutputError, OutsideError, UsageError
@@ -198,8 +199,14 @@ def make_task(
 def _output(label: str, path: Path, asked: Asked, sha256: str) -> Output:
     plain = replace(asked, options=replace(asked.options, blend="difference"))
     key, look = key_of(RENDER, asked, sha256), key_of(PICTURES, asked, sha256)
-    settings = json.dumps(settings_of(RENDER, asked), sort_keys=True)
+    settings = json.dumps({**settings_of(RENDER, asked), **_bundled(asked)}, sort_keys=True)
     return Output(label, path, key, look, settings, added=key_of(RENDER, plain, sha256))
+
+
+def _bundled(asked: Asked) -> dict[str, Any]:
+    """That the weights are those that come with this program; no part of a key."""
+    own = bundled_card().get("sha256", {}).get(GENERATOR)
+    return {"bundled": True} if asked.model.get("generator") == own else {}
 
 
 def _told(clip: Clip, options: VideoOptions, choice: Choice | None) -> tuple[Clip, tuple[str, ...]]:

@@ -13,6 +13,7 @@ import fsspec
 import numpy as np
 import pytest
 
+from dseinvert.cards import bundled_card
 from dseinvert.media.images import encode_png
 from dseinvert.models import open_model, save_model
 from dseinvert.run.images.journal import NAME, dumps, read
@@ -216,6 +217,52 @@ def test_a_direction_that_was_learnt_anew_is_another_option(
     assert "another direction of --edit age+1" in capsys.readouterr().err
     assert files(out) == before
     assert dse(*words, "--edit", "age=2") == 0
+
+
+def test_what_is_bundled_with_a_newer_version_is_no_other_option(
+    dse: Run,
+    some: Path,
+    other_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "out"
+    words = ("images", some, "--out", out, *PLAIN, "--edit", "age=1")
+    assert dse(*words) == 0
+    before = files(out)
+    monkeypatch.setattr("dseinvert.run.images.kept.bundled_card", lambda: {"name": "tiny"})
+    assert dse(*words, "--model", other_model) == 0
+    assert files(out)["p0.age+1.png"] != before["p0.age+1.png"]
+
+
+def test_of_the_bundled_model_only_what_a_user_chose_is_told() -> None:
+    then = {"model": bundled_card()["name"], "generator": "1", "edits": {"age+1": "0"}}
+    assert not differences(then, {**then, "edits": {"age+1": "1"}})
+    assert not differences(then, {**then, "generator": "2", "feature_editor": "3"})
+    assert differences(then, {**then, "feature_editor": "3"}) == ["another --feature-edit"]
+    kept = {**then, "edits": {"age=auto": "0"}}
+    assert differences(kept, {**kept, "edits": {"age=auto": "1"}})
+    trained = {**then, "model": "mine"}
+    assert differences(trained, {**trained, "generator": "2"}) == ["other weights of mine"]
+
+
+def test_what_a_run_between_left_as_it_was_stays_too(
+    dse: Run, some: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    words = ("images", some, "--out", out, *PLAIN)
+    masked = (*words, "--edit", "age=1", "--mask", "face")
+    assert dse(*masked) == 0
+    assert dse(*words, "--edit", "smile=1") == 0
+    before = files(out)
+    capsys.readouterr()
+    assert dse(*words, "--edit", "age=1") == 6
+    assert "made with another --mask or --region" in capsys.readouterr().err
+    assert files(out) == before
+    assert dse(*masked) == 0
+    assert dse(*words, "--edit", "age=1", "--overwrite") == 0
+    assert dse(*words, "--edit", "smile=1") == 0
+    assert dse(*words, "--edit", "age=1") == 0
 
 
 def test_no_folder_is_begun_where_another_holds_results_of_other_options(

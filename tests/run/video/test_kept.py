@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from dseinvert.cards import read_card
 from dseinvert.media.clip import probe
 from dseinvert.run.video import keys
 from dseinvert.run.video.kept import differences
@@ -93,6 +94,33 @@ def test_one_of_another_model_is_not_replaced(
     assert dse(*words) == 6
     assert "made with another --model (choose" in capfd.readouterr().err
     assert tree(out) == before
+
+
+def test_one_of_the_model_that_an_earlier_version_bundled_is_made_again(
+    dse: Run,
+    talking: Path,
+    tmp_path: Path,
+    tiny_model: Path,
+    other_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "out"
+    words = ("video", talking, "--edit", "age=2", "--out", out, "-q")
+    monkeypatch.setattr("dseinvert.run.video.plan.bundled_card", lambda: read_card(tiny_model))
+    assert dse(*words) == 0
+    before = tree(out)
+    monkeypatch.setattr("dseinvert.run.video.plan.bundled_card", lambda: read_card(other_model))
+    assert dse(*words, "--model", other_model) == 0
+    assert tree(out)[NAME] != before[NAME]
+
+
+def test_of_a_bundled_model_only_what_a_user_chose_is_told() -> None:
+    then = {"bundled": True, "generator": "1", "encoder": "1", "edit": ["age+1", "0"]}
+    assert not differences(then, {**then, "edit": ["age+1", "1"]})
+    assert not differences(then, {**then, "generator": "2", "feature_editor": "3"})
+    assert differences(then, {**then, "feature_editor": "3"}) == ["another --feature-edit"]
+    assert differences(then, {**then, "generator": "2", "bundled": False}) == ["another --model"]
+    assert differences({**then, "edit": ["age=auto", "0"]}, {**then, "edit": ["age=auto", "1"]})
 
 
 def test_with_overwrite_it_is(dse: Run, talking: Path, out: Path) -> None:
