@@ -119,15 +119,7 @@ def _decides(name: str, theirs: Settings, ours: Settings) -> bool:
     if name == "where":  # a reconstruction is the same everywhere
         return bool(_edit(theirs)[1] or _edit(ours)[1])
     if name == "edit":  # directions of another model are told by that
-<<<<<<< HEAD
-        label, before = _edit(ours)[0], _edit(theirs)[0]
-        if label == before and str(label).startswith(SCRIPTED):  # a changed file, as another source
-            return False
-        same = all(theirs.get(network) == ours.get(network) for network in _NETWORKS)
-        return same or before != label
-=======
         return _edit(theirs)[0] != _edit(ours)[0] or _is_moved(theirs, ours)
->>>>>>> review
     return True
 
 
@@ -138,11 +130,13 @@ def _are_bundled(theirs: Settings, ours: Settings) -> bool:
 def _is_moved(theirs: Settings, ours: Settings) -> bool:
     """Whether an edit of one label is another one by what a user did.
 
-    Nobody teaches the bundled model directions but a newer version.
+    Nobody teaches the bundled model directions but a newer version. A changed file of edits is as
+    a changed source.
     """
     label = str(_edit(ours)[0])
-    asked = label.startswith(SCRIPTED) or "=auto" in label
-    return _same_networks(theirs, ours) and (asked or not _are_bundled(theirs, ours))
+    if label.startswith(SCRIPTED):
+        return False
+    return _same_networks(theirs, ours) and ("=auto" in label or not _are_bundled(theirs, ours))
 
 
 def _same_networks(theirs: Settings, ours: Settings) -> bool:
