@@ -68,6 +68,8 @@ function wipe(place, what) {
   const cut = () => {
     const count = +(place.dataset.faces ?? 1);
     const cells = [...Array(count).keys()].map((k) => [k + position.value / 100, k + 1].map((x) => (100 * x) / count));
+    frame.style.setProperty("--at", position.value / 100);
+    frame.style.setProperty("--cell", `${100 / count}%`);
     after.style.clipPath = `polygon(${cells.map(([x0, x1]) => `${x0}% 0%, ${x0}% 100%, ${x1}% 100%, ${x1}% 0%`)})`;
   };
   after.onload = () => {
