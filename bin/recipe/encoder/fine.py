@@ -58,8 +58,8 @@ class FineOptions:
     rules: Rules = field(
         default_factory=lambda: Rules(samples=0.15, recons=0.15, augmented=0.3, judged=0.7)
     )
-    """The critic's word: `samples` on F, `recons` on w+ alone. Tried only after 49,600 images at 0.1
-    and 0.05, which leave w+ soft; after 4,800 more at these w+ began to grain."""
+    """The critic's word: `samples` on F, `recons` on w+ alone. Tried only after 49,600 images at
+    0.1 and 0.05, which leave w+ soft; after 4,800 more at these w+ began to grain."""
     pace: Pace = field(default_factory=Pace)
 
 
