@@ -122,11 +122,16 @@ def test_a_hostile_name_is_a_name(port: int, name: str) -> None:
     shown = told["name"].removeprefix("./")
     assert shown.isprintable() and "/" not in shown and told["name"][:1] not in ("-", "@")
     status, told, _ = ask(port, "PUT", f"/drop/clip?name={name}", b"no clip", mine)
-    assert status == 422 and "bug" not in told["error"] and len(told["error"]) < 600, told
+    assert status == 422 and "a bug" not in told["error"] and len(told["error"]) < 600, told
     for action in ("save", "latent"):
         key = ask(port, "POST", "/api/state", b"{}", mine)[1]["photos"][0]["id"]
         asked = json.dumps({"photo": key, "faces": [0]}).encode()
         assert ask(port, "POST", f"/api/{action}", asked, mine)[0] == 200
+
+
+def test_a_dropped_clip_that_is_none_is_named_without_its_place(port: int) -> None:
+    told = ask(port, "PUT", "/drop/clip?name=holiday.mp4", b"no clip", begin(port))[1]
+    assert told["error"].startswith("holiday.mp4: is not a video"), told
 
 
 def test_what_is_no_clip_does_not_stay_on_the_disk(tmp_path: Path) -> None:
@@ -168,7 +173,7 @@ def test_no_body_of_an_action_is_a_bug(
         status, told, _ = ask(port, "POST", f"/api/{action}", body, mine)
         assert status in (200, 404, 422), (body, told)
         said = told.get("error", "") if isinstance(told, dict) else ""
-        assert "bug" not in said and len(said) < 1000 and said.isprintable(), (body, told)
+        assert "a bug" not in said and len(said) < 1000 and said.isprintable(), (body, told)
     assert {*tmp_path.iterdir()} <= {tmp_path / "home"}
 
 

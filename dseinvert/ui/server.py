@@ -82,6 +82,11 @@ def app_of(model: str, hosts: list[str]) -> Starlette:
     async def out(request: Request) -> Response:
         return _file(sessions.job_file(request.path_params["key"], request.path_params["name"]))
 
+    async def refused(request: Request, error: Exception) -> Response:
+        session, said = sessions.get(request.cookies.get(_COOKIE, "")), str(error)
+        said = said if session is None else session.without_place(said)
+        return JSONResponse({"error": said}, 422, _HEADERS)
+
     return Starlette(
         routes=[
             *(Route(path, page) for path in ("/", "/page.js", "/page.css")),
@@ -91,7 +96,7 @@ def app_of(model: str, hosts: list[str]) -> Starlette:
             Route("/out/{key}/{name:path}", out),
         ],
         middleware=[Middleware(_Guarded, names=hosts)],
-        exception_handlers={DseInvertError: _refused, OSError: _refused, Exception: _bug},
+        exception_handlers={DseInvertError: refused, OSError: refused, Exception: _bug},
         lifespan=lifespan,
     )
 
@@ -204,10 +209,6 @@ def _file(path: Path | None) -> Response:
     kept = {name: value for name, value in _HEADERS.items() if name != "Content-Security-Policy"}
     # A page of results has a policy of its own; what it holds must not reach this one.
     return FileResponse(path, headers={**kept, "Content-Security-Policy": "sandbox allow-scripts"})
-
-
-async def _refused(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": str(error)}, 422, _HEADERS)
 
 
 async def _bug(request: Request, error: Exception) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import threading
 from collections import OrderedDict
@@ -62,6 +63,10 @@ class Session:
         folder = self.folder / secrets.token_urlsafe(8)
         folder.mkdir()
         return folder / placed(name)
+
+    def without_place(self, said: str) -> str:
+        """A sentence about a file that was dropped, without the folder that it was put into."""
+        return re.sub(rf"{re.escape(str(self.folder))}/[\w-]+/", "", said)
 
     def photo(self, name: str, data: bytes) -> Answer:
         """A photo that was dropped."""

@@ -47,7 +47,7 @@ def test_a_journal_that_is_no_file_is_told_in_a_line(
         journal.symlink_to("/dev/zero")
     assert dse(verb, str(tmp_path)) == 6
     (line,) = capfd.readouterr().err.splitlines()
-    assert "journal.jsonl" in line and "bug" not in line
+    assert "journal.jsonl" in line and "a bug" not in line
 
 
 @pytest.mark.parametrize("name", ["total", "earlier", "at"])

@@ -36,7 +36,7 @@ def outcome(reader: Reader, data: bytes, place: Path) -> tuple[Outcome, str]:
         reader.read(path)
     except DseInvertError as error:
         told = str(error)
-        is_line = told.isprintable() and len(told) < 2000 and "bug" not in told
+        is_line = told.isprintable() and len(told) < 2000 and "a bug" not in told
         return ("refused" if is_line else "RAW"), told
     except Exception as error:
         return "RAW", f"{_place(error)}: {type(error).__name__}: {error}"
