@@ -23,10 +23,11 @@ from dseinvert.training.options import TrainOptions
 from dseinvert.training.team import join
 from recipe import stages
 from recipe.bundle import branch_bundle, directions_for, make_bundle
-from recipe.doubled import double, fit
+from recipe.doubled import double, fit, polish, sharpen_branch
 from recipe.encoder.branch import BranchOptions
 from recipe.encoder.fine import FineOptions
 from recipe.encoder.joint import JointOptions
+from recipe.encoder.keener import KeenerOptions
 from recipe.gan.course import Pace
 from recipe.gan.finer import FinerOptions
 from recipe.gan.gan_state import AdversarialOptions
@@ -67,17 +68,28 @@ def joint(words: Sequence[str]) -> None:
     parser.add_argument(
         "--double", metavar="MODEL", help="a block for twice the size of this sharpened model"
     )
-    parser.add_argument("--fit", metavar="MODEL", help="an encoder for this doubled model")
+    parser.add_argument(
+        "--polish", metavar="MODEL", help="the last block of this fitted model, once more"
+    )
+    parser.add_argument(
+        "--fit", metavar="MODEL", help="an encoder for this doubled or polished model"
+    )
+    parser.add_argument(
+        "--sharpen-branch", metavar="MODEL", help="the feature branch of this fitted model, deeper"
+    )
     parser.add_argument(
         "--resample", metavar="MODEL", help="only z -> w of this fitted model, anew"
     )
     parser.add_argument(
-        "--critic-images", type=int, default=Pace.images, help="for --sharpen, --double and --fit"
+        "--critic-images",
+        type=int,
+        default=Pace.images,
+        help="for each of these but --resample",
     )
     given = parser.parse_args(words)
     if given.data is None:
         parser.error("--data is required")
-    if given.sharpen or given.double or given.fit:
+    if given.sharpen or given.double or given.polish or given.fit or given.sharpen_branch:
         critically(given)
         return
     if given.resample:
@@ -103,6 +115,11 @@ def critically(given: argparse.Namespace) -> None:
         sharpen(open_model(given.sharpen), SharpenOptions(pace=pace), order, team)
     elif given.double:
         double(open_model(given.double), FinerOptions(pace=pace), order, team)
+    elif given.polish:
+        polish(open_model(given.polish), FinerOptions(pace=pace), order, team)
+    elif given.sharpen_branch:
+        model = open_model(given.sharpen_branch)
+        sharpen_branch(model, KeenerOptions(pace=pace), order, team)
     else:
         fit(open_model(given.fit), FineOptions(pace=pace), order, team)
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from dseinvert.encoders.dse import DSEEncoder
 from dseinvert.encoders.dse_feature import DSEFeatureEncoder
+from dseinvert.errors import UsageError
 from dseinvert.generators.stylegan2 import StyleGAN2
 from dseinvert.latent import Latent
 from dseinvert.models import Model, save_model
@@ -16,12 +17,13 @@ from dseinvert.similarity.features import FeatureDistance
 from dseinvert.training.pictures import read_tar
 from dseinvert.training.team import Team
 from recipe.detail import share_kept
-from recipe.encoder import fine
+from recipe.encoder import fine, keener
 from recipe.encoder.fine import FineOptions
 from recipe.encoder.joint import grow_encoder
+from recipe.encoder.keener import KeenerOptions
 from recipe.gan import finer
 from recipe.gan.course import follow
-from recipe.gan.finer import FinerOptions, begin
+from recipe.gan.finer import FinerOptions, begin, doubled
 from recipe.order import HELD_OUT, Order
 from recipe.pictures import to_tensor
 from recipe.sharp import SHOWN, STORED, critics_pictures, parts_of, watcher
@@ -36,8 +38,48 @@ def double(model: Model, options: FinerOptions, order: Order, team: Team) -> Non
         UsageError: a model of another family, or whose encoder has no DSE with a base head.
     """
     small, trunk = parts_of(model)
-    side, pace = 2 * small.resolution, options.pace
-    pictures = read_tar(order.sources.faces, int(side * STORED))
+    large = refined(doubled(small, options.width), trunk, options, order, team)
+    description = f"Faces at {large.resolution} px, trained on pictures of no real person"
+    if team.leads:
+        save_model(
+            order.out,
+            large,
+            widened(trunk),
+            name=order.name,
+            description=description,
+            licence="MIT",
+            half=True,
+        )
+
+
+def polish(model: Model, options: FinerOptions, order: Order, team: Team) -> None:
+    """The last block of a fitted model, once more; goes on where it stopped.
+
+    The encoder stays as it is; `fit` then brings it to what the block draws.
+
+    Raises:
+        UsageError: as `double`.
+    """
+    generator, trunk = parts_of(model)
+    polished = refined(generator, trunk, options, order, team)
+    if team.leads:
+        save_model(
+            order.out,
+            polished,
+            model.require_encoder(),
+            name=order.name,
+            description=model.card["description"],
+            licence=model.card["licence"],
+            half=True,
+        )
+
+
+def refined(
+    generator: StyleGAN2, trunk: DSEEncoder, options: FinerOptions, order: Order, team: Team
+) -> StyleGAN2:
+    """The average of a generator whose last block is trained against a critic."""
+    side, pace = generator.resolution, options.pace
+    pictures = read_tar(order.sources.faces, side * STORED)
     known, held_out = pictures[:-HELD_OUT], pictures[-HELD_OUT:]
     varied = critics_pictures(known, side, pace.batch, pace.seed + 1000 * team.rank)
     distance = FeatureDistance().requires_grad_(False)
@@ -47,18 +89,9 @@ def double(model: Model, options: FinerOptions, order: Order, team: Team) -> Non
         return watch(large, trunk)
 
     trunk.requires_grad_(False)
-    stage = begin(small, trunk, options, distance, look)
+    stage = begin(generator, trunk, options, distance, look)
     follow(stage, pace, varied.from_step, order.work / finer.FILE, team)
-    if team.leads:
-        save_model(
-            order.out,
-            stage.smooth,
-            widened(trunk),
-            name=order.name,
-            description=f"Faces at {side} px, trained on pictures of no real person",
-            licence="MIT",
-            half=True,
-        )
+    return stage.smooth
 
 
 def widened(trunk: DSEEncoder) -> DSEEncoder:
@@ -83,12 +116,42 @@ def fit(model: Model, options: FineOptions, order: Order, team: Team) -> None:
     """
     generator, trunk = parts_of(model)
     side, pace = generator.resolution, options.pace
-    pictures = read_tar(order.sources.faces, int(side * STORED))
+    pictures = read_tar(order.sources.faces, side * STORED)
     known, unseen = pictures[:-HELD_OUT], to_tensor(pictures[-HELD_OUT:], side)
     varied = critics_pictures(known, side, pace.batch, pace.seed + 1000 * team.rank, options.wild)
     distance = FeatureDistance().requires_grad_(False)
     stage = fine.begin(generator, trunk, options, distance, fits(unseen, generator))
     follow(stage, pace, varied.from_step, order.work / fine.FILE, team)
+    if team.leads:
+        save_model(
+            order.out,
+            generator,
+            stage.smooth,
+            name=model.name,
+            description=model.card["description"],
+            licence=model.card["licence"],
+            half=True,
+            keep_generator=model.folder / "generator.safetensors",
+        )
+
+
+def sharpen_branch(model: Model, options: KeenerOptions, order: Order, team: Team) -> None:
+    """The feature branch of a fitted model, once more; goes on where it stopped.
+
+    Raises:
+        UsageError: a model of another family, or whose encoder has no feature branch.
+    """
+    generator, _ = parts_of(model)
+    encoder = model.require_encoder()
+    if not isinstance(encoder, DSEFeatureEncoder):
+        raise UsageError(f"{model.name} has no feature branch")
+    side, pace = generator.resolution, options.pace
+    pictures = read_tar(order.sources.faces, side * STORED)
+    known, unseen = pictures[:-HELD_OUT], to_tensor(pictures[-HELD_OUT:], side)
+    varied = critics_pictures(known, side, pace.batch, pace.seed + 1000 * team.rank, options.wild)
+    distance = FeatureDistance().requires_grad_(False)
+    stage = keener.begin(generator, encoder, options, distance, fits(unseen, generator))
+    follow(stage, pace, varied.from_step, order.work / keener.FILE, team)
     if team.leads:
         save_model(
             order.out,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dseinvert.encoders.dse import DSEEncoder
@@ -26,14 +25,15 @@ from recipe.encoder.joint import Pair
 from recipe.encoder.sampling import codes, drawn_sharp, fit_mapping
 from recipe.encoder.wild import wildly
 from recipe.gan.course import follow
-from recipe.gan.finer import spread_rows
+from recipe.gan.finer import rows_in
 from recipe.gan.frechet import frechet, spread
 from recipe.gan.sharpen import FILE, Sharpening, SharpenOptions, Watch, begin
 from recipe.order import HELD_OUT, Order
 from recipe.pictures import to_tensor
 
-STORED = 1.5
-"""Pictures are kept this much larger than the model, so that framing can vary."""
+STORED = 2
+"""Pictures are kept this much larger than the model: framed anew from a size that is not a multiple
+of its own, they lose half of their finest detail, and what learns from them stays soft."""
 PSI, SHOWN = 0.7, 12
 SHARE, WIDER = 0.8, 1.25
 """How far samples are moved from the pictures' codes to where the critic judged, and spread."""
@@ -48,7 +48,7 @@ def sharpen(model: Model, options: SharpenOptions, order: Order, team: Team) -> 
     """
     generator, trunk = parts_of(model)
     side = generator.resolution
-    pictures = read_tar(order.sources.faces, int(side * STORED))
+    pictures = read_tar(order.sources.faces, side * STORED)
     known, held_out = pictures[:-HELD_OUT], pictures[-HELD_OUT:]
     pace = options.pace
     varied = critics_pictures(known, side, pace.batch, pace.seed + 1000 * team.rank)
@@ -141,7 +141,7 @@ def watcher(held_out: Pixels, side: int, distance: FeatureDistance, samples: int
     @torch.no_grad()
     def watch(generator: StyleGAN2, trunk: DSEEncoder) -> tuple[dict[str, float], list[Tensor]]:
         drawn = _sampled(generator, samples, 1)
-        again = generator.synthesis(_rows(generator, trunk, few)).clamp(-1, 1)
+        again = generator.synthesis(rows_in(generator, trunk, few)).clamp(-1, 1)
         error = (again - few).square().mean((1, 2, 3)) / 4
         figures = {
             "frechet": frechet(wanted, spread(distance, drawn.split(50))),
@@ -153,13 +153,6 @@ def watcher(held_out: Pixels, side: int, distance: FeatureDistance, samples: int
         return figures, [*rows, *_sampled(generator, 2 * SHOWN, PSI).split(SHOWN)]
 
     return watch
-
-
-def _rows(generator: StyleGAN2, trunk: DSEEncoder, images: Tensor) -> Tensor:
-    """What the trunk finds in images, which may be twice as large as those it takes."""
-    small = F.interpolate(images, (trunk.config.resolution,) * 2, mode="area")
-    rows = trunk.rows_and_maps(small)[0]
-    return rows if rows.shape[1] == generator.config.layers else spread_rows(rows)
 
 
 def save(state: Sharpening, order: Order) -> None:

@@ -1,7 +1,7 @@
-"""One more block on a sharp generator: twice its resolution, for the cost of that block alone.
+"""The last block of a sharp generator, for the cost of that block alone.
 
-Everything below stays as it is. The block starts silent and its critic looks at crops of the large
-picture, knowing where they are; in the small it must not change the picture.
+Everything below stays as it is. A new block starts silent (`doubled`). Its critic looks at crops of
+the large picture, knowing where they are; in the small it must not change the picture.
 """
 
 from __future__ import annotations
@@ -96,6 +96,13 @@ def spread_rows(rows: Tensor) -> Tensor:
     return torch.cat([rows, rows[:, -1:].expand(-1, NEW_ROWS, -1)], dim=1)
 
 
+def rows_in(generator: StyleGAN2, trunk: DSEEncoder, images: Tensor) -> Tensor:
+    """What a trunk finds in images [B, 3, R, R], which may be twice as large as those it takes."""
+    small = F.interpolate(images, (trunk.config.resolution,) * 2, mode="area")
+    rows, _ = trunk.rows_and_maps(small)
+    return rows if rows.shape[1] == generator.config.layers else spread_rows(rows)
+
+
 @dataclass
 class Refining:
     """What training changes: the block. `generator` and `trunk` say what lies below it."""
@@ -103,7 +110,7 @@ class Refining:
     options: FinerOptions
     generator: StyleGAN2
     trunk: DSEEncoder
-    """Of the small pictures."""
+    """Of pictures as large, or half as large."""
     block: Block
     critic: Critic
     smooth: StyleGAN2
@@ -169,8 +176,7 @@ class Refining:
     @torch.no_grad()
     def _encoded(self, images: Tensor) -> Tensor:
         with self.options.rules.precision():
-            rows, _ = self.trunk.rows_and_maps(F.avg_pool2d(images, 2))
-        return spread_rows(rows.float())
+            return rows_in(self.generator, self.trunk, images).float()
 
     @torch.no_grad()
     def _sampled(self, count: int) -> Tensor:
@@ -206,15 +212,15 @@ def looked_at(rules: Rules, images: Tensor) -> Tensor:
 
 
 def begin(
-    small: StyleGAN2,
+    generator: StyleGAN2,
     trunk: DSEEncoder,
     options: FinerOptions,
     distance: nn.Module,
     look: Watch,
 ) -> Refining:
-    """From a generator and its trunk; a silent block, and an untrained critic of crops."""
+    """From a generator and its trunk, with an untrained critic of crops."""
     torch.manual_seed(options.pace.seed)
-    own = doubled(small.float(), options.width)
+    own = copy.deepcopy(generator).float().eval().requires_grad_(False)
     channels = {4 << k: width for k, width in enumerate(options.widths)}
     critic = Critic(own.resolution // 2, channels, more=2)
     critic.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -17,10 +17,11 @@ from dseinvert.training.options import TrainOptions
 from dseinvert.training.team import Team
 from recipe import stages
 from recipe.bundle import branch_bundle, directions_for, make_bundle
-from recipe.doubled import double, fit
+from recipe.doubled import double, fit, polish, sharpen_branch
 from recipe.encoder.branch import BranchOptions
 from recipe.encoder.fine import FineOptions
 from recipe.encoder.joint import JointOptions
+from recipe.encoder.keener import KeenerOptions
 from recipe.gan.course import Pace
 from recipe.gan.finer import FinerOptions
 from recipe.gan.game import Rules
@@ -209,3 +210,22 @@ def test_a_sharp_generator_is_doubled_and_given_an_encoder(joint: Order, tmp_pat
     directed = Order(joint.sources, tmp_path / "more", tmp_path / "directed", "", joint.effort)
     directions_for(finished, directed)
     assert_it_works(open_model(str(directed.out)))
+
+    again = Order(joint.sources, tmp_path / "again", tmp_path / "polished", "large-32")
+    polish(finished, options, again, Team())
+    polished = open_model(str(again.out))
+    assert polished.sha256 != finished.sha256
+    assert same(polished.require_encoder(), finished.require_encoder())
+    keen = KeenerOptions(depth=2, rules=Rules(half=False), pace=options.pace)
+    last = Order(joint.sources, tmp_path / "keen", tmp_path / "keener", "large-32")
+    sharpen_branch(polished, keen, last, Team())
+    keener = open_model(str(last.out))
+    assert keener.sha256 == polished.sha256
+    assert same(keener.require_encoder().trunk, finished.require_encoder().trunk)
+    assert keener.require_encoder().config.depth == 2
+
+
+def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    """Whether both hold the same numbers."""
+    old, new = one.state_dict(), other.state_dict()
+    return old.keys() == new.keys() and all(torch.equal(old[name], new[name]) for name in old)

@@ -49,7 +49,7 @@ def begun() -> Refining:
         return {"sharp": 1.0}, [generator.synthesize(generator.sample([1, 2])).clamp(-1, 1)]
 
     trunk = pair.encoder.eval().requires_grad_(False)
-    return begin(pair.generator, trunk, OPTIONS, Apart(), look)
+    return begin(doubled(pair.generator, OPTIONS.width), trunk, OPTIONS, Apart(), look)
 
 
 def real(step: int) -> Iterator[Tensor]:
