@@ -1,14 +1,13 @@
 """The feature branch of a fitted encoder, once more: deeper, and on pictures full of detail.
 
-F is told the picture and has room for all of it, so no critic is needed to keep it sharp: what is
-asked for beside closeness is that the finest detail is where it was. Trunk and generator stay.
+F has room for all of a picture, so no critic is needed to keep it sharp: what is asked for beside
+closeness is that the finest detail is where it was. Trunk and generator stay.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -21,12 +20,11 @@ from dseinvert.training.average import average
 from dseinvert.training.checkpoints import Stateful
 from dseinvert.training.team import Team
 from recipe.detail import fine
+from recipe.encoder.fine import Watch
 from recipe.gan.course import Pace
 from recipe.gan.game import Rules
 
 FILE = "keener.pt"
-Watch = Callable[[DSEFeatureEncoder], tuple[dict[str, float], list[Tensor]]]
-"""The averaged encoder -> figures and rows of pictures for the record."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +36,10 @@ class KeenerOptions:
     lr: float = 1e-3
     warm_up: int = 50
     features: float = 0.1
-    detail: float = 1.0
-    """Weight of the absolute difference of what a 3x3 mean takes away."""
+    detail: float = 2.0
+    """Weight of the absolute difference of what a 3x3 mean takes away..."""
+    energy: float = 1.0
+    """... and of how strong it is around: without it, where F is in doubt, it draws nothing."""
     small: float = 0.003
     """Of the squared correction, in variances of the feature: what w can say, w shall say."""
     wild: float = 0.7
@@ -106,9 +106,15 @@ class Keener:
             "l1": F.l1_loss(drawn, real),
             "mse": 4 * F.mse_loss(drawn, real),
             "detail": options.detail * F.l1_loss(fine(drawn), fine(real)),
+            "energy": options.energy * F.l1_loss(strength(drawn), strength(real)),
             "features": options.features * apart,
             "small": options.small * size,
         }
+
+
+def strength(images: Tensor) -> Tensor:
+    """[B, 3, H, W] -> how strong their fine detail is, of each 8 x 8 pixels: [B, 3, H/8, W/8]."""
+    return (F.avg_pool2d(fine(images).square(), 8) + 1e-6).sqrt()
 
 
 def begin(
