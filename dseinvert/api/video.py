@@ -25,7 +25,7 @@ from dseinvert.media.planes import Planes
 from dseinvert.models import Model
 from dseinvert.progress import Watcher
 from dseinvert.run.flow.batchsize import torch_threads_kept
-from dseinvert.run.video.cast import Somebody, find_everybody, save_people, turn_of
+from dseinvert.run.video.cast import Somebody, find_everybody, save_people
 from dseinvert.run.video.nobody import no_face_in
 from dseinvert.run.video.plan import (
     Task,
@@ -205,7 +205,7 @@ class Video:
             network = open_network(options, self._model.generator.device)
             known = "" if network is None else network.sha256
             file = Path(folder.name, f"{self.path.stem}.people.json")
-            save_people(file, people, NOWHERE, known, turn_of(options.rotate))
+            save_people(file, people, NOWHERE, known, options.rotate)
         with torch_threads_kept():
             found = track_around(studio, self._clip, at, self._watcher, Path(folder.name))
         return Moment(*found, at, folder)
@@ -218,8 +218,8 @@ class Video:
         """
         detector = open_studio(self._options, self._model).detector
         network = open_network(self._options, self._model.generator.device)
-        turn = turn_of(self._options.rotate)
-        return find_everybody(self._clip, detector, network, self._watcher.advance, turn)
+        rotate = self._options.rotate
+        return find_everybody(self._clip, detector, network, self._watcher.advance, rotate)
 
     def __iter__(self) -> Iterator[VideoFrame]:
         """The frames in order.

@@ -122,14 +122,14 @@ def find_everybody(
     detector: Detector,
     network: Identity | None,
     advance: Callable[[], None],
-    turn: Rotate = 0,
+    rotate: Rotate = "auto",
 ) -> tuple[Somebody, ...]:
     """Everybody in a clip, by number.
 
     Without a network, somebody who leaves and comes back is somebody new. `advance` is called
-    each time that `every_of` has passed. turn: degrees clockwise that set the clip upright.
+    each time that `every_of` has passed. rotate: as of `Lookout`.
     """
-    cast = _Cast(detector, every_of(clip), turn)
+    cast = _Cast(detector, every_of(clip), rotate)
     for glimpse in glimpses(clip):
         if cast.glance(glimpse):
             advance()
@@ -143,37 +143,32 @@ def find_everybody(
     )
 
 
-def turn_of(rotate: Rotate) -> Rotate:
-    """At which turn everybody is looked for: as --rotate says; "auto" = upright."""
-    return 0 if rotate == "auto" else rotate
-
-
 def every_of(clip: Clip) -> Fraction:
     """Seconds between searches."""
     return EVERY if not clip.duration else min(EVERY, clip.duration / FEWEST)
 
 
 def save_people(
-    path: Path, people: Sequence[Somebody], source: str, network: str, turn: Rotate = 0
+    path: Path, people: Sequence[Somebody], source: str, network: str, rotate: Rotate = 0
 ) -> None:
     """A list for later runs.
 
-    source, network: sha256 of the clip, and of the network or "". turn: as of `find_everybody`.
+    source, network: sha256 of the clip, and of the network or "". rotate: as of `find_everybody`.
     """
     told = [one.asdict() for one in people]
     about = {"format": FORMAT, "source_sha256": source, "network": network}
-    content = {**about, "people": told, **({"turn": turn} if turn else {})}
+    content = {**about, "people": told, **({"turn": rotate} if rotate else {})}
     write_bytes(path, json.dumps(content).encode())
 
 
 def load_people(
-    path: Path, source: str, network: str, turn: Rotate = 0
+    path: Path, source: str, network: str, rotate: Rotate = 0
 ) -> tuple[Somebody, ...] | None:
     """What `save_people` wrote; None = it is not there, damaged, or of something else."""
     try:
         content = names.json_value(names.read_regular(path))
         about = [content[k] for k in ("format", "source_sha256", "network")]
-        if [*about, content.get("turn", 0)] != [FORMAT, source, network, turn]:
+        if [*about, content.get("turn", 0)] != [FORMAT, source, network, rotate]:
             return None
         return tuple(map(_loaded, content["people"]))
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
@@ -195,10 +190,10 @@ def _loaded(row: Any) -> Somebody:
 class _Cast:
     """Everybody seen so far, in a clip that is being read."""
 
-    def __init__(self, detector: Detector, every: Fraction, turn: Rotate) -> None:
+    def __init__(self, detector: Detector, every: Fraction, rotate: Rotate) -> None:
         self.found: list[_Seen] = []
         self._detector, self._every = detector, every
-        self._lookout = Lookout(detector, turn, every=_WHOLE * float(every))
+        self._lookout = Lookout(detector, rotate, every=_WHOLE * float(every))
         self._due, self._glanced = Fraction(0), Fraction(0)
         self._extra, self._looks = 1.0, 0  # looks that may be had between those that are due
         self._there: list[_Seen] = []  # at the last look
@@ -236,7 +231,7 @@ class _Cast:
         there = self._still_there(time, frame)
         points = [one.sightings[-1].points for one in there]
         missing = len(there) < len(self._there)
-        faces = self._lookout.faces(frame, view, time, points, missing=missing)
+        faces = self._lookout.faces(frame, view, time, points, missing=missing, nobody=not there)
         new = [face for face in faces if not any(is_near(p, face.points, _SAME) for p in points)]
         self._there = there + self._recognised(time, frame, new, there)
 

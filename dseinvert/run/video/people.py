@@ -18,14 +18,7 @@ from dseinvert.models import Model
 from dseinvert.models.person import SAME_PERSON, Person, open_person
 from dseinvert.names import counted
 from dseinvert.run.flow.names import safe_stem
-from dseinvert.run.video.cast import (
-    Somebody,
-    every_of,
-    find_everybody,
-    is_near,
-    load_people,
-    turn_of,
-)
+from dseinvert.run.video.cast import Somebody, every_of, find_everybody, is_near, load_people
 from dseinvert.run.video.faces import Crops, crops_of
 from dseinvert.run.video.studio import Studio
 from dseinvert.run.video.who import EVERYBODY, acting, open_network, pictures_of, whos
@@ -100,18 +93,21 @@ def _found(
 
 def everybody_of(studio: Studio, work: Work) -> tuple[Somebody, ...]:
     """Everybody in a clip: of a list that was made, or looked for now."""
-    options, task, turn = studio.options, work.task, turn_of(studio.options.rotate)
+    options, task = studio.options, work.task
     network = open_network(options, studio.generator.device)
     known = "" if network is None else network.sha256
     for folder in (task.folder, task.clip.path.parent):
         people = load_people(
-            folder / f"{safe_stem(task.clip.path)}.people.json", task.sha256, known, turn
+            folder / f"{safe_stem(task.clip.path)}.people.json",
+            task.sha256,
+            known,
+            options.rotate,
         )
         if people is not None:
             return people
     duration = work.clip.duration
     work.begin("finding people", 0 if duration is None else round(duration / every_of(work.clip)))
-    return find_everybody(work.clip, studio.detector, network, work.advance, turn)
+    return find_everybody(work.clip, studio.detector, network, work.advance, options.rotate)
 
 
 def _numbers(studio: Studio, work: Work, who: str, people: Sequence[Somebody]) -> set[int]:

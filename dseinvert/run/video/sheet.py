@@ -26,13 +26,12 @@ from dseinvert.run.video.cast import (
     every_of,
     find_everybody,
     save_people,
-    turn_of,
 )
 from dseinvert.run.video.plan import find_sources, nothing_found, open_source, source_sha256
 from dseinvert.run.video.who import open_network
 
 _GAP, _LINE, _LEFT = 4, 22, 56
-_NOBODY = "nobody is in it (a larger face may be found; --rotate 90, 180 or 270 turns the clip)"
+_NOBODY = "nobody is in it (a larger face may be found; --rotate says how the clip lies)"
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -98,7 +97,7 @@ def list_people(patterns: Sequence[str], options: VideoOptions, watcher: Watcher
     if not sources:
         raise nothing_found(problems)
     model = open_model(options.model, pick_device(options.device))
-    detector, turn = model.detector(), turn_of(options.rotate)
+    detector = model.detector()
     if detector is None:
         raise UsageError(f"{model.name} draws no aligned faces", "use `images` on frames of it")
     network = open_network(options, model.generator.device)
@@ -109,7 +108,7 @@ def list_people(patterns: Sequence[str], options: VideoOptions, watcher: Watcher
             duration = clip.duration
             searches = 0 if duration is None else round(duration / every_of(clip))
             watcher.begin(f"{shown(path)}: finding people", searches)
-            people = find_everybody(clip, detector, network, watcher.advance, turn)
+            people = find_everybody(clip, detector, network, watcher.advance, options.rotate)
             known = "" if network is None else network.sha256
             clips.append(_listed(clip, people, options, known))
         except InputError as error:
@@ -129,8 +128,8 @@ def _listed(
     make_folder(folder)
     sheet = within(folder, f"{safe_stem(clip.path)}.people.png")
     write_bytes(sheet, encode_png(sheet_of(people)))
-    listed, turn = sheet.with_suffix(".json"), turn_of(options.rotate)
-    save_people(listed, people, source_sha256(clip), network, turn)
+    listed = sheet.with_suffix(".json")
+    save_people(listed, people, source_sha256(clip), network, options.rotate)
     return Listed(shown(clip.path), sheet, people)
 
 

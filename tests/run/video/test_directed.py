@@ -228,7 +228,7 @@ def test_a_number_that_nobody_in_the_only_clip_has_is_a_wrong_word(
     assert "one.mp4: nobody has number 2" in capfd.readouterr().err
 
 
-def test_who_lies_on_the_side_is_listed_and_numbered_at_that_turn(
+def test_who_lies_on_the_side_is_listed_and_numbered_at_a_turn_that_is_found_or_told(
     dse: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     lying = tmp_path / "lying"
@@ -237,13 +237,18 @@ def test_who_lies_on_the_side_is_listed_and_numbered_at_that_turn(
         turned = np.ascontiguousarray(np.rot90(picture))
         (lying / f"{number}.png").write_bytes(encode_png(turned))
     words = ("video", lying, "--fps", "25", "--out", tmp_path / "out")
-    assert dse(*words, "--list-people") == 0
-    assert "--rotate 90, 180 or 270 turns the clip" in capfd.readouterr().out
-    assert dse(*words, "--list-people", "--rotate", "90") == 0
-    assert [line[0] for line in capfd.readouterr().out.splitlines()[1:]] == ["1"]
-    (listed,) = (tmp_path / "out").glob("*.people.json")
-    assert json.loads(listed.read_text())["turn"] == 90
-    assert dse(*words, "--rotate", "90", "--person", "1", "--edit", "age=1", "-q") == 0
+    assert dse(*words, "--list-people", "--rotate", "0") == 0
+    assert "--rotate says how the clip lies" in capfd.readouterr().out
+    places = []
+    for turn in ("90", "auto"):
+        assert dse(*words, "--list-people", "--rotate", turn) == 0
+        assert [line[0] for line in capfd.readouterr().out.splitlines()[1:]] == ["1"]
+        (listed,) = (tmp_path / "out").glob("*.people.json")
+        told = json.loads(listed.read_text())
+        assert str(told["turn"]) == turn
+        places.append(np.array(told["people"][0]["sightings"][0][1]))
+    assert np.abs(places[0] - places[1]).max() < 2
+    assert dse(*words, "--person", "1", "--edit", "age=1", "-q") == 0
 
 
 def test_everybody_is_listed_without_inverting(
