@@ -38,7 +38,7 @@ class KeenerOptions:
     features: float = 0.1
     detail: float = 2.0
     """Weight of the absolute difference of what a 3x3 mean takes away..."""
-    energy: float = 1.0
+    energy: float = 3.0
     """... and of how strong it is around: without it, where F is in doubt, it draws nothing."""
     small: float = 0.003
     """Of the squared correction, in variances of the feature: what w can say, w shall say."""
