@@ -134,6 +134,15 @@ def test_a_dropped_clip_that_is_none_is_named_without_its_place(port: int) -> No
     assert told["error"].startswith("holiday.mp4: is not a video"), told
 
 
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [(b"no", "holiday.jpg: is "), (b"\0\0\0\x18ftypmp42", "holiday.jpg: is a video (open it as")],
+)
+def test_a_dropped_photo_that_is_none_is_named(port: int, data: bytes, said: str) -> None:
+    status, told, _ = ask(port, "PUT", "/drop/photo?name=holiday.jpg", data, begin(port))
+    assert status == 422 and told["error"].startswith(said), told
+
+
 def test_what_is_no_clip_does_not_stay_on_the_disk(tmp_path: Path) -> None:
     sessions = Sessions("default")
     session = sessions.get(sessions.begin())

@@ -56,7 +56,7 @@ def _listed(paths: list[str], options: VideoOptions, watcher: Watcher) -> Done:
     from dseinvert.run.video.sheet import list_people
 
     lists = list_people(paths, options, watcher)
-    return Done(lists.asdict, lists.lines(), [lists.note()], code=lists.exit_code)
+    return Done(lists.asdict, lists.lines(), lists.notes(), code=lists.exit_code)
 
 
 def _stills(paths: list[str], options: VideoOptions, watcher: Watcher) -> Done:

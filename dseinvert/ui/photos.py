@@ -92,7 +92,7 @@ class Photos:
         Raises:
             InputError: not a photo that can be read, or no face in it.
         """
-        photo = open_photo(data)
+        photo = _read(name, data)
         faces = self.gan.faces(photo)
         if not faces:
             raise InputError(f"{name}: no face found", "a larger or sharper one may be found")
@@ -245,6 +245,16 @@ class Photos:
         for face, found in view.found.items():
             photo = self.gan.paste(photo, opened.faces[face], drawn[face], found, mask=mask)
         return photo
+
+
+def _read(name: str, data: bytes) -> Photo:
+    """A photo that was dropped; what is none is told by its name."""
+    try:
+        return open_photo(data)
+    except InputError as error:
+        said = error.what.removeprefix("bytes: ")
+        advice = "open it as a clip" if said == "is a video" else error.advice
+        raise InputError(f"{name}: {said}", advice) from error
 
 
 def _told(key: str, opened: _Opened) -> dict[str, Any]:

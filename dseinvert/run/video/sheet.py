@@ -29,9 +29,10 @@ from dseinvert.run.video.cast import (
 )
 from dseinvert.run.video.plan import find_sources, nothing_found, open_source, source_sha256
 from dseinvert.run.video.who import open_network
+from dseinvert.video.lookout import SMALLEST
 
 _GAP, _LINE, _LEFT = 4, 22, 56
-_NOBODY = "nobody is in it (a larger face may be found; --rotate says how the clip lies)"
+_NOBODY = f"nobody is in it (no face of {SMALLEST} pixels; --rotate says how the clip lies)"
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -80,11 +81,13 @@ class Lists:
         """For people."""
         return [line for one in self.clips if not one.reason for line in one.lines()]
 
-    def note(self) -> str:
-        """What the numbers depend on."""
+    def notes(self) -> list[str]:
+        """What the numbers depend on, where there are any."""
+        if not any(one.people for one in self.clips):
+            return []
         if self.known_again:
-            return "who comes back is known again by the identity network"
-        return "who leaves and comes back has a new number; --identity knows them again"
+            return ["who comes back is known again by the identity network"]
+        return ["who leaves and comes back has a new number; --identity knows them again"]
 
 
 def list_people(patterns: Sequence[str], options: VideoOptions, watcher: Watcher) -> Lists:

@@ -420,7 +420,8 @@ def test_a_clip_without_a_face_names_a_next_step(
         line = capfd.readouterr().err.splitlines()[0]
         assert "no face" in line and said in line
     assert dse("video", empty, "--list-people") == 0
-    assert "nobody is in it (" in capfd.readouterr().out
+    said = capfd.readouterr()
+    assert "nobody is in it (" in said.out and "--identity" not in said.err
 
 
 def test_a_preview_of_a_part_reads_no_more_than_that_part(
