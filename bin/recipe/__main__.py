@@ -72,7 +72,7 @@ def joint(words: Sequence[str]) -> None:
         "--polish", metavar="MODEL", help="the last block of this fitted model, once more"
     )
     parser.add_argument(
-        "--fit", metavar="MODEL", help="an encoder for this doubled or polished model"
+        "--fit", metavar="MODEL", help="an encoder, begun anew, for this doubled model"
     )
     parser.add_argument(
         "--sharpen-branch", metavar="MODEL", help="the feature branch of this fitted model, deeper"
@@ -84,7 +84,7 @@ def joint(words: Sequence[str]) -> None:
         "--critic-images",
         type=int,
         default=Pace.images,
-        help="for each of these but --resample",
+        help="for these stages but --resample",
     )
     given = parser.parse_args(words)
     if given.data is None:

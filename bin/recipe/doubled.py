@@ -55,7 +55,7 @@ def double(model: Model, options: FinerOptions, order: Order, team: Team) -> Non
 def polish(model: Model, options: FinerOptions, order: Order, team: Team) -> None:
     """The last block of a fitted model, once more; goes on where it stopped.
 
-    The encoder stays as it is; `fit` then brings it to what the block draws.
+    The encoder stays as it is; `sharpen_branch` then brings it to what the block draws.
 
     Raises:
         UsageError: as `double`.
@@ -123,16 +123,7 @@ def fit(model: Model, options: FineOptions, order: Order, team: Team) -> None:
     stage = fine.begin(generator, trunk, options, distance, fits(unseen, generator))
     follow(stage, pace, varied.from_step, order.work / fine.FILE, team)
     if team.leads:
-        save_model(
-            order.out,
-            generator,
-            stage.smooth,
-            name=model.name,
-            description=model.card["description"],
-            licence=model.card["licence"],
-            half=True,
-            keep_generator=model.folder / "generator.safetensors",
-        )
+        _save_with(stage.smooth, model, order)
 
 
 def sharpen_branch(model: Model, options: KeenerOptions, order: Order, team: Team) -> None:
@@ -153,16 +144,21 @@ def sharpen_branch(model: Model, options: KeenerOptions, order: Order, team: Tea
     stage = keener.begin(generator, encoder, options, distance, fits(unseen, generator))
     follow(stage, pace, varied.from_step, order.work / keener.FILE, team)
     if team.leads:
-        save_model(
-            order.out,
-            generator,
-            stage.smooth,
-            name=model.name,
-            description=model.card["description"],
-            licence=model.card["licence"],
-            half=True,
-            keep_generator=model.folder / "generator.safetensors",
-        )
+        _save_with(stage.smooth, model, order)
+
+
+def _save_with(encoder: DSEFeatureEncoder, model: Model, order: Order) -> None:
+    """A model with another encoder, its generator byte for byte."""
+    save_model(
+        order.out,
+        model.generator,
+        encoder,
+        name=model.name,
+        description=model.card["description"],
+        licence=model.card["licence"],
+        half=True,
+        keep_generator=model.folder / "generator.safetensors",
+    )
 
 
 def fits(unseen: Tensor, generator: StyleGAN2) -> fine.Watch:

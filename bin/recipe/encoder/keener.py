@@ -47,6 +47,7 @@ class KeenerOptions:
     wild: float = 0.7
     """Share of wildly varied pictures."""
     rules: Rules = field(default_factory=Rules)
+    """Of these the precision alone: there is no critic."""
     pace: Pace = field(default_factory=Pace)
 
     def rate(self, step: int, steps: int) -> float:
